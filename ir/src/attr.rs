@@ -389,7 +389,7 @@ impl Op {
                 }
             }
             Op::Encode { scale, limit } => {
-                a.put("scale", Attr::Float(*scale));
+                a.tensor("scale", scale);
                 a.put("limit", Attr::Int(i64::from(*limit)));
             }
             Op::If(n) => a.neuron(n),
