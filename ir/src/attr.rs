@@ -497,7 +497,7 @@ impl Op {
             "cumulative_max_pool" => Op::CumulativeMaxPool(r.window()?),
             "cumulative_max" => Op::CumulativeMax,
             "encode" => Op::Encode {
-                scale: r.float("scale")?,
+                scale: r.float_tensor("scale")?,
                 limit: i32::try_from(r.usize("limit")?).map_or_else(|_| kind("limit", "a 32-bit size"), Ok)?,
             },
             "if" => Op::If(r.neuron()?),
