@@ -65,6 +65,7 @@
 pub mod activation;
 pub mod attr;
 pub mod graph;
+pub mod index_map;
 pub mod infer;
 pub mod op;
 pub mod signal;
