@@ -16,7 +16,7 @@ pub mod preprocess;
 #[cfg(test)]
 mod tests;
 
-use snn_ir::preprocessing::Preprocessing;
+use snn_ir::Preprocessing;
 use snn_ir::signal::Dims;
 use std::borrow::Cow;
 use std::fs::File;

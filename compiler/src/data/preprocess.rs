@@ -6,8 +6,8 @@
 use super::{ChannelOrder, Pixels};
 use image::imageops::{FilterType, resize};
 use image::{GrayImage, RgbImage};
-use snn_ir::preprocessing::{Layout, Preprocessing};
 use snn_ir::signal::Dims;
+use snn_ir::{Layout, Preprocessing};
 
 /// Why pixels cannot become an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
