@@ -3,7 +3,7 @@
 use crate::calibrate::Calibration;
 use crate::passes::pipeline::{self, PassRecord, PipelineError};
 use crate::passes::quantize::{Quantize, WeightType};
-use crate::passes::{Context, Pass};
+use crate::passes::Context;
 use crate::recipe::Recipe;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
@@ -112,7 +112,7 @@ impl Checker {
         }
         let network = AnalogNetwork::new(graph).map_err(|e| failed(e.to_string()))?;
         let run = |sample| network.run(&slices(sample).iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {});
-        self.samples.iter().map(run).collect::<Result<_, _>>().map_err(|e| failed(e.to_string()))
+        Ok(self.samples.iter().map(run).collect())
     }
 
     fn compare(&mut self, graph: &Graph, pass: &'static str, keeps: bool) -> Result<(), PipelineError> {
