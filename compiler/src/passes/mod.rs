@@ -8,6 +8,7 @@ mod registry;
 
 pub mod balance_thresholds;
 pub mod canonicalize;
+pub mod correct_bias;
 pub mod fold_batch_norm;
 pub mod fuse_layers;
 pub mod lower_max_pool;

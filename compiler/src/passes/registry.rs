@@ -61,6 +61,7 @@ passes! {
     "balance-thresholds" balance_thresholds::BalanceThresholds,
     "replace-relu" replace_relu::ReplaceRelu,
     "shift-membrane" shift_membrane::ShiftMembrane,
+    "correct-bias" correct_bias::CorrectBias,
     "normalize" normalize::Normalize,
     "fuse-layers" fuse_layers::FuseLayers,
     "quantize" quantize::Quantize,
