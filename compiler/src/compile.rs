@@ -1,9 +1,9 @@
 //! From an analog graph and a recipe to a spiking network.
 
 use crate::calibrate::Calibration;
+use crate::passes::Context;
 use crate::passes::pipeline::{self, PassRecord, PipelineError};
 use crate::passes::quantize::{Quantize, WeightType};
-use crate::passes::Context;
 use crate::recipe::Recipe;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
@@ -54,7 +54,11 @@ pub struct Compiled {
 ///
 /// # Errors
 /// [`PipelineError`]: the first pass that failed, broke the graph, or changed an output it promised to keep.
-pub fn compile(mut graph: Graph, options: CompileOptions<'_>, mut after: impl FnMut(&Graph, &PassRecord)) -> Result<Compiled, PipelineError> {
+pub fn compile(
+    mut graph: Graph,
+    options: CompileOptions<'_>,
+    mut after: impl FnMut(&Graph, &PassRecord),
+) -> Result<Compiled, PipelineError> {
     let mut passes = options.recipe.passes;
     match options.weights {
         Weights::Recipe => {}
@@ -123,8 +127,11 @@ impl Checker {
                 for (output, (b, a)) in before.iter().zip(after).enumerate() {
                     let largest = b.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
                     let difference = b.iter().zip(a).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
-                    if b.len() != a.len() || !(difference <= tolerance * largest) {
-                        let detail = format!("output {output} of check sample {sample} differs by {difference} where the largest value is {largest}");
+                    let within = b.len() == a.len() && difference <= tolerance * largest;
+                    if !within {
+                        let detail = format!(
+                            "output {output} of check sample {sample} differs by {difference} where the largest value is {largest}"
+                        );
                         return Err(PipelineError::Changed { pass, detail });
                     }
                 }

@@ -80,7 +80,8 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError::Syntax`] and [`RecipeError::Passes`].
     pub fn parse(text: &str, origin: &str) -> Result<Recipe, RecipeError> {
-        let file: RecipeFile = serde_yaml::from_str(text).map_err(|e| RecipeError::Syntax { name: origin.to_string(), reason: e.to_string() })?;
+        let file: RecipeFile =
+            serde_yaml::from_str(text).map_err(|e| RecipeError::Syntax { name: origin.to_string(), reason: e.to_string() })?;
         let passes = from_yaml(&file.passes).map_err(|source| RecipeError::Passes { name: origin.to_string(), source })?;
         Ok(Recipe { name: file.name, description: file.description, passes, text: text.to_string() })
     }

@@ -62,7 +62,11 @@ pub fn fold_activations<A: Send>(
 ///
 /// # Errors
 /// When the network cannot be executed.
-pub fn relu_histograms(graph: &Graph, calibration: &Calibration, context: &Context<'_>) -> Result<HashMap<NodeId, Vec<Histogram>>, PassError> {
+pub fn relu_histograms(
+    graph: &Graph,
+    calibration: &Calibration,
+    context: &Context<'_>,
+) -> Result<HashMap<NodeId, Vec<Histogram>>, PassError> {
     let relus: Vec<NodeId> = graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Relu(_))).collect();
     let slots: HashMap<NodeId, usize> = relus.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let axes: Vec<usize> = relus.iter().map(|&id| channel_axis(graph, id)).collect();

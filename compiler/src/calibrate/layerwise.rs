@@ -114,7 +114,8 @@ impl Region {
                 Op::Constant(_, value) => Op::Constant(Signal::Analog, value.clone()),
                 op => op.clone(),
             };
-            let operands: Vec<NodeId> = if has_memory(graph.op(id)) { Vec::new() } else { graph.operands(id).iter().map(|o| copies[o]).collect() };
+            let operands: Vec<NodeId> =
+                if has_memory(graph.op(id)) { Vec::new() } else { graph.operands(id).iter().map(|o| copies[o]).collect() };
             copies.insert(id, part.add(graph.node(id).name(), op, &operands)?);
         }
         part.set_outputs([copies[&root]]);
@@ -286,7 +287,10 @@ pub fn visit(
             Op::CumulativeMaxPool(_) | Op::CumulativeMax => {
                 let operands = graph.operands(id);
                 let mut part = Graph::new("maximum");
-                let ids = operands.iter().enumerate().map(|(i, &o)| part.add(format!("operand{i}"), Op::Input(Signal::Analog, graph.ty(o).shape.clone()), &[]));
+                let ids = operands
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &o)| part.add(format!("operand{i}"), Op::Input(Signal::Analog, graph.ty(o).shape.clone()), &[]));
                 let ids: Vec<NodeId> = ids.collect::<Result<_, _>>()?;
                 let root = part.add("maximum", graph.op(id).clone(), &ids)?;
                 part.set_outputs([root]);
@@ -298,7 +302,11 @@ pub fn visit(
                             .iter()
                             .map(|o| {
                                 let trace = traces_of(&regions[o], &states, &amplitudes, s, timesteps);
-                                let train = if trace.current.len() == trace.analog.len() { Train::Steady(trace.current) } else { Train::Values(trace.current) };
+                                let train = if trace.current.len() == trace.analog.len() {
+                                    Train::Steady(trace.current)
+                                } else {
+                                    Train::Values(trace.current)
+                                };
                                 State { analog: trace.analog, train }
                             })
                             .collect();
@@ -351,14 +359,25 @@ pub fn visit(
     Ok(adjustments)
 }
 
-fn traces_of(region: &Region, states: &HashMap<NodeId, Vec<State>>, amplitudes: &HashMap<NodeId, Vec<f32>>, sample: usize, timesteps: usize) -> SampleTrace {
+fn traces_of(
+    region: &Region,
+    states: &HashMap<NodeId, Vec<State>>,
+    amplitudes: &HashMap<NodeId, Vec<f32>>,
+    sample: usize,
+    timesteps: usize,
+) -> SampleTrace {
     let sources: Vec<&State> = region.sources.iter().map(|s| &states[s][sample]).collect();
     let worth: Vec<Option<&Vec<f32>>> = region.sources.iter().map(|s| amplitudes.get(s)).collect();
     region.trace(&sources, &worth, timesteps)
 }
 
 /// Drops the states that nobody behind will read.
-fn release(roots: &[NodeId], regions: &HashMap<NodeId, Region>, uses: &mut HashMap<NodeId, usize>, states: &mut HashMap<NodeId, Vec<State>>) {
+fn release(
+    roots: &[NodeId],
+    regions: &HashMap<NodeId, Region>,
+    uses: &mut HashMap<NodeId, usize>,
+    states: &mut HashMap<NodeId, Vec<State>>,
+) {
     for source in roots.iter().flat_map(|r| &regions[r].sources) {
         let left = uses.get_mut(source).expect("every source was counted");
         *left -= 1;

@@ -47,7 +47,9 @@ fn drop_identity(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<b
         Op::Transpose { perm } => perm.iter().copied().eq(0..perm.len()),
         Op::Pad(p) => p.begin.iter().chain(&p.end).all(|&n| n == 0),
         Op::Slice(s) => s.shape == graph.ty(graph.operands(id)[0]).shape && s.step.iter().all(|&s| s == 1),
-        Op::Scale(s) => s.weight.iter().all(|w| w.as_f32().iter().all(|&v| v == 1.0)) && s.bias.iter().all(|b| b.as_f32().iter().all(|&v| v == 0.0)),
+        Op::Scale(s) => {
+            s.weight.iter().all(|w| w.as_f32().iter().all(|&v| v == 1.0)) && s.bias.iter().all(|b| b.as_f32().iter().all(|&v| v == 0.0))
+        }
         Op::Add | Op::Concat { .. } | Op::Maximum => graph.operands(id).len() == 1,
         _ => false,
     };
@@ -86,9 +88,14 @@ fn never_negative(graph: &Graph, id: NodeId) -> Option<f32> {
         Op::Relu(r) => Some(r.cap.unwrap_or(f32::INFINITY)),
         Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. }) => Some(1.0),
         Op::Activation(Activation::Softplus | Activation::Abs) => Some(f32::INFINITY),
-        Op::Identity | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Gather { .. } | Op::MaxPool(_) | Op::Concat { .. } | Op::Maximum => {
-            graph.operands(id).into_iter().map(|o| never_negative(graph, o)).try_fold(0.0, |m: f32, b| Some(m.max(b?)))
-        }
+        Op::Identity
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Slice(_)
+        | Op::Gather { .. }
+        | Op::MaxPool(_)
+        | Op::Concat { .. }
+        | Op::Maximum => graph.operands(id).into_iter().map(|o| never_negative(graph, o)).try_fold(0.0, |m: f32, b| Some(m.max(b?))),
         Op::Pad(p) if p.value >= 0.0 => Some(never_negative(graph, graph.operands(id)[0])?.max(p.value)),
         Op::AvgPool(AvgPool { divisor: Divisor::Padded | Divisor::Valid, .. }) => never_negative(graph, graph.operands(id)[0]),
         Op::Reduce(r) if r.mean => never_negative(graph, graph.operands(id)[0]),
@@ -155,7 +162,9 @@ fn pad_into_window(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result
     }
     let op = match graph.op(id) {
         Op::Conv(c) => Op::Conv(snn_ir::op::Conv { window: grow(&c.window, pad), ..c.clone() }),
-        Op::AvgPool(p) if p.divisor != Divisor::Valid && !p.window.ceil => Op::AvgPool(AvgPool { window: grow(&p.window, pad), divisor: p.divisor }),
+        Op::AvgPool(p) if p.divisor != Divisor::Valid && !p.window.ceil => {
+            Op::AvgPool(AvgPool { window: grow(&p.window, pad), divisor: p.divisor })
+        }
         _ => return Ok(false),
     };
     let source = graph.operands(before);

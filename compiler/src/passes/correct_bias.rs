@@ -71,7 +71,10 @@ impl CorrectBias {
                     let mut sums = vec![0f64; channels];
                     let spikes = simulate(&expanded, trace, &bias, site.timesteps);
                     for step in spikes.chunks_exact(n) {
-                        step.iter().enumerate().filter(|(_, s)| **s != 0).for_each(|(i, &s)| sums[channel[i]] += f64::from(s) * f64::from(expanded.threshold[i]));
+                        step.iter()
+                            .enumerate()
+                            .filter(|(_, s)| **s != 0)
+                            .for_each(|(i, &s)| sums[channel[i]] += f64::from(s) * f64::from(expanded.threshold[i]));
                     }
                     sums
                 })

@@ -45,7 +45,14 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A context without calibration data or listeners.
     pub fn new(timesteps: u32) -> Context<'static> {
-        Context { timesteps, calibration: None, batch_norm_moments: HashMap::new(), notes: Vec::new(), progress: &|_, _, _| {}, analog: None }
+        Context {
+            timesteps,
+            calibration: None,
+            batch_norm_moments: HashMap::new(),
+            notes: Vec::new(),
+            progress: &|_, _, _| {},
+            analog: None,
+        }
     }
 
     /// The same, reading calibration samples from `calibration`.

@@ -52,7 +52,9 @@ fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
         }
     }
     for id in graph.topological()? {
-        if graph.op(id).is_structural() && keeps_spikes(graph, id) || matches!(graph.op(id), Op::If(_) | Op::CumulativeMaxPool(_)) && graph.ty(id).signal == Signal::Spikes {
+        if graph.op(id).is_structural() && keeps_spikes(graph, id)
+            || matches!(graph.op(id), Op::If(_) | Op::CumulativeMaxPool(_)) && graph.ty(id).signal == Signal::Spikes
+        {
             // Their amplitudes were carried to their users.
             continue;
         }
@@ -83,7 +85,8 @@ fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
 }
 
 fn keeps_spikes(graph: &Graph, id: NodeId) -> bool {
-    graph.ty(id).signal == Signal::Spikes && (graph.op(id).is_structural() || matches!(graph.op(id), Op::CumulativeMaxPool(_) | Op::CumulativeMax))
+    graph.ty(id).signal == Signal::Spikes
+        && (graph.op(id).is_structural() || matches!(graph.op(id), Op::CumulativeMaxPool(_) | Op::CumulativeMax))
 }
 
 /// Works out the amplitude of a node that passes spikes on.
@@ -101,7 +104,11 @@ fn carry(graph: &mut Graph, id: NodeId, amplitudes: &mut Amplitudes) -> Result<(
             let space: usize = graph.ty(operands[0]).shape[1..].iter().product();
             let amplitude = full(0);
             if amplitude.chunks_exact(space).any(|c| c.iter().any(|&v| v != c[0])) {
-                return Err(PassError::node(graph, id, "thresholds differ within a max-pool window; balance thresholds per channel or per layer"));
+                return Err(PassError::node(
+                    graph,
+                    id,
+                    "thresholds differ within a max-pool window; balance thresholds per channel or per layer",
+                ));
             }
             let out_space: usize = shape[1..].iter().product();
             amplitude.chunks_exact(space).flat_map(|c| std::iter::repeat_n(c[0], out_space)).collect()
@@ -149,7 +156,10 @@ fn scale_columns(graph: &Graph, id: NodeId, operand: NodeId, amplitude: &[f32]) 
     let shape = &graph.ty(operand).shape;
     let per_channel = || {
         let inner: usize = shape[1..].iter().product();
-        amplitude.chunks_exact(inner).all(|c| c.iter().all(|&v| v == c[0])).then(|| amplitude.iter().step_by(inner).copied().collect::<Vec<f32>>())
+        amplitude
+            .chunks_exact(inner)
+            .all(|c| c.iter().all(|&v| v == c[0]))
+            .then(|| amplitude.iter().step_by(inner).copied().collect::<Vec<f32>>())
     };
     match graph.op(id) {
         Op::Conv(c) => {

@@ -74,7 +74,9 @@ impl Pass for Quantize {
             match graph.op(id).clone() {
                 Op::Layer(layer) => self.layer(graph, id, layer, &front, &mut units)?,
                 Op::Readout { .. } => readout(graph, id, &front, &mut units)?,
-                op if graph.ty(id).signal == Signal::Spikes => debug_assert!(op.is_structural() || matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax)),
+                op if graph.ty(id).signal == Signal::Spikes => {
+                    debug_assert!(op.is_structural() || matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax))
+                }
                 _ => carry_unit(graph, id, &front, &mut units)?,
             }
         }
@@ -147,6 +149,9 @@ fn in_units(tensor: &Tensor, unit: &[f64], shape: &[usize]) -> Tensor {
     Tensor::i32(out, ints)
 }
 
+/// Which channel the weight at a position of a weight tensor belongs to.
+type Index = Box<dyn Fn(usize) -> usize>;
+
 /// One synapse seen as rows of weights: how much each output channel gets per unit of each source element.
 struct Rows<'a> {
     synapse: &'a Op,
@@ -160,11 +165,15 @@ impl<'a> Rows<'a> {
     /// `None` for synapses without weights of their own.
     fn of(synapse: &'a Op, source_unit: Option<&Vec<f64>>, shape: &[usize]) -> Option<Self> {
         let unit = |channel: usize| source_unit.map_or(1.0, |u| u[channel.min(u.len() - 1)]);
-        let (tensor, channel, column): (&Tensor, Box<dyn Fn(usize) -> usize>, Box<dyn Fn(usize) -> usize>) = match synapse {
+        let (tensor, channel, column): (&Tensor, Index, Index) = match synapse {
             Op::Conv(c) => {
                 let (rows, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
                 let per_group = rows / c.groups;
-                (&c.weight, Box::new(move |i| i / (columns * taps)), Box::new(move |i| i / (columns * taps) / per_group * columns + i / taps % columns))
+                (
+                    &c.weight,
+                    Box::new(move |i| i / (columns * taps)),
+                    Box::new(move |i| i / (columns * taps) / per_group * columns + i / taps % columns),
+                )
             }
             Op::ConvTranspose(c) => {
                 let (inputs, per_group, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
@@ -228,7 +237,8 @@ impl Quantize {
                 continue;
             }
             for (c, passed) in passed.iter_mut().enumerate() {
-                let through = units.get(source).map_or(1.0, |u| u[c.min(u.len() - 1)]) * pass_factor(synapse, c, &shape, &graph.ty(*source).shape);
+                let through =
+                    units.get(source).map_or(1.0, |u| u[c.min(u.len() - 1)]) * pass_factor(synapse, c, &shape, &graph.ty(*source).shape);
                 if through > 0.0 {
                     *passed = if *passed == 0.0 { through } else { passed.min(through) };
                 }
@@ -242,12 +252,15 @@ impl Quantize {
                 unit[c] = unit[c].max(1.0 / FINEST_THRESHOLD);
             }
         }
-        if layer.neuron.is_none() && needs_one_unit(graph, id) || layer.synapses.iter().any(|s| matches!(s, Op::Linear(_)) && shape.len() > 1) {
+        if layer.neuron.is_none() && needs_one_unit(graph, id)
+            || layer.synapses.iter().any(|s| matches!(s, Op::Linear(_)) && shape.len() > 1)
+        {
             let coarsest = unit.iter().copied().fold(0.0, f64::max);
             unit.fill(coarsest);
         }
 
-        let (front_terms, spiking_terms): (Vec<_>, Vec<_>) = layer.synapses.iter().cloned().zip(sources).partition(|(_, s)| front.contains(s));
+        let (front_terms, spiking_terms): (Vec<_>, Vec<_>) =
+            layer.synapses.iter().cloned().zip(sources).partition(|(_, s)| front.contains(s));
         let mut synapses = Vec::new();
         let mut operands = Vec::new();
         if !front_terms.is_empty() {
@@ -265,7 +278,8 @@ impl Quantize {
         let bias = layer.bias.as_ref().map(|b| in_units(b, &unit, &shape)).filter(|b| b.to_f64_vec().iter().any(|&v| v != 0.0));
         let neuron = layer.neuron.as_ref().map(|n| {
             let threshold = in_units(&n.threshold, &unit, &shape);
-            let threshold = Tensor::i32(threshold.shape(), threshold.to_i32_vec().unwrap_or_default().iter().map(|&t| t.max(1)).collect::<Vec<_>>());
+            let threshold =
+                Tensor::i32(threshold.shape(), threshold.to_i32_vec().unwrap_or_default().iter().map(|&t| t.max(1)).collect::<Vec<_>>());
             Neuron { threshold, initial: in_units(&n.initial, &unit, &shape), ..n.clone() }
         });
         if neuron.is_none() {
@@ -281,7 +295,10 @@ fn pass_factor(synapse: &Op, channel: usize, shape: &[usize], source: &[usize]) 
     match synapse {
         Op::Scale(s) => {
             let weights = super::fold_batch_norm::along_axis(s.weight.as_ref(), shape, 0, 1.0);
-            weights.map_or_else(|| s.weight.as_ref().map_or(1.0, |w| w.as_f32().iter().fold(0f32, |m, v| m.max(v.abs())).into()), |w| f64::from(w[channel].abs()))
+            weights.map_or_else(
+                || s.weight.as_ref().map_or(1.0, |w| w.as_f32().iter().fold(0f32, |m, v| m.max(v.abs())).into()),
+                |w| f64::from(w[channel].abs()),
+            )
         }
         Op::AvgPool(AvgPool { window, divisor }) if *divisor != Divisor::One => 1.0 / window.taps() as f64,
         Op::Reduce(r) if r.mean => 1.0 / r.axes.iter().map(|&a| source[a]).product::<usize>() as f64,
@@ -290,7 +307,14 @@ fn pass_factor(synapse: &Op, channel: usize, shape: &[usize], source: &[usize]) 
 }
 
 /// A synapse that passes its source on, element by element or as a sum, in integers.
-fn plain_synapse(graph: &Graph, id: NodeId, synapse: &Op, source_unit: Option<&Vec<f64>>, unit: &[f64], shape: &[usize]) -> Result<Op, PassError> {
+fn plain_synapse(
+    graph: &Graph,
+    id: NodeId,
+    synapse: &Op,
+    source_unit: Option<&Vec<f64>>,
+    unit: &[f64],
+    shape: &[usize],
+) -> Result<Op, PassError> {
     let source = |c: usize| source_unit.map_or(1.0, |u| u[c.min(u.len() - 1)]);
     match synapse {
         Op::Identity | Op::Scale(_) => {
@@ -303,7 +327,8 @@ fn plain_synapse(graph: &Graph, id: NodeId, synapse: &Op, source_unit: Option<&V
                 *first = shape[0];
             }
             let inner: usize = out.iter().skip(1).product();
-            let values: Vec<f64> = weight.expanded(&out).into_iter().enumerate().map(|(i, w)| f64::from(w) * source(i / inner) / unit[i / inner]).collect();
+            let values: Vec<f64> =
+                weight.expanded(&out).into_iter().enumerate().map(|(i, w)| f64::from(w) * source(i / inner) / unit[i / inner]).collect();
             if values.iter().all(|v| v.round() == 1.0) {
                 return Ok(Op::Identity);
             }
@@ -369,18 +394,27 @@ fn carry_unit(graph: &mut Graph, id: NodeId, front: &HashSet<NodeId>, units: &mu
     let mut known: Vec<Vec<f64>> = Vec::new();
     for &operand in &operands {
         let count = graph.ty(operand).shape.first().copied().unwrap_or(1);
-        known.push(if front.contains(&operand) { vec![1.0 / FINEST_THRESHOLD; count] } else { units.get(&operand).cloned().unwrap_or_else(|| vec![1.0; count]) });
+        known.push(if front.contains(&operand) {
+            vec![1.0 / FINEST_THRESHOLD; count]
+        } else {
+            units.get(&operand).cloned().unwrap_or_else(|| vec![1.0; count])
+        });
     }
     let op = graph.op(id).clone();
     if op.name() == "pad" && !op.is_structural() {
-        return Err(PassError::node(graph, id, "padding with a value other than zero behind neurons has no integer form; compile with --weights f32"));
+        return Err(PassError::node(
+            graph,
+            id,
+            "padding with a value other than zero behind neurons has no integer form; compile with --weights f32",
+        ));
     }
     let unit = match op {
         Op::Concat { axis: 0 } => known.concat(),
         _ => {
             let first = known[0][0];
             let uniform = known.iter().flatten().all(|&u| u == first);
-            let same_channels = matches!(op, Op::CumulativeMaxPool(_)) || matches!(op, Op::CumulativeMax) && known.iter().all(|k| *k == known[0]);
+            let same_channels =
+                matches!(op, Op::CumulativeMaxPool(_)) || matches!(op, Op::CumulativeMax) && known.iter().all(|k| *k == known[0]);
             if uniform {
                 vec![first; channels]
             } else if same_channels {

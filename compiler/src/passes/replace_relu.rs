@@ -93,5 +93,8 @@ impl Pass for ReplaceRelu {
 }
 
 fn makes_current(op: &Op) -> bool {
-    matches!(op, Op::Input(..) | Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::AvgPool(_) | Op::Reduce(_) | Op::Scale(_) | Op::Add)
+    matches!(
+        op,
+        Op::Input(..) | Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::AvgPool(_) | Op::Reduce(_) | Op::Scale(_) | Op::Add
+    )
 }
