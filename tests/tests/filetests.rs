@@ -3,6 +3,7 @@
 //! ```text
 //! // run: fold-batch-norm, canonicalize
 //! // timesteps: 8
+//! // calibration: synthetic
 //! graph @.. { .. }
 //! // expect:
 //! graph @.. { .. }
@@ -12,6 +13,7 @@
 //! expectations are rewritten; look at the difference before you commit it.
 
 use snn_ir::text::{Parameters, parse, print};
+use snnc::calibrate::synthetic;
 use snnc::passes::{Context, parse_list, pipeline};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +30,9 @@ fn outcome(input: &str) -> (&'static str, String) {
     let mut graph = parse(input).unwrap_or_else(|e| panic!("the input does not parse: {e}"));
     let timesteps = header(input, "timesteps").map_or(32, |t| t.parse().expect("timesteps is a number"));
     let passes = parse_list(header(input, "run").expect("a filetest says `// run: passes`")).expect("the passes exist");
-    match pipeline::run(&mut graph, &passes, &mut Context::new(timesteps), |_, _| Ok(())) {
+    let samples = header(input, "calibration").map(|_| synthetic::samples(&graph));
+    let mut context = Context { calibration: samples.as_ref(), ..Context::new(timesteps) };
+    match pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(())) {
         Ok(_) => (EXPECT, print(&graph, Parameters::Summary)),
         Err(e) => (EXPECT_ERROR, format!("// {e}\n")),
     }
