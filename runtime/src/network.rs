@@ -1,0 +1,94 @@
+//! A network made ready to run.
+
+use crate::error::CompileError;
+use crate::reference;
+use crate::session::Session;
+use snn_ir::op::{Firing, Layer};
+use snn_ir::{Graph, Op, ValueType};
+
+/// Which engine runs a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Machine code, compiled for this CPU.
+    Jit,
+    /// The interpreter: slow, obvious, the oracle.
+    Reference,
+}
+
+/// A network made ready to run: immutable, shared by as many threads as want to, each with a [`Session`] of its own.
+pub struct Network {
+    inputs: Vec<ValueType>,
+    outputs: Vec<ValueType>,
+    window_barrier: bool,
+    program: Program,
+}
+
+/// The engines. [`crate::session`] holds the other half of the dispatch.
+pub(crate) enum Program {
+    Reference(reference::Program),
+}
+
+impl Network {
+    /// Makes a spiking graph ready to run.
+    ///
+    /// # Errors
+    /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for it.
+    pub fn compile(graph: &Graph, engine: EngineKind) -> Result<Network, CompileError> {
+        check_outputs(graph)?;
+        let program = match engine {
+            EngineKind::Reference => Program::Reference(reference::Program::compile(graph)?),
+            EngineKind::Jit => return Err(CompileError::NotBuilt("JIT")),
+        };
+        Ok(Network {
+            inputs: graph.inputs().iter().map(|&i| graph.ty(i).clone()).collect(),
+            outputs: graph.outputs().iter().map(|&o| graph.ty(o).clone()).collect(),
+            window_barrier: graph.ids().any(|id| has_window_barrier(graph.op(id))),
+            program,
+        })
+    }
+
+    /// A session with buffers of its own; one per thread.
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+
+    /// Types of the inputs, in the order [`Session::start`] takes them.
+    pub fn inputs(&self) -> &[ValueType] {
+        &self.inputs
+    }
+
+    /// Types of the outputs, in the order [`Session::potentials`] returns them.
+    pub fn outputs(&self) -> &[ValueType] {
+        &self.outputs
+    }
+
+    /// Whether neurons wait for the end of the window, so that it must be run in one call of [`Session::advance`].
+    pub fn has_window_barrier(&self) -> bool {
+        self.window_barrier
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+}
+
+fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
+    if graph.outputs().is_empty() {
+        return Err(CompileError::NoOutput);
+    }
+    match graph.outputs().iter().find(|&&o| !matches!(graph.op(o), Op::Readout { .. })) {
+        None => Ok(()),
+        Some(&o) => Err(CompileError::Node {
+            node: graph.node(o).name().to_string(),
+            op: graph.op(o).name(),
+            why: "outputs of a spiking network are readouts".into(),
+        }),
+    }
+}
+
+fn has_window_barrier(op: &Op) -> bool {
+    match op {
+        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
+        _ => false,
+    }
+}
