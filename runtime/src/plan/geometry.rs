@@ -106,6 +106,11 @@ impl Geometry {
 }
 
 impl Plane {
+    /// Whether every output pixel sees just the input pixel at its place.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.pad == [0, 0] && self.input == self.output
+    }
+
     #[inline]
     fn for_each_tap(&self, pixel: usize, mut visit: impl FnMut(usize, usize)) {
         let (y, x) = (pixel / self.output[1], pixel % self.output[1]);
