@@ -65,8 +65,10 @@
 pub mod activation;
 pub mod attr;
 pub mod graph;
+pub mod index_map;
 pub mod infer;
 pub mod op;
+pub mod preprocessing;
 pub mod signal;
 pub mod tensor;
 pub mod window;
@@ -75,6 +77,7 @@ pub use activation::Activation;
 pub use graph::{Graph, GraphError, Node, NodeId};
 pub use infer::TypeError;
 pub use op::Op;
+pub use preprocessing::{Layout, Preprocessing};
 pub use signal::{Signal, ValueType};
 pub use tensor::{ElementType, Tensor, TensorData};
 pub use window::Window;

@@ -44,7 +44,10 @@ pub mod error;
 pub mod network;
 pub mod session;
 pub mod statistics;
+pub mod synapses;
 
+mod dense;
+mod front_end;
 mod reference;
 
 pub use error::{CompileError, RunError};
