@@ -1,7 +1,7 @@
 //! Machine code and its life: written to writable pages, executed from read-only ones, freed on drop.
 
 use super::layer::Lowering;
-use crate::kernels::{Cpu, symbols};
+use crate::kernels::symbols;
 use crate::plan::{Plan, Work};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
@@ -27,7 +27,8 @@ impl Code {
     pub fn compile(plan: &Plan) -> Result<Code, String> {
         let mut flags = settings::builder();
         // Kernels are scheduled by hand; the optimiser makes vector code slower here, and takes longer.
-        for (name, value) in [("opt_level", "none"), ("is_pic", "false"), ("use_colocated_libcalls", "false"), ("enable_verifier", "false")] {
+        for (name, value) in [("opt_level", "none"), ("is_pic", "false"), ("use_colocated_libcalls", "false"), ("enable_verifier", "false")]
+        {
             flags.set(name, value).map_err(|e| e.to_string())?;
         }
         let isa = cranelift_native::builder()?.finish(settings::Flags::new(flags)).map_err(|e| e.to_string())?;
@@ -51,7 +52,11 @@ impl Code {
         Ok(code)
     }
 
-    fn lower(module: &mut JITModule, plan: &Plan, symbols: &[crate::kernels::Symbol]) -> Result<Vec<Option<cranelift_module::FuncId>>, ModuleError> {
+    fn lower(
+        module: &mut JITModule,
+        plan: &Plan,
+        symbols: &[crate::kernels::Symbol],
+    ) -> Result<Vec<Option<cranelift_module::FuncId>>, Box<ModuleError>> {
         let mut functions = vec![None; plan.nodes.len()];
         let mut lowering = Lowering::new(module, plan, symbols)?;
         for i in plan.stepped() {

@@ -17,6 +17,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataDescription, FuncId, Linkage, Module, ModuleError};
+use snn_ir::op::Reset;
 use std::collections::HashMap;
 
 /// Lowers layers into a [`Module`].
@@ -31,7 +32,7 @@ pub struct Lowering<'a, M: Module> {
 
 impl<'a, M: Module> Lowering<'a, M> {
     /// Declares the kernels in `module`.
-    pub fn new(module: &'a mut M, plan: &'a Plan, symbols: &[Symbol]) -> Result<Self, ModuleError> {
+    pub fn new(module: &'a mut M, plan: &'a Plan, symbols: &[Symbol]) -> Result<Self, Box<ModuleError>> {
         let mut kernels = HashMap::new();
         for symbol in symbols {
             let mut signature = module.make_signature();
@@ -44,7 +45,7 @@ impl<'a, M: Module> Lowering<'a, M> {
     }
 
     /// Defines the function of layer `node`.
-    pub fn layer(&mut self, node: usize) -> Result<FuncId, ModuleError> {
+    pub fn layer(&mut self, node: usize) -> Result<FuncId, Box<ModuleError>> {
         let plan = self.plan;
         let (Work::Layer(work), Some(layer)) = (&plan.nodes[node].work, &plan.layers[node]) else {
             unreachable!("only stepped layers are lowered");
@@ -66,7 +67,7 @@ impl<'a, M: Module> Lowering<'a, M> {
         let built = self.body(&mut b, &body);
         b.ins().return_(&[]);
         b.finalize(self.module.target_config());
-        let defined = built.and_then(|()| self.module.define_function(id, &mut context));
+        let defined = built.and_then(|()| Ok(self.module.define_function(id, &mut context)?));
         self.context = context;
         self.builder = frontend;
         defined.map(|()| id)
@@ -77,7 +78,7 @@ impl<'a, M: Module> Lowering<'a, M> {
     }
 
     /// Puts `bytes` among the module's constants and returns their address.
-    fn constant(&mut self, b: &mut FunctionBuilder, bytes: Vec<u8>) -> Result<Value, ModuleError> {
+    fn constant(&mut self, b: &mut FunctionBuilder, bytes: Vec<u8>) -> Result<Value, Box<ModuleError>> {
         let id = self.module.declare_data(&format!("constant{}", self.constants), Linkage::Local, false, false)?;
         self.constants += 1;
         let mut data = DataDescription::new();
@@ -85,10 +86,10 @@ impl<'a, M: Module> Lowering<'a, M> {
         data.define(bytes.into_boxed_slice());
         self.module.define_data(id, &data)?;
         let global = self.module.declare_data_in_func(id, b.func);
-        Ok(b.ins().global_value(POINTER, global))
+        Ok(b.ins().symbol_value(POINTER, global))
     }
 
-    fn body(&mut self, b: &mut FunctionBuilder, body: &Body) -> Result<(), ModuleError> {
+    fn body(&mut self, b: &mut FunctionBuilder, body: &Body) -> Result<(), Box<ModuleError>> {
         let plan = self.plan;
         let node = body.node;
         let (row, width) = (lanes(node.channels), columns(body));
@@ -99,15 +100,13 @@ impl<'a, M: Module> Lowering<'a, M> {
         let per_pixel = |p: &PerElement| if matches!(p, PerElement::Full(_)) { 4 * row } else { 0 };
         let (base, base_stride) = match body.layer.base {
             Base::Window(buffer) => (plus(b, body.arena, buffer.offset), 4 * row),
-            Base::Channel | Base::Pixel => {
-                (self.constant(b, rows(&body.work.bias, node, 0))?, per_pixel(&body.work.bias))
-            }
+            Base::Channel | Base::Pixel => (self.constant(b, rows(&body.work.bias, node, 0))?, per_pixel(&body.work.bias)),
         };
         let neurons = match (&body.work.neuron, body.layer.membrane) {
             (Some(n), Some(membrane)) => {
                 // Padding lanes never reach the largest threshold, so they never fire.
                 let threshold = self.constant(b, rows(&n.threshold, node, i32::MAX))?;
-                Some((threshold, per_pixel(&n.threshold), membrane))
+                Some((threshold, per_pixel(&n.threshold), membrane, n.reset))
             }
             _ => None,
         };
@@ -136,16 +135,16 @@ impl<'a, M: Module> Lowering<'a, M> {
                         let emit = self.kernel(b, "snnc_emit");
                         b.ins().call(emit, &[currents, base, out, body.steps, row_value]);
                     }
-                    Some((threshold, stride, membrane)) => {
+                    Some((threshold, stride, membrane, reset)) => {
                         let threshold = at(b, threshold, pixel, stride);
                         let membranes = plus(b, body.arena, membrane.offset);
                         let membrane = at(b, membranes, pixel, 4 * row);
                         let mask = mask_bytes(node.channels);
                         if plan.cpu == Cpu::Portable {
-                            let cell = portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes: row, mask };
+                            let cell = portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes: row, mask, reset };
                             portable::fire(b, &cell);
                         } else {
-                            let fire = self.kernel(b, "snnc_fire");
+                            let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
                             let mask = number(b, mask);
                             b.ins().call(fire, &[currents, base, threshold, membrane, out, body.steps, row_value, mask]);
                         }
@@ -159,7 +158,12 @@ impl<'a, M: Module> Lowering<'a, M> {
     }
 
     /// Constants of one synapse: weights in the kernel's layout, shape, and table of taps.
-    fn synapse_constants<'s>(&mut self, b: &mut FunctionBuilder, body: &Body<'s>, planned: &'s SynapsePlan) -> Result<Wired<'s>, ModuleError> {
+    fn synapse_constants<'s>(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body<'s>,
+        planned: &'s SynapsePlan,
+    ) -> Result<Wired<'s>, Box<ModuleError>> {
         let synapse = &body.work.synapses[planned.index];
         let source = &self.plan.nodes[body.node.operands[planned.index]];
         let out_lanes = lanes(body.node.channels);
@@ -200,7 +204,14 @@ impl<'a, M: Module> Lowering<'a, M> {
     }
 
     /// Adds one synapse's currents at one pixel.
-    fn synapse(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, at_pixel: (Value, Value, Value), currents: Value) -> Result<(), ModuleError> {
+    fn synapse(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        s: &Wired,
+        at_pixel: (Value, Value, Value),
+        currents: Value,
+    ) -> Result<(), Box<ModuleError>> {
         let (y, x, pixel) = at_pixel;
         let taps = plus(b, body.arena, body.layer.taps.offset);
         let count = match (s.geometry, s.table) {
@@ -273,9 +284,8 @@ fn columns(body: &Body) -> usize {
 /// Rows of `i32` for every channel or element, padded to lanes with `padding`.
 fn rows(values: &PerElement, node: &PlanNode, padding: i32) -> Vec<u8> {
     let lanes = lanes(node.channels);
-    let row = |v: &[i32]| -> Vec<u8> {
-        v.iter().copied().chain(std::iter::repeat(padding)).take(lanes).flat_map(i32::to_ne_bytes).collect()
-    };
+    let row =
+        |v: &[i32]| -> Vec<u8> { v.iter().copied().chain(std::iter::repeat(padding)).take(lanes).flat_map(i32::to_ne_bytes).collect() };
     values.values().chunks_exact(node.channels).flat_map(row).collect()
 }
 
@@ -284,7 +294,8 @@ fn pack(synapse: &Synapse, family: Family, cpu: Cpu, channels: usize, lanes: usi
     match &synapse.weights {
         Weights::Channel(data) => {
             let padded = channels.next_multiple_of(16);
-            let row = |v: &[i32]| -> Vec<u8> { v.iter().copied().chain(std::iter::repeat(0)).take(padded).flat_map(i32::to_ne_bytes).collect() };
+            let row =
+                |v: &[i32]| -> Vec<u8> { v.iter().copied().chain(std::iter::repeat(0)).take(padded).flat_map(i32::to_ne_bytes).collect() };
             (1, 1, padded, data.chunks_exact(channels).flat_map(row).collect(), 4 * padded)
         }
         Weights::Full { groups, inputs, outputs, data } => {

@@ -153,7 +153,12 @@ impl<'n> Machine<'n> {
             }
             if let (true, Some(buffer)) = (plan.summed_over[i], plan.values[i]) {
                 if node.is_bits() {
-                    per_element(&bytes(&mut self.arena)[buffer.offset..][..buffer.bytes], node.channels, (plan.chunk, steps), &mut self.sums[i]);
+                    per_element(
+                        &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes],
+                        node.channels,
+                        (plan.chunk, steps),
+                        &mut self.sums[i],
+                    );
                 } else {
                     for e in 0..node.len() {
                         let sum: i64 = (0..steps).map(|t| i64::from(self.element(i, e, t))).sum();

@@ -78,8 +78,13 @@ impl Program {
             })
             .collect();
         let populations: Vec<usize> = (0..plan.nodes.len()).filter(|&i| is_population(graph.op(plan.nodes[i].id))).collect();
-        let layer = |&i: &usize| LayerStatistics { name: plan.nodes[i].name.clone(), neurons: plan.nodes[i].len() as u64, spikes: 0, synops: 0 };
+        let layer =
+            |&i: &usize| LayerStatistics { name: plan.nodes[i].name.clone(), neurons: plan.nodes[i].len() as u64, spikes: 0, synops: 0 };
         let statistics = Statistics { layers: populations.iter().map(layer).collect() };
         Ok(Program { front_end, code, moves, sources, statistics, populations, plan })
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
     }
 }

@@ -6,6 +6,7 @@ use crate::kernels::SynapseShape;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
+use snn_ir::op::Reset;
 
 /// Vectors handled per pass of a loop over lanes: lanes are whole blocks of 16.
 const BLOCK: usize = 4;
@@ -28,6 +29,8 @@ pub struct Cell {
     pub lanes: usize,
     /// Bytes of a mask.
     pub mask: usize,
+    /// What a spike does to the potential.
+    pub reset: Reset,
 }
 
 /// Integrate and fire.
@@ -51,8 +54,12 @@ pub fn fire(b: &mut FunctionBuilder, cell: &Cell) {
                 let total = b.ins().iadd(current, bases[j]);
                 let v = b.ins().iadd(potentials[j], total);
                 let fired = b.ins().icmp(IntCC::SignedGreaterThanOrEqual, v, thresholds[j]);
-                let reset = b.ins().band(fired, thresholds[j]);
-                next.push(b.ins().isub(v, reset));
+                let loss = match cell.reset {
+                    Reset::Subtract => thresholds[j],
+                    Reset::Zero => v,
+                };
+                let loss = b.ins().band(fired, loss);
+                next.push(b.ins().isub(v, loss));
                 let bits = b.ins().vhigh_bits(types::I32, fired);
                 let shift = b.ins().iconst(types::I32, 4 * j as i64);
                 let bits = b.ins().ishl(bits, shift);

@@ -35,7 +35,14 @@ kernels! {
 /// # Safety
 /// As [`super::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has AVX2.
 #[target_feature(enable = "avx2,bmi2,popcnt")]
-pub unsafe extern "C" fn event(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, list: *mut u64) {
+pub unsafe extern "C" fn event(
+    taps: *const Tap,
+    count: usize,
+    currents: *mut i32,
+    steps: usize,
+    shape: *const SynapseShape,
+    list: *mut u64,
+) {
     // SAFETY: the compiled layer keeps the contract of `Synaptic`.
     unsafe {
         let shape = &*shape;
@@ -89,12 +96,12 @@ unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
     }
 }
 
-/// Integrate and fire, 16 neurons at a time.
+/// Integrate and fire, 16 neurons at a time; `HARD` resets to zero.
 ///
 /// # Safety
 /// As [`super::Fire`], and the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub unsafe extern "C" fn fire(
+pub unsafe extern "C" fn fire<const HARD: bool>(
     currents: *const i32,
     base: *const i32,
     threshold: *const i32,
@@ -122,8 +129,12 @@ pub unsafe extern "C" fn fire(
                 v0 = _mm256_add_epi32(v0, _mm256_add_epi32(base0, load(i)));
                 v1 = _mm256_add_epi32(v1, _mm256_add_epi32(base1, load(i.add(8))));
                 let (quiet0, quiet1) = (_mm256_cmpgt_epi32(theta0, v0), _mm256_cmpgt_epi32(theta1, v1));
-                v0 = _mm256_sub_epi32(v0, _mm256_andnot_si256(quiet0, theta0));
-                v1 = _mm256_sub_epi32(v1, _mm256_andnot_si256(quiet1, theta1));
+                if HARD {
+                    (v0, v1) = (_mm256_and_si256(v0, quiet0), _mm256_and_si256(v1, quiet1));
+                } else {
+                    v0 = _mm256_sub_epi32(v0, _mm256_andnot_si256(quiet0, theta0));
+                    v1 = _mm256_sub_epi32(v1, _mm256_andnot_si256(quiet1, theta1));
+                }
                 let quiet = _mm256_movemask_ps(_mm256_castsi256_ps(quiet0)) | _mm256_movemask_ps(_mm256_castsi256_ps(quiet1)) << 8;
                 out.add(t * mask).cast::<u16>().write_unaligned(!quiet as u16);
             }

@@ -9,7 +9,14 @@ use std::arch::x86_64::*;
 /// # Safety
 /// As [`super::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has AVX-512 BW and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi2,popcnt")]
-pub unsafe extern "C" fn event(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, list: *mut u64) {
+pub unsafe extern "C" fn event(
+    taps: *const Tap,
+    count: usize,
+    currents: *mut i32,
+    steps: usize,
+    shape: *const SynapseShape,
+    list: *mut u64,
+) {
     // SAFETY: the compiled layer keeps the contract of `Synaptic`.
     unsafe {
         let shape = &*shape;
@@ -93,7 +100,14 @@ unsafe fn add_to(sums: *mut i32, part: __m256i) {
 /// # Safety
 /// As [`super::Synaptic`]; weights are one `i32` per lane, and the CPU has AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub unsafe extern "C" fn masked(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, _list: *mut u64) {
+pub unsafe extern "C" fn masked(
+    taps: *const Tap,
+    count: usize,
+    currents: *mut i32,
+    steps: usize,
+    shape: *const SynapseShape,
+    _list: *mut u64,
+) {
     // SAFETY: the compiled layer keeps the contract of `Synaptic`; a mask has a bit for each of the (at most) 16 lanes of
     // a block, since blocks are 16 lanes and masks whole 16-bit words.
     unsafe {
@@ -101,25 +115,25 @@ pub unsafe extern "C" fn masked(taps: *const Tap, count: usize, currents: *mut i
         let (lanes, bytes) = (shape.lanes as usize, shape.step_bytes as usize);
         for block in 0..lanes / 16 {
             for t in 0..steps {
-                let to = currents.add(t * lanes + 16 * block).cast();
-                let mut sum = _mm512_loadu_si512(to);
+                let to = currents.add(t * lanes + 16 * block);
+                let mut sum = _mm512_loadu_si512(to.cast());
                 for tap in std::slice::from_raw_parts(taps, count) {
                     let mask = tap.data.add(t * bytes + 2 * block).cast::<u16>().read_unaligned();
                     let weights = _mm512_loadu_si512(tap.weights.cast::<i32>().add(16 * block).cast());
                     sum = _mm512_mask_add_epi32(sum, mask, sum, weights);
                 }
-                _mm512_storeu_si512(to.cast_mut().cast(), sum);
+                _mm512_storeu_si512(to.cast(), sum);
             }
         }
     }
 }
 
-/// Integrate and fire, 16 neurons at a time.
+/// Integrate and fire, 16 neurons at a time; `HARD` resets to zero.
 ///
 /// # Safety
 /// As [`super::Fire`], and the CPU has AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub unsafe extern "C" fn fire(
+pub unsafe extern "C" fn fire<const HARD: bool>(
     currents: *const i32,
     base: *const i32,
     threshold: *const i32,
@@ -145,7 +159,7 @@ pub unsafe extern "C" fn fire(
                 let current = _mm512_loadu_si512(currents.add(t * lanes + at).cast());
                 v = _mm512_add_epi32(v, _mm512_add_epi32(base, current));
                 let fired = _mm512_cmpge_epi32_mask(v, theta);
-                v = _mm512_mask_sub_epi32(v, fired, v, theta);
+                v = _mm512_mask_sub_epi32(v, fired, v, if HARD { v } else { theta });
                 out.add(t * mask).cast::<u16>().write_unaligned(fired);
             }
             _mm512_storeu_si512(membrane.cast(), v);

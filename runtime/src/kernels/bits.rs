@@ -34,13 +34,6 @@ pub fn for_each_set(mask: &[u8], mut visit: impl FnMut(usize)) {
     }
 }
 
-/// Number of set bits.
-pub fn count(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let words: u64 = words.iter().map(|w| u64::from(u64::from_ne_bytes(*w).count_ones())).sum();
-    words + rest.iter().map(|b| u64::from(b.count_ones())).sum::<u64>()
-}
-
 /// Sets in `to` the bits `to_bit..to_bit + length` that are set in `from` at `from_bit..`.
 pub fn copy(from: &[u8], from_bit: usize, to: &mut [u8], to_bit: usize, length: usize) {
     let mut done = 0;

@@ -12,6 +12,12 @@ pub struct Running {
     maximum: Vec<i64>,
 }
 
+/// Calls its second argument with `(operand, pixel)` for everything the output pixel sees.
+pub type PixelTaps<'a> = dyn Fn(usize, &mut dyn FnMut(usize, usize)) + 'a;
+
+/// Calls its second argument with the index of the first channel of every operand pixel the output pixel sees.
+pub type RowTaps<'a> = dyn Fn(usize, &mut dyn FnMut(usize)) + 'a;
+
 /// Masks of one operand of a spiking maximum.
 pub struct Spikes<'a> {
     /// `[pixel][step]` masks.
@@ -32,12 +38,12 @@ impl Running {
         self.maximum.fill(0);
     }
 
-    /// Spikes: `taps(p, visit)` calls `visit(operand, pixel)` for what output pixel `p` sees. A maximum of counts moves only when a count
+    /// Spikes. A maximum of counts moves only when a count
     /// that equals it does, so the work is per spike.
     pub fn spikes(
         &mut self,
         operands: &[Spikes],
-        taps: &dyn Fn(usize, &mut dyn FnMut(usize, usize)),
+        taps: &PixelTaps,
         (pixels, channels): (usize, usize),
         out: &mut [u8],
         (chunk, steps): (usize, usize),
@@ -83,12 +89,11 @@ impl Running {
         }
     }
 
-    /// Currents, one step: `current(e)` is operand element `e` (operands end to end), `taps(p, visit)` calls `visit` with the index of the
-    /// first channel of every operand pixel that output pixel `p` sees, and `emit(e, x)` takes the result.
+    /// Currents, one step: `current(e)` is operand element `e` (operands end to end), and `emit(e, x)` takes the result.
     pub fn currents(
         &mut self,
         current: impl Fn(usize) -> i32,
-        taps: &dyn Fn(usize, &mut dyn FnMut(usize)),
+        taps: &RowTaps,
         channels: usize,
         mut emit: impl FnMut(usize, i32),
     ) {

@@ -5,15 +5,15 @@
 //! [`Synaptic`] and [`Fire`] ask for. Every family exists in portable Rust (or in Cranelift's own vectors, see
 //! `jit::portable`), and faster for CPUs that have more; which one a symbol stands for is decided at load, by [`Cpu`].
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub mod bits;
 pub mod count;
 pub mod cumulative;
 pub mod moves;
 mod scalar;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 
 use std::fmt;
 
@@ -124,7 +124,7 @@ pub struct Symbol {
 /// The fixed table of kernels for `cpu`; compiled code calls nothing else.
 pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
     let synaptic = |name, f: Synaptic| Symbol { name, address: f as *const u8, parameters: 6, returns: false };
-    let fire = |f: Fire| Symbol { name: "snnc_fire", address: f as *const u8, parameters: 8, returns: false };
+    let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 8, returns: false };
     let plain = |name, address, parameters, returns| Symbol { name, address, parameters, returns };
     let mut table = vec![
         plain("snnc_clear", scalar::clear as *const u8, 2, false),
@@ -145,7 +145,8 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             synaptic("snnc_masked", avx2::masked),
             synaptic("snnc_dense", avx2::dense),
             synaptic("snnc_dense_channel", avx2::dense_channel),
-            fire(avx2::fire),
+            fire("snnc_fire", avx2::fire::<false>),
+            fire("snnc_fire_hard", avx2::fire::<true>),
         ]),
         #[cfg(target_arch = "x86_64")]
         Cpu::Avx512 => table.extend([
@@ -154,7 +155,8 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             synaptic("snnc_masked", avx512::masked),
             synaptic("snnc_dense", avx2::dense),
             synaptic("snnc_dense_channel", avx2::dense_channel),
-            fire(avx512::fire),
+            fire("snnc_fire", avx512::fire::<false>),
+            fire("snnc_fire_hard", avx512::fire::<true>),
         ]),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("detected on x86-64 only"),

@@ -94,15 +94,6 @@ impl Geometry {
             }
         }
     }
-
-    /// For every input pixel, how many taps see it.
-    pub fn fan_out(&self, input_pixels: usize) -> Vec<u64> {
-        let mut out = vec![0; input_pixels];
-        for p in 0..self.output_pixels() {
-            self.for_each_tap(p, |input, _| out[input] += 1);
-        }
-        out
-    }
 }
 
 impl Plane {
@@ -163,7 +154,9 @@ impl Table {
         Table::new(positions(output).map(|at| {
             let tap = |(slice, k): (usize, Vec<usize>)| {
                 let input: Option<Vec<usize>> = (0..at.len())
-                    .map(|a| (at[a] * window.stride[a] + k[a] * window.dilation[a]).checked_sub(window.pad_begin[a]).filter(|&i| i < space[a]))
+                    .map(|a| {
+                        (at[a] * window.stride[a] + k[a] * window.dilation[a]).checked_sub(window.pad_begin[a]).filter(|&i| i < space[a])
+                    })
                     .collect();
                 Some((flat(&input?, space), slice))
             };

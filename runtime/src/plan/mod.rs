@@ -21,7 +21,7 @@ pub mod synapse;
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
-use kernel::{Family, LayerPlan};
+use kernel::LayerPlan;
 use memory::{Buffer, allocate};
 pub use node::{Mode, PlanNode, Work};
 use snn_ir::{Graph, NodeId};
@@ -167,10 +167,5 @@ impl Plan {
     /// Bytes of a chunk of one pixel of a stepped node's value.
     pub fn pixel_bytes(&self, node: &PlanNode) -> usize {
         self.chunk * if node.is_bits() { mask_bytes(node.channels) } else { 4 * lanes(node.channels) }
-    }
-
-    /// Kernel families in use, one entry per synapse.
-    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
-        self.layers.iter().flatten().flat_map(|l| l.synapses.iter().map(|s| s.family))
     }
 }

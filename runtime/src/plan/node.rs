@@ -78,6 +78,8 @@ pub struct NeuronWork {
     pub threshold: PerElement,
     /// v(0).
     pub initial: PerElement,
+    /// What a spike does to the potential.
+    pub reset: Reset,
 }
 
 /// A parameter that is the same at every pixel, or is not.
@@ -155,16 +157,17 @@ fn as_layer(op: &Op, operands: usize) -> Option<Layer> {
 }
 
 fn neuron_work(n: &Neuron, shape: &[usize]) -> Result<NeuronWork, Reason> {
-    let only = "the JIT engine runs binary neurons with soft reset and amplitude one; use --engine reference";
-    match (n.firing, n.reset, n.amplitude) {
-        (Firing::Binary, Reset::Subtract, Amplitude::One) => {}
-        (firing, reset, amplitude) => return Err(format!("{firing:?} firing, {reset:?} reset, {amplitude:?} amplitude: {only}")),
+    if n.firing != Firing::Binary || n.amplitude != Amplitude::One {
+        return Err(format!(
+            "{:?} firing with amplitude {:?}: the JIT engine runs binary spikes of amplitude one; use --engine reference",
+            n.firing, n.amplitude
+        ));
     }
-    Ok(NeuronWork { threshold: PerElement::new(&n.threshold, shape, "threshold")?, initial: PerElement::new(&n.initial, shape, "init")? })
+    Ok(NeuronWork { threshold: PerElement::new(&n.threshold, shape, "threshold")?, initial: PerElement::new(&n.initial, shape, "init")?, reset: n.reset })
 }
 
 /// Pixel-major index of row-major element `e`.
-pub(super) fn pixel_major(e: usize, channels: usize, pixels: usize) -> usize {
+pub fn pixel_major(e: usize, channels: usize, pixels: usize) -> usize {
     (e % pixels) * channels + e / pixels
 }
 
@@ -255,7 +258,13 @@ fn pool_geometry(window: &Window, operand: &ValueType, ty: &ValueType) -> super:
 
 impl PlanNode {
     /// Node `id` of `graph`, whose operands are planned already.
-    pub(super) fn new(graph: &Graph, front_end: &FrontEnd, id: NodeId, operands: Vec<usize>, planned: &[PlanNode]) -> Result<PlanNode, Reason> {
+    pub(super) fn new(
+        graph: &Graph,
+        front_end: &FrontEnd,
+        id: NodeId,
+        operands: Vec<usize>,
+        planned: &[PlanNode],
+    ) -> Result<PlanNode, Reason> {
         let (op, ty) = (graph.op(id), graph.ty(id).clone());
         let (channels, pixels) = channels_pixels(&ty.shape);
         let types: Vec<&ValueType> = operands.iter().map(|&o| &planned[o].ty).collect();
@@ -266,7 +275,9 @@ impl PlanNode {
             _ if front_end.contains(id) && front_end.is_integer(id) => {
                 let range = match op {
                     Op::Encode { limit, .. } => (-i64::from(*limit), i64::from(*limit)),
-                    Op::Constant(_, t) => t.to_i32_vec().unwrap_or_default().iter().fold((0, 0), |r, &v| (r.0.min(v.into()), r.1.max(v.into()))),
+                    Op::Constant(_, t) => {
+                        t.to_i32_vec().unwrap_or_default().iter().fold((0, 0), |r, &v| (r.0.min(v.into()), r.1.max(v.into())))
+                    }
                     _ => return Err("an integer where the front end has none".into()),
                 };
                 (Mode::Constant, Work::Given(front_end.result_of(id)), range)

@@ -6,7 +6,14 @@ use std::fmt;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "cpu {}, {} steps at a time, state {} bytes, buffers {} bytes", self.cpu, self.chunk, self.persistent, self.arena - self.persistent)?;
+        writeln!(
+            f,
+            "cpu {}, {} steps at a time, state {} bytes, buffers {} bytes",
+            self.cpu,
+            self.chunk,
+            self.persistent,
+            self.arena - self.persistent
+        )?;
         for (i, node) in self.nodes.iter().enumerate() {
             let what = match (&node.work, node.mode) {
                 (Work::FrontEnd, _) => "f32, once a window".to_string(),

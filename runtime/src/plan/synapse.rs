@@ -72,17 +72,16 @@ impl Synapse {
                 let (outputs, inputs) = (shape[0] / c.groups, shape[1]);
                 let w = integers(&c.weight, "its weight")?;
                 let at = |o: usize, i: usize, k: usize| (o * inputs + i % inputs) * taps + k;
-                Synapse {
-                    geometry: Geometry::window(&c.window, space, out_space),
-                    weights: full(&w, c.groups, inputs, outputs, taps, at),
-                }
+                Synapse { geometry: Geometry::window(&c.window, space, out_space), weights: full(&w, c.groups, inputs, outputs, taps, at) }
             }
             Op::ConvTranspose(c) => {
                 let (shape, taps) = (c.weight.shape(), c.window.taps());
                 let (inputs, outputs) = (shape[0] / c.groups, shape[1]);
                 let w = integers(&c.weight, "its weight")?;
                 // Stored `[C_in, C_out / groups, ..]`; a depthwise one reads the same either way.
-                let at = |o: usize, i: usize, k: usize| if inputs == 1 && outputs == 1 { o * taps + k } else { (i * outputs + o % outputs) * taps + k };
+                let at = |o: usize, i: usize, k: usize| {
+                    if inputs == 1 && outputs == 1 { o * taps + k } else { (i * outputs + o % outputs) * taps + k }
+                };
                 Synapse {
                     geometry: Geometry::Table(Table::transposed(&c.window, space, out_space)),
                     weights: full(&w, c.groups, inputs, outputs, taps, at),
@@ -116,7 +115,8 @@ impl Synapse {
                 let keep: Vec<bool> = (1..operand.shape.len()).map(|a| !r.axes.contains(&a)).collect();
                 let geometry = Geometry::Table(Table::reduction(space, &keep));
                 let mixes = r.axes.contains(&0) && channels > 1;
-                let weights = if mixes { Weights::Full { groups: 1, inputs: channels, outputs: 1, data: vec![1; channels] } } else { ones(1) };
+                let weights =
+                    if mixes { Weights::Full { groups: 1, inputs: channels, outputs: 1, data: vec![1; channels] } } else { ones(1) };
                 Synapse { geometry, weights }
             }
             Op::Scale(s) => match &s.weight {
@@ -181,13 +181,5 @@ impl Synapse {
             }
         }
         (low, high)
-    }
-
-    /// Existing synapses that leave one input channel, per tap: how many output channels it reaches.
-    pub fn outputs_per_tap(&self) -> u64 {
-        match &self.weights {
-            Weights::Full { outputs, .. } => *outputs as u64,
-            Weights::Channel(_) => 1,
-        }
     }
 }
