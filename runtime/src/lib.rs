@@ -40,6 +40,7 @@
 //! The private modules: `dense` holds the kernels of linear operations, `reference` the interpreter. [`testing`]
 //! generates random networks for property tests.
 
+pub mod analog;
 pub mod error;
 pub mod network;
 pub mod session;

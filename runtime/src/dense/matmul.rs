@@ -57,35 +57,10 @@ pub(crate) fn multiply_panel<N: Number>(
     pitch: usize,
     columns: usize,
 ) {
-    for_this_cpu!(multiply_panel_body(
-        weight: &Panels<N>,
-        bias: Option<&[N]>,
-        data: &[[N; COLUMNS]],
-        out: &mut [N],
-        pitch: usize,
-        columns: usize
-    ))
-}
-
-#[inline(always)]
-fn multiply_panel_body<N: Number>(
-    weight: &Panels<N>,
-    bias: Option<&[N]>,
-    data: &[[N; COLUMNS]],
-    out: &mut [N],
-    pitch: usize,
-    columns: usize,
-) {
     let (panels, _) = weight.data.as_chunks::<ROWS>();
+    let mut sums = [[N::Sum::default(); COLUMNS]; ROWS];
     for (p, panel) in panels.chunks_exact(weight.depth).enumerate() {
-        let mut sums = [[N::Sum::default(); COLUMNS]; ROWS];
-        for (w, x) in panel.iter().zip(data) {
-            for r in 0..ROWS {
-                for c in 0..COLUMNS {
-                    sums[r][c] = N::add_product(sums[r][c], w[r], x[c]);
-                }
-            }
-        }
+        multiply_block(panel, data, &mut sums);
         for (r, sums) in sums.iter().enumerate().take(weight.rows - p * ROWS) {
             let row = p * ROWS + r;
             let b = bias.map_or_else(N::Sum::default, |b| b[row].widen());
@@ -94,6 +69,25 @@ fn multiply_panel_body<N: Number>(
             }
         }
     }
+}
+
+/// A function of its own, so that the sums stay in vector registers.
+#[inline(never)]
+fn multiply_block<N: Number>(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]) {
+    for_this_cpu!(multiply_block_body(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]))
+}
+
+#[inline(always)]
+fn multiply_block_body<N: Number>(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]) {
+    let mut sums = [[N::Sum::default(); COLUMNS]; ROWS];
+    for (w, x) in weight.iter().zip(data) {
+        for r in 0..ROWS {
+            for c in 0..COLUMNS {
+                sums[r][c] = N::add_product(sums[r][c], w[r], x[c]);
+            }
+        }
+    }
+    *out = sums;
 }
 
 /// `out[o] = bias[o] + Σ_k weight[o][k]·x[k]` for a row-major weight.

@@ -141,7 +141,8 @@ impl<'a, M: Module> Lowering<'a, M> {
                         let membrane = at(b, membranes, pixel, 4 * row);
                         let mask = mask_bytes(node.channels);
                         if plan.cpu == Cpu::Portable {
-                            let cell = portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes: row, mask, reset };
+                            let cell =
+                                portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes: row, mask, reset };
                             portable::fire(b, &cell);
                         } else {
                             let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });

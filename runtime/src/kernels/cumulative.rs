@@ -90,13 +90,7 @@ impl Running {
     }
 
     /// Currents, one step: `current(e)` is operand element `e` (operands end to end), and `emit(e, x)` takes the result.
-    pub fn currents(
-        &mut self,
-        current: impl Fn(usize) -> i32,
-        taps: &RowTaps,
-        channels: usize,
-        mut emit: impl FnMut(usize, i32),
-    ) {
+    pub fn currents(&mut self, current: impl Fn(usize) -> i32, taps: &RowTaps, channels: usize, mut emit: impl FnMut(usize, i32)) {
         self.sums.iter_mut().enumerate().for_each(|(e, sum)| *sum += i64::from(current(e)));
         for (p, maximum) in self.maximum.chunks_exact_mut(channels).enumerate() {
             for (c, maximum) in maximum.iter_mut().enumerate() {

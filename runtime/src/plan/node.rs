@@ -163,7 +163,11 @@ fn neuron_work(n: &Neuron, shape: &[usize]) -> Result<NeuronWork, Reason> {
             n.firing, n.amplitude
         ));
     }
-    Ok(NeuronWork { threshold: PerElement::new(&n.threshold, shape, "threshold")?, initial: PerElement::new(&n.initial, shape, "init")?, reset: n.reset })
+    Ok(NeuronWork {
+        threshold: PerElement::new(&n.threshold, shape, "threshold")?,
+        initial: PerElement::new(&n.initial, shape, "init")?,
+        reset: n.reset,
+    })
 }
 
 /// Pixel-major index of row-major element `e`.
