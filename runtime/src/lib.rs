@@ -47,6 +47,9 @@ pub mod session;
 pub mod statistics;
 pub mod synapses;
 
+#[doc(hidden)]
+pub mod testing;
+
 mod dense;
 mod front_end;
 mod jit;
