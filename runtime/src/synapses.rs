@@ -205,3 +205,70 @@ fn cross(weights: &Weights, geometry: &Geometry, own: &Crossed, operand: &mut Cr
     }
     operand.current.copy_from_slice(&operand.spike);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dense::Kernel;
+    use crate::testing::{Form, random_graph};
+    use proptest::prelude::*;
+    use snn_ir::op::Firing;
+
+    /// `op` with every weight that is not zero set to one, so that the response to a spike counts synapses.
+    fn with_unit_weights(op: &Op) -> Op {
+        let unit = |t: &Tensor| t.map(|w| f32::from(w != 0.0));
+        match op.clone() {
+            Op::Conv(mut c) => {
+                c.weight = unit(&c.weight);
+                Op::Conv(c)
+            }
+            Op::ConvTranspose(mut c) => {
+                c.weight = unit(&c.weight);
+                Op::ConvTranspose(c)
+            }
+            Op::Linear(mut l) => {
+                l.weight = unit(&l.weight);
+                Op::Linear(l)
+            }
+            Op::AvgPool(p) => Op::AvgPool(AvgPool { divisor: Divisor::One, ..p }),
+            Op::Reduce(r) => Op::Reduce(snn_ir::op::Reduce { mean: false, ..r }),
+            Op::Scale(_) => Op::Identity,
+            other => other,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_spike_crosses_as_many_synapses_as_unit_weights_answer_to_it(seed: u64) {
+            let graph = random_graph(seed, Form::Fused, &[Firing::Binary]);
+            for source in spike_sources(&graph).unwrap() {
+                let shape = &graph.ty(source.node).shape;
+                let users = graph.users(source.node);
+                let layers: Vec<(&Layer, Vec<NodeId>, &[usize])> = users
+                    .iter()
+                    .filter_map(|&u| match graph.op(u) {
+                        Op::Layer(l) => Some((l, graph.operands(u), graph.ty(u).shape.as_slice())),
+                        _ => None,
+                    })
+                    .collect();
+                if layers.len() < users.len() {
+                    continue;
+                }
+                for element in 0..source.synapses.len() {
+                    let mut spike = vec![0.0; source.synapses.len()];
+                    spike[element] = 1.0;
+                    let mut answer = 0.0;
+                    for (layer, operands, result) in &layers {
+                        for (synapse, _) in layer.synapses.iter().zip(operands).filter(|(_, o)| **o == source.node) {
+                            let kernel = Kernel::<f32>::new(&with_unit_weights(synapse), &[shape], result).unwrap();
+                            let mut out = vec![0.0; result.iter().product()];
+                            kernel.run(&[&spike], &mut out);
+                            answer += out.iter().sum::<f32>();
+                        }
+                    }
+                    prop_assert_eq!(source.synapses[element], answer as u64);
+                }
+            }
+        }
+    }
+}

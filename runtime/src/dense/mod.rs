@@ -8,6 +8,9 @@ mod pool;
 mod structure;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use number::Number;
 pub(crate) use pool::WindowMax;
 pub(crate) use structure::Moves;

@@ -7,10 +7,11 @@ mod body;
 mod population;
 mod running_max;
 
+use crate::dense::Number;
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
 use crate::statistics::Statistics;
-use body::{Body, State};
+use body::{Body, BodyNumber, State};
 use snn_ir::Graph;
 
 /// A graph in execution order.
@@ -40,15 +41,27 @@ impl Program {
 /// The state of a [`Program`] on one sample.
 pub(crate) struct Machine<'n> {
     front_end: &'n FrontEnd,
-    body: Numbers<(&'n Body<f32>, State<f32>), (&'n Body<i32>, State<i32>)>,
+    body: Numbers<Running<'n, f32>, Running<'n, i32>>,
+}
+
+/// A body and its state.
+struct Running<'n, N: Number> {
+    body: &'n Body<N>,
+    state: State<N>,
+}
+
+impl<'n, N: BodyNumber> Running<'n, N> {
+    fn new(body: &'n Body<N>) -> Self {
+        Running { body, state: body.state(Vec::new()) }
+    }
 }
 
 /// The same expression for either kind of number.
 macro_rules! either {
     ($machine:expr, ($body:ident, $state:ident) => $e:expr) => {
         match $machine {
-            Numbers::Real(($body, $state)) => $e,
-            Numbers::Integer(($body, $state)) => $e,
+            Numbers::Real(Running { body: $body, state: $state }) => $e,
+            Numbers::Integer(Running { body: $body, state: $state }) => $e,
         }
     };
 }
@@ -56,8 +69,8 @@ macro_rules! either {
 impl<'n> Machine<'n> {
     pub(crate) fn new(program: &'n Program) -> Self {
         let body = match &program.body {
-            Numbers::Real(body) => Numbers::Real((body, body.state(Vec::new()))),
-            Numbers::Integer(body) => Numbers::Integer((body, body.state(Vec::new()))),
+            Numbers::Real(body) => Numbers::Real(Running::new(body)),
+            Numbers::Integer(body) => Numbers::Integer(Running::new(body)),
         };
         Machine { front_end: &program.front_end, body }
     }

@@ -50,3 +50,33 @@ impl RunningMax {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use snn_ir::Window;
+
+    proptest! {
+        #[test]
+        fn pooled_spike_trains_are_spike_trains_with_the_largest_count(
+            trains in prop::collection::vec(prop::collection::vec(-1i32..2, 7), 1..30), binary: bool,
+        ) {
+            let window = Window { stride: vec![2], pad_begin: vec![1], pad_end: vec![1], ..Window::unit([3]) };
+            let max = RunningMax::Window(WindowMax::new(&window, &[1, 7], &[1, 4]));
+            let mut sums = max.sums::<i32>(1, 4);
+            let (mut counts, mut pooled) = ([0; 7], [0; 4]);
+            for train in &trains {
+                let spikes: Vec<i32> = train.iter().map(|&s| if binary { s.abs() } else { s }).collect();
+                let mut out = [0; 4];
+                max.step(&mut sums, &[&spikes], &mut out);
+                let lowest = if binary { 0 } else { -1 };
+                prop_assert!(out.iter().all(|&s| lowest <= s && s <= 1));
+                counts.iter_mut().zip(&spikes).for_each(|(c, s)| *c += s);
+                pooled.iter_mut().zip(out).for_each(|(p, s)| *p += s);
+            }
+            let expected = [0..2, 1..4, 3..6, 5..7].map(|window| counts[window].iter().copied().max().unwrap());
+            prop_assert_eq!(pooled, expected);
+        }
+    }
+}
