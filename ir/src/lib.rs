@@ -67,6 +67,8 @@ pub mod infer;
 pub mod op;
 pub mod signal;
 pub mod tensor;
+pub mod text;
+pub mod verify;
 pub mod window;
 
 pub use activation::Activation;
@@ -75,4 +77,5 @@ pub use infer::TypeError;
 pub use op::Op;
 pub use signal::{Signal, ValueType};
 pub use tensor::{ElementType, Tensor, TensorData};
+pub use verify::{VerifyError, verify};
 pub use window::Window;
