@@ -177,7 +177,8 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             }
             let out_channels = w[1] * c.groups;
             bias_fits(c.bias.as_ref(), out_channels)?;
-            let out = c.window.transposed_output(space).and_then(|o| o.iter().zip(&c.output_padding).map(|(a, b)| a.checked_add(*b)).collect());
+            let out =
+                c.window.transposed_output(space).and_then(|o| o.iter().zip(&c.output_padding).map(|(a, b)| a.checked_add(*b)).collect());
             (linear_signal(operands)?, windowed(out_channels, out, operands[0])?)
         }
         Op::Linear(l) => {
