@@ -1,1 +1,3 @@
-//! Placeholder
+//! The snnc compiler.
+
+pub mod frontend;
