@@ -1,3 +1,4 @@
-//! The snnc compiler.
+//! Compiles a trained network in ONNX to a spiking network of integrate-and-fire neurons.
 
+pub mod data;
 pub mod frontend;

@@ -333,7 +333,8 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
         }
         Op::Encode { scale, limit } => {
             require(operands, &[Current], "a current")?;
-            if !(*scale > 0.0 && scale.is_finite() && *limit > 0) {
+            broadcasts("scale", scale, &operands[0].shape)?;
+            if scale.is_integer() || !scale.as_f32().iter().all(|s| *s > 0.0 && s.is_finite()) || *limit <= 0 {
                 return Err(TypeError::Parameter("scale and limit must be positive".into()));
             }
             (Current, operands[0].shape.clone())

@@ -11,6 +11,7 @@
 //! tract is the oracle: [`oracle`] runs the same file, and [`check`] compares.
 
 pub mod activation;
+pub mod check;
 pub mod constant;
 pub mod conv;
 pub mod elementwise;
@@ -31,6 +32,7 @@ pub mod tensor;
 pub mod values;
 pub mod wire;
 
+pub use check::{CheckError, check_import};
 pub use error::{ImportError, Obstacle, Refusal};
 pub use oracle::Oracle;
 
