@@ -3,5 +3,6 @@
 pub mod calibrate;
 pub mod compile;
 pub mod data;
+pub mod frontend;
 pub mod passes;
 pub mod recipe;

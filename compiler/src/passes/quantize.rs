@@ -249,7 +249,11 @@ impl Quantize {
                 // Weights that join a passed current must still fit 16 bits.
                 unit[c] = passed[c].max(unit[c] * largest_weight / 32767.0);
             } else {
+                // A whole number of steps to the threshold, so that θ itself is not rounded.
                 unit[c] = unit[c].max(1.0 / FINEST_THRESHOLD);
+                if layer.neuron.is_some() && unit[c] < 1.0 {
+                    unit[c] = 1.0 / (1.0 / unit[c]).floor();
+                }
             }
         }
         if layer.neuron.is_none() && needs_one_unit(graph, id)
