@@ -52,9 +52,13 @@ pub mod testing;
 
 mod dense;
 mod front_end;
+mod jit;
+mod kernels;
+mod plan;
 mod reference;
 
 pub use error::{CompileError, RunError};
+pub use kernels::Cpu;
 pub use network::{EngineKind, Network};
 pub use session::{MAX_TIMESTEPS, Session};
 pub use statistics::{LayerStatistics, Statistics};
