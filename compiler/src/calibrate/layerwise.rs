@@ -13,8 +13,8 @@ use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::HashMap;
 
-/// Bytes that the currents of one population may take over all samples; fewer samples are used where it would be more.
-const CURRENT_BUDGET: usize = 512 << 20;
+/// Bytes that the spikes of one population may take over all samples; fewer samples are used where it would be more.
+const TRAIN_BUDGET: usize = 256 << 20;
 /// Samples that are used even if the budget says fewer.
 const FEWEST_SAMPLES: usize = 8;
 
@@ -36,31 +36,87 @@ impl SampleTrace {
     }
 }
 
-/// A population about to be simulated.
+/// A population about to be simulated: what it receives can be looked at, and what stands in front of it changed.
 pub struct Site<'a> {
     /// The neurons' node.
     pub id: NodeId,
     /// Window length.
     pub timesteps: usize,
+    /// Number of samples.
+    pub samples: usize,
     /// Upper bound of the ANN's activation.
     pub cap: f32,
-    /// One trace a sample.
-    pub traces: &'a [SampleTrace],
+    /// The network; change it only between the populations before this one and this one.
+    pub graph: &'a mut Graph,
+    states: &'a HashMap<NodeId, Vec<State>>,
+    amplitudes: &'a HashMap<NodeId, Vec<f32>>,
 }
 
-impl Site<'_> {
+/// Computes what stands in front of a population, for one sample after the other.
+pub struct Reader<'a> {
+    region: Region,
+    states: &'a HashMap<NodeId, Vec<State>>,
+    amplitudes: &'a HashMap<NodeId, Vec<f32>>,
+    timesteps: usize,
+}
+
+impl<'a> Site<'a> {
     /// What the ANN's rectifier makes of a pre-activation.
     pub fn activation(&self, pre: f32) -> f32 {
         pre.clamp(0.0, self.cap)
     }
+
+    /// Reads the value of `node`, which is the population's operand or stands between it and the populations before.
+    ///
+    /// # Errors
+    /// When that part of the graph cannot be executed.
+    pub fn reader(&self, node: NodeId) -> Result<Reader<'a>, PassError> {
+        Ok(Reader { region: Region::before(self.graph, node)?, states: self.states, amplitudes: self.amplitudes, timesteps: self.timesteps })
+    }
+
+    /// The node whose value is the population's current.
+    pub fn operand(&self) -> NodeId {
+        self.graph.operands(self.id)[0]
+    }
+
+    /// The population's neurons.
+    pub fn neuron(&self) -> Neuron {
+        match self.graph.op(self.id) {
+            Op::If(neuron) => neuron.clone(),
+            _ => unreachable!("only populations are visited"),
+        }
+    }
 }
 
-/// A change to a population, per neuron: what is added to its current in every step, and the neuron to use.
-pub struct Adjustment {
-    /// Added to the current in every step, one per neuron of the population.
-    pub bias: Vec<f32>,
-    /// The neurons from here on.
-    pub neuron: Neuron,
+impl Reader<'_> {
+    /// The value for the ANN and in every step.
+    pub fn trace(&self, sample: usize) -> SampleTrace {
+        let (sources, worth) = self.sources(sample);
+        self.region.trace(&sources, &worth, self.timesteps)
+    }
+
+    /// The value averaged over the window; a linear operation of the averages of what it reads.
+    pub fn mean(&self, sample: usize) -> Vec<f32> {
+        let (sources, worth) = self.sources(sample);
+        let inputs: Vec<Vec<f32>> = sources.iter().zip(worth).map(|(state, worth)| state.mean(worth, self.timesteps)).collect();
+        self.region.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// The value for the ANN alone.
+    pub fn analog(&self, sample: usize) -> Vec<f32> {
+        let (sources, _) = self.sources(sample);
+        self.region.run(&sources.iter().map(|s| s.analog.as_slice()).collect::<Vec<_>>())
+    }
+
+    /// Whether the value is the same in all steps, because only the input is behind it.
+    pub fn is_steady(&self) -> bool {
+        self.region.sources.iter().all(|s| self.states[s].iter().all(|s| matches!(s.train, Train::Steady(_))))
+    }
+
+    fn sources(&self, sample: usize) -> (Vec<&State>, Vec<Option<&Vec<f32>>>) {
+        let sources = &self.region.sources;
+        (sources.iter().map(|s| &self.states[s][sample]).collect(), sources.iter().map(|s| self.amplitudes.get(s)).collect())
+    }
 }
 
 /// What a node passes on to those behind it, for one sample.
@@ -77,6 +133,27 @@ enum Train {
 struct State {
     analog: Vec<f32>,
     train: Train,
+}
+
+impl State {
+    fn mean(&self, worth: Option<&Vec<f32>>, timesteps: usize) -> Vec<f32> {
+        let n = self.analog.len();
+        match &self.train {
+            Train::Steady(values) => values.clone(),
+            Train::Values(values) => {
+                let mut sum = vec![0f32; n];
+                values.chunks_exact(n).for_each(|step| sum.iter_mut().zip(step).for_each(|(s, v)| *s += v));
+                sum.iter_mut().for_each(|s| *s /= timesteps as f32);
+                sum
+            }
+            Train::Events(counts) => {
+                let mut sum = vec![0i32; n];
+                counts.chunks_exact(n).for_each(|step| sum.iter_mut().zip(step).for_each(|(s, &c)| *s += i32::from(c)));
+                let worth = worth.expect("events have an amplitude");
+                sum.iter().zip(worth).map(|(&s, w)| s as f32 / timesteps as f32 * w).collect()
+            }
+        }
+    }
 }
 
 /// A part of the graph without memory, from the populations it reads to one node, as an analog network.
@@ -154,16 +231,15 @@ impl Region {
     }
 }
 
-/// Spikes of one population for one sample, step-major, as [`snn_ir::op::Firing`] defines them; with `bias` added to the
-/// current in every step.
-pub fn simulate(neuron: &ExpandedNeuron, trace: &SampleTrace, bias: &[f32], timesteps: usize) -> Vec<i8> {
+/// Spikes of one population for one sample, step-major, as [`snn_ir::op::Firing`] defines them.
+pub fn simulate(neuron: &ExpandedNeuron, trace: &SampleTrace, timesteps: usize) -> Vec<i8> {
     let n = trace.analog.len();
     let mut v = neuron.initial.clone();
     let mut sent = vec![0i32; n];
     let mut out = vec![0i8; n * timesteps];
     if neuron.firing == Firing::TwoPhase {
         for t in 0..timesteps {
-            v.iter_mut().zip(trace.step(t)).zip(bias).for_each(|((v, i), b)| *v += i + b);
+            v.iter_mut().zip(trace.step(t)).for_each(|(v, i)| *v += i);
         }
         for i in 0..n {
             let count = ((v[i] / neuron.threshold[i]).floor().max(0.0) as usize).min(timesteps);
@@ -174,7 +250,7 @@ pub fn simulate(neuron: &ExpandedNeuron, trace: &SampleTrace, bias: &[f32], time
     for t in 0..timesteps {
         let spikes = &mut out[t * n..(t + 1) * n];
         for (i, current) in trace.step(t).iter().enumerate() {
-            v[i] += current + bias[i];
+            v[i] += current;
             let theta = neuron.threshold[i];
             let count = match neuron.firing {
                 Firing::Lanes(lanes) => ((v[i] / theta).floor().max(0.0) as i32).min((1 << lanes.min(7)) - 1),
@@ -216,67 +292,42 @@ impl ExpandedNeuron {
     }
 }
 
-fn cumulative_max(network: &AnalogNetwork, operands: &[(&State, Option<&Vec<f32>>)], timesteps: usize) -> Vec<f32> {
-    let mut sums: Vec<Vec<f32>> = operands.iter().map(|(s, _)| vec![0.0; s.analog.len()]).collect();
-    let mut before: Vec<f32> = Vec::new();
-    let mut out = Vec::new();
-    for t in 0..timesteps {
-        for (sum, (state, amplitude)) in sums.iter_mut().zip(operands) {
-            let n = sum.len();
-            match &state.train {
-                Train::Steady(values) => sum.iter_mut().zip(values).for_each(|(s, v)| *s += v),
-                Train::Values(values) => sum.iter_mut().zip(&values[t * n..]).for_each(|(s, v)| *s += v),
-                Train::Events(counts) => {
-                    let amplitude = amplitude.expect("events have an amplitude");
-                    sum.iter_mut().zip(&counts[t * n..]).zip(amplitude).for_each(|((s, &c), a)| *s += f32::from(c) * a);
-                }
-            }
-        }
-        let inputs: Vec<&[f32]> = sums.iter().map(Vec::as_slice).collect();
-        let now = network.run(&inputs, &mut |_, _| {}).swap_remove(0);
-        before.resize(now.len(), 0.0);
-        out.extend(now.iter().zip(&before).map(|(a, b)| a - b));
-        before = now;
-    }
-    out
-}
-
 /// Visits every population of a spiking float graph (after `replace-relu`, before `normalize`), in topological order.
-/// `adjust` sees its traces and may return a change, with which its spikes are then simulated. Returns all changes.
+/// `adjust` may change what stands in front of the population and its neurons, with which its spikes are then simulated.
+/// Returns the number of populations it changed.
 ///
 /// # Errors
 /// When the graph is not of that form, or `adjust` fails.
 pub fn visit(
-    graph: &Graph,
+    graph: &mut Graph,
     calibration: &Calibration,
     most_samples: usize,
     context: &Context<'_>,
-    mut adjust: impl FnMut(&Site<'_>) -> Result<Option<Adjustment>, PassError>,
-) -> Result<Vec<(NodeId, Adjustment)>, PassError> {
+    mut adjust: impl FnMut(&mut Site<'_>) -> Result<bool, PassError>,
+) -> Result<usize, PassError> {
     let Some(analog) = &context.analog else {
         return Err(PassError::Missing("this pass compares with the ANN: run it behind replace-relu, in the same recipe".into()));
     };
     let timesteps = context.timesteps as usize;
     let order = graph.topological()?;
-    let populations: Vec<NodeId> = order.iter().copied().filter(|&id| matches!(graph.op(id), Op::If(_))).collect();
-    let largest = populations.iter().map(|&id| graph.ty(id).len()).max().unwrap_or(0);
-    let affordable = (CURRENT_BUDGET / (largest * timesteps * 4).max(1)).max(FEWEST_SAMPLES);
+    let populations = order.iter().filter(|&&id| matches!(graph.op(id), Op::If(_))).count();
+    let largest = order.iter().filter(|&&id| has_memory(graph.op(id))).map(|&id| graph.ty(id).len()).max().unwrap_or(0);
+    let affordable = (TRAIN_BUDGET / (largest * timesteps).max(1)).max(FEWEST_SAMPLES);
     let samples = &calibration.samples[..calibration.samples.len().min(most_samples).min(affordable)];
 
     let mut states: HashMap<NodeId, Vec<State>> = HashMap::new();
     let mut amplitudes: HashMap<NodeId, Vec<f32>> = HashMap::new();
     let mut uses: HashMap<NodeId, usize> = HashMap::new();
-    let mut regions: HashMap<NodeId, Region> = HashMap::new();
+    let mut reads: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
     for &id in order.iter().filter(|&&id| has_memory(graph.op(id)) && !matches!(graph.op(id), Op::Input(..))) {
         for operand in graph.operands(id) {
-            let region = Region::before(graph, operand)?;
-            region.sources.iter().for_each(|&s| *uses.entry(s).or_default() += 1);
-            regions.insert(operand, region);
+            let sources = Region::before(graph, operand)?.sources;
+            sources.iter().for_each(|&s| *uses.entry(s).or_default() += 1);
+            reads.entry(id).or_default().extend(sources);
         }
     }
     let inputs = graph.inputs();
-    let mut adjustments = Vec::new();
-    let mut done = 0;
+    let (mut done, mut changed) = (0, 0);
     for &id in &order {
         match graph.op(id) {
             Op::Input(..) => {
@@ -285,104 +336,85 @@ pub fn visit(
                 states.insert(id, samples.iter().map(of).collect());
             }
             Op::CumulativeMaxPool(_) | Op::CumulativeMax => {
-                let operands = graph.operands(id);
-                let mut part = Graph::new("maximum");
-                let ids = operands
-                    .iter()
-                    .enumerate()
-                    .map(|(i, &o)| part.add(format!("operand{i}"), Op::Input(Signal::Analog, graph.ty(o).shape.clone()), &[]));
-                let ids: Vec<NodeId> = ids.collect::<Result<_, _>>()?;
-                let root = part.add("maximum", graph.op(id).clone(), &ids)?;
-                part.set_outputs([root]);
-                let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
-                let made: Vec<State> = (0..samples.len())
-                    .into_par_iter()
-                    .map(|s| {
-                        let traced: Vec<State> = operands
-                            .iter()
-                            .map(|o| {
-                                let trace = traces_of(&regions[o], &states, &amplitudes, s, timesteps);
-                                let train = if trace.current.len() == trace.analog.len() {
-                                    Train::Steady(trace.current)
-                                } else {
-                                    Train::Values(trace.current)
-                                };
-                                State { analog: trace.analog, train }
-                            })
-                            .collect();
-                        let analog: Vec<&[f32]> = traced.iter().map(|s| s.analog.as_slice()).collect();
-                        let analog = network.run(&analog, &mut |_, _| {}).swap_remove(0);
-                        let pairs: Vec<(&State, Option<&Vec<f32>>)> = traced.iter().map(|s| (s, None)).collect();
-                        State { analog, train: Train::Values(cumulative_max(&network, &pairs, timesteps)) }
-                    })
-                    .collect();
+                let made = maxima(graph, id, &states, &amplitudes, samples.len(), timesteps)?;
                 states.insert(id, made);
-                release(&operands, &regions, &mut uses, &mut states);
             }
-            Op::If(neuron) => {
-                let operand = graph.operands(id)[0];
-                let region = &regions[&operand];
-                let traces: Vec<SampleTrace> =
-                    (0..samples.len()).into_par_iter().map(|s| traces_of(region, &states, &amplitudes, s, timesteps)).collect();
+            Op::If(_) => {
                 let cap = match analog.find(graph.node(id).name()).map(|a| analog.op(a)) {
                     Some(Op::Relu(Relu { cap, .. })) => cap.unwrap_or(f32::INFINITY),
                     _ => return Err(PassError::node(graph, id, "the ANN has no rectifier of this name to compare with")),
                 };
-                let site = Site { id, timesteps, cap, traces: &traces };
-                let adjustment = adjust(&site)?;
-                let shape = &graph.ty(id).shape;
-                let n = graph.ty(id).len();
-                let silent = vec![0.0; n];
-                let (bias, neuron) = adjustment.as_ref().map_or((&silent, neuron), |a| (&a.bias, &a.neuron));
-                let expanded = ExpandedNeuron::new(neuron, shape);
-                let made: Vec<State> = traces
-                    .par_iter()
-                    .map(|trace| State {
-                        analog: trace.analog.iter().map(|&x| site.activation(x)).collect(),
-                        train: Train::Events(simulate(&expanded, trace, bias, timesteps)),
+                let mut site = Site { id, timesteps, samples: samples.len(), cap, graph, states: &states, amplitudes: &amplitudes };
+                changed += usize::from(adjust(&mut site)?);
+                let reader = site.reader(site.operand())?;
+                let neuron = site.neuron();
+                let expanded = ExpandedNeuron::new(&neuron, &site.graph.ty(id).shape);
+                let made: Vec<State> = (0..samples.len())
+                    .into_par_iter()
+                    .map(|s| {
+                        let trace = reader.trace(s);
+                        let train = Train::Events(simulate(&expanded, &trace, timesteps));
+                        State { analog: trace.analog.iter().map(|&x| x.clamp(0.0, cap)).collect(), train }
                     })
                     .collect();
                 let worth = match neuron.amplitude {
                     Amplitude::Threshold => expanded.threshold,
-                    Amplitude::One => vec![1.0; n],
+                    Amplitude::One => vec![1.0; expanded.threshold.len()],
                 };
                 amplitudes.insert(id, worth);
                 states.insert(id, made);
-                adjustments.extend(adjustment.map(|a| (id, a)));
-                release(&[operand], &regions, &mut uses, &mut states);
                 done += 1;
-                (context.progress)("layers calibrated", done, populations.len());
+                (context.progress)("layers calibrated", done, populations);
             }
-            _ => {}
+            _ => continue,
+        }
+        for source in reads.remove(&id).unwrap_or_default() {
+            let left = uses.get_mut(&source).expect("every source was counted");
+            *left -= 1;
+            if *left == 0 {
+                states.remove(&source);
+            }
         }
     }
-    Ok(adjustments)
+    Ok(changed)
 }
 
-fn traces_of(
-    region: &Region,
+/// The states of a cumulative maximum.
+fn maxima(
+    graph: &Graph,
+    id: NodeId,
     states: &HashMap<NodeId, Vec<State>>,
     amplitudes: &HashMap<NodeId, Vec<f32>>,
-    sample: usize,
+    samples: usize,
     timesteps: usize,
-) -> SampleTrace {
-    let sources: Vec<&State> = region.sources.iter().map(|s| &states[s][sample]).collect();
-    let worth: Vec<Option<&Vec<f32>>> = region.sources.iter().map(|s| amplitudes.get(s)).collect();
-    region.trace(&sources, &worth, timesteps)
-}
-
-/// Drops the states that nobody behind will read.
-fn release(
-    roots: &[NodeId],
-    regions: &HashMap<NodeId, Region>,
-    uses: &mut HashMap<NodeId, usize>,
-    states: &mut HashMap<NodeId, Vec<State>>,
-) {
-    for source in roots.iter().flat_map(|r| &regions[r].sources) {
-        let left = uses.get_mut(source).expect("every source was counted");
-        *left -= 1;
-        if *left == 0 {
-            states.remove(source);
-        }
+) -> Result<Vec<State>, PassError> {
+    let operands = graph.operands(id);
+    let mut part = Graph::new("maximum");
+    let mut ids = Vec::new();
+    let mut readers = Vec::new();
+    for (i, &operand) in operands.iter().enumerate() {
+        ids.push(part.add(format!("operand{i}"), Op::Input(Signal::Analog, graph.ty(operand).shape.clone()), &[])?);
+        readers.push(Reader { region: Region::before(graph, operand)?, states, amplitudes, timesteps });
     }
+    let root = part.add("maximum", graph.op(id).clone(), &ids)?;
+    part.set_outputs([root]);
+    let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
+    let maximum = |values: &[Vec<f32>]| network.run(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {}).swap_remove(0);
+    Ok((0..samples)
+        .into_par_iter()
+        .map(|sample| {
+            let traces: Vec<SampleTrace> = readers.iter().map(|r| r.trace(sample)).collect();
+            let analog = maximum(&traces.iter().map(|t| t.analog.clone()).collect::<Vec<_>>());
+            let mut sums: Vec<Vec<f32>> = traces.iter().map(|t| vec![0.0; t.analog.len()]).collect();
+            let mut before = vec![0.0; analog.len()];
+            let mut values = Vec::with_capacity(analog.len() * timesteps);
+            for t in 0..timesteps {
+                sums.iter_mut().zip(&traces).for_each(|(sum, trace)| sum.iter_mut().zip(trace.step(t)).for_each(|(s, v)| *s += v));
+                let now = maximum(&sums);
+                values.extend(now.iter().zip(&before).map(|(a, b)| a - b));
+                before = now;
+            }
+            State { analog, train: Train::Values(values) }
+        })
+        .collect())
 }

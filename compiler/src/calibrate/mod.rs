@@ -6,7 +6,9 @@
 pub mod activations;
 pub mod histogram;
 pub mod layerwise;
+pub mod least_squares;
 pub mod moments;
+pub mod search;
 pub mod synthetic;
 
 /// Sample inputs of the ANN, already preprocessed.

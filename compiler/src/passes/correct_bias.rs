@@ -8,10 +8,10 @@
 
 use super::{Context, Pass, PassError};
 use crate::calibrate::activations::{channel_axis, channel_of};
-use crate::calibrate::layerwise::{Adjustment, ExpandedNeuron, Site, simulate, visit};
+use crate::calibrate::layerwise::{ExpandedNeuron, Site, simulate, visit};
 use rayon::prelude::*;
 use serde::Deserialize;
-use snn_ir::op::{Neuron, Scale};
+use snn_ir::op::Scale;
 use snn_ir::{Graph, Op, Tensor};
 
 /// The pass.
@@ -37,58 +37,50 @@ impl Pass for CorrectBias {
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
         let Some(calibration) = context.calibration.filter(|c| !c.samples.is_empty()) else { return Ok(0) };
-        let snapshot = graph.clone();
-        let adjustments = visit(&snapshot, calibration, self.samples, context, |site| Ok(Some(self.correction(&snapshot, site))))?;
-        let changes = adjustments.len();
-        for (id, adjustment) in adjustments {
-            add_current(graph, id, &adjustment.bias)?;
-        }
-        Ok(changes)
+        visit(graph, calibration, self.samples, context, |site| self.correct(site))
     }
 }
 
 impl CorrectBias {
-    fn correction(&self, graph: &Graph, site: &Site<'_>) -> Adjustment {
-        let Op::If(neuron) = graph.op(site.id) else { unreachable!("only populations are visited") };
-        let shape = &graph.ty(site.id).shape;
-        let axis = channel_axis(graph, site.id);
+    fn correct(&self, site: &mut Site<'_>) -> Result<bool, PassError> {
+        let shape = site.graph.ty(site.id).shape.clone();
+        let axis = channel_axis(site.graph, site.id);
         let channels = shape.get(axis).copied().unwrap_or(1);
-        let n = graph.ty(site.id).len();
-        let channel: Vec<usize> = (0..n).map(|i| if shape.is_empty() { 0 } else { channel_of(shape, axis, i) }).collect();
-        let expanded = ExpandedNeuron::new(neuron, shape);
-        let count = (site.traces.len() * (n / channels)) as f64;
-
-        let mut target = vec![0f64; channels];
-        for trace in site.traces {
-            trace.analog.iter().zip(&channel).for_each(|(&x, &c)| target[c] += f64::from(site.activation(x)));
-        }
+        let n = site.graph.ty(site.id).len();
+        let channel: Vec<usize> = (0..n).map(|i| if shape.is_empty() { 0 } else { channel_of(&shape, axis, i) }).collect();
+        let expanded = ExpandedNeuron::new(&site.neuron(), &shape);
+        let worth = &expanded.threshold;
+        let count = (site.samples * (n / channels)) as f64;
         let mut bias = vec![0f32; n];
         for _ in 0..self.iterations {
-            let sums: Vec<Vec<f64>> = site
-                .traces
-                .par_iter()
-                .map(|trace| {
+            let reader = site.reader(site.operand())?;
+            let sums: Vec<Vec<f64>> = (0..site.samples)
+                .into_par_iter()
+                .map(|sample| {
+                    let mut trace = reader.trace(sample);
+                    trace.current.chunks_exact_mut(n).for_each(|step| step.iter_mut().zip(&bias).for_each(|(i, b)| *i += b));
                     let mut sums = vec![0f64; channels];
-                    let spikes = simulate(&expanded, trace, &bias, site.timesteps);
-                    for step in spikes.chunks_exact(n) {
-                        step.iter()
-                            .enumerate()
-                            .filter(|(_, s)| **s != 0)
-                            .for_each(|(i, &s)| sums[channel[i]] += f64::from(s) * f64::from(expanded.threshold[i]));
+                    for (i, &x) in trace.analog.iter().enumerate() {
+                        sums[channel[i]] += f64::from(x.clamp(0.0, site.cap));
+                    }
+                    for step in simulate(&expanded, &trace, site.timesteps).chunks_exact(n) {
+                        for (i, &s) in step.iter().enumerate().filter(|(_, s)| **s != 0) {
+                            sums[channel[i]] -= f64::from(s) * f64::from(worth[i]) / site.timesteps as f64;
+                        }
                     }
                     sums
                 })
                 .collect();
-            let mean = |c: usize| sums.iter().map(|s| s[c]).sum::<f64>() / site.timesteps as f64;
-            let correction: Vec<f64> = (0..channels).map(|c| (target[c] - mean(c)) / count).collect();
+            let correction: Vec<f64> = (0..channels).map(|c| sums.iter().map(|s| s[c]).sum::<f64>() / count).collect();
             bias.iter_mut().zip(&channel).for_each(|(b, &c)| *b += correction[c] as f32);
         }
-        Adjustment { bias, neuron: Neuron { ..neuron.clone() } }
+        add_current(site.graph, site.id, &bias)?;
+        Ok(true)
     }
 }
 
 /// Adds a constant current in front of the population `id`.
-fn add_current(graph: &mut Graph, id: snn_ir::NodeId, bias: &[f32]) -> Result<(), PassError> {
+pub(super) fn add_current(graph: &mut Graph, id: snn_ir::NodeId, bias: &[f32]) -> Result<(), PassError> {
     if bias.iter().all(|&b| b == 0.0) {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 mod registry;
 
 pub mod balance_thresholds;
+pub mod calibrate_layers;
 pub mod canonicalize;
 pub mod correct_bias;
 pub mod fold_batch_norm;

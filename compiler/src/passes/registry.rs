@@ -62,6 +62,7 @@ passes! {
     "replace-relu" replace_relu::ReplaceRelu,
     "shift-membrane" shift_membrane::ShiftMembrane,
     "correct-bias" correct_bias::CorrectBias,
+    "calibrate-layers" calibrate_layers::CalibrateLayers,
     "normalize" normalize::Normalize,
     "fuse-layers" fuse_layers::FuseLayers,
     "quantize" quantize::Quantize,
