@@ -389,7 +389,7 @@ impl Op {
                 }
             }
             Op::Encode { scale, limit } => {
-                a.put("scale", Attr::Float(*scale));
+                a.tensor("scale", scale);
                 a.put("limit", Attr::Int(i64::from(*limit)));
             }
             Op::If(n) => a.neuron(n),
@@ -497,7 +497,7 @@ impl Op {
             "cumulative_max_pool" => Op::CumulativeMaxPool(r.window()?),
             "cumulative_max" => Op::CumulativeMax,
             "encode" => Op::Encode {
-                scale: r.float("scale")?,
+                scale: r.float_tensor("scale")?,
                 limit: i32::try_from(r.usize("limit")?).map_or_else(|_| kind("limit", "a 32-bit size"), Ok)?,
             },
             "if" => Op::If(r.neuron()?),

@@ -177,7 +177,8 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             }
             let out_channels = w[1] * c.groups;
             bias_fits(c.bias.as_ref(), out_channels)?;
-            let out = c.window.transposed_output(space).and_then(|o| o.iter().zip(&c.output_padding).map(|(a, b)| a.checked_add(*b)).collect());
+            let out =
+                c.window.transposed_output(space).and_then(|o| o.iter().zip(&c.output_padding).map(|(a, b)| a.checked_add(*b)).collect());
             (linear_signal(operands)?, windowed(out_channels, out, operands[0])?)
         }
         Op::Linear(l) => {
@@ -338,7 +339,8 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
         }
         Op::Encode { scale, limit } => {
             require(operands, &[Current], "a current")?;
-            if !(*scale > 0.0 && scale.is_finite() && *limit > 0) {
+            broadcasts("scale", scale, &operands[0].shape)?;
+            if scale.is_integer() || !scale.as_f32().iter().all(|s| *s > 0.0 && s.is_finite()) || *limit <= 0 {
                 return Err(TypeError::Parameter("scale and limit must be positive".into()));
             }
             (Current, operands[0].shape.clone())

@@ -48,8 +48,10 @@
 //!
 //! Before `fuse-layers` a spiking graph is op by op what the ANN was. After it, all that remains are inputs, structural
 //! operations, [`Op::Layer`]s (a sum of synapses, a bias, neurons), cumulative max-pools and readouts: what engines
-//! compile. After `quantize` every parameter is an integer, [`Op::Encode`] turns the input into integers, and the
-//! result no longer depends on the order of additions: every engine must agree bit for bit.
+//! compile. After `quantize` an [`Op::Encode`] stands behind the part that depends on the input alone (the *front
+//! end*: usually the first convolution, a layer without neurons). The front end's currents are the same in every step
+//! and are computed once, in f32; behind it every parameter is an integer and no result depends on the order of
+//! additions: every engine must agree bit for bit.
 //!
 //! In a feed-forward graph a node may run all T steps before its users start; the result is the same. Engines live off
 //! this, and neurons with a window barrier ([`op::Firing::TwoPhase`]) are defined by it.
@@ -63,8 +65,10 @@
 pub mod activation;
 pub mod attr;
 pub mod graph;
+pub mod index_map;
 pub mod infer;
 pub mod op;
+pub mod preprocessing;
 pub mod signal;
 pub mod tensor;
 pub mod text;
@@ -75,6 +79,7 @@ pub use activation::Activation;
 pub use graph::{Graph, GraphError, Node, NodeId};
 pub use infer::TypeError;
 pub use op::Op;
+pub use preprocessing::{Layout, Preprocessing};
 pub use signal::{Signal, ValueType};
 pub use tensor::{ElementType, Tensor, TensorData};
 pub use verify::{VerifyError, verify};

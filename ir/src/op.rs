@@ -88,10 +88,12 @@ pub enum Op {
     /// The same, elementwise over two or more operands.
     CumulativeMax,
 
-    /// Rounds a real input current to integers, `round(x · scale)` clamped to `±limit`: the entry to integer arithmetic.
+    /// Rounds a real current to integers, `round(x · scale)` (half away from zero) clamped to `±limit`: the entry to
+    /// integer arithmetic. What stands before it depends on the input alone, so it is the same in every step: engines
+    /// compute it once a window, in f32, with the same code, and everything behind it in integers.
     Encode {
-        /// Integer units per unit of current.
-        scale: f32,
+        /// Integer units per unit of current, broadcast over the value.
+        scale: Tensor,
         /// Largest magnitude that comes out.
         limit: i32,
     },
@@ -415,6 +417,7 @@ impl Op {
                 }
             }
             Op::Readout { scale } => named(&mut out, "", &[("scale", scale.as_ref())]),
+            Op::Encode { scale, .. } => named(&mut out, "", &[("scale", Some(scale))]),
             _ => {}
         }
         out

@@ -206,7 +206,8 @@ fn check_floats(graph: &Graph, id: NodeId) -> Result<(), VerifyError> {
     check_elements(graph, id, false)
 }
 
-/// In a quantized graph inputs are real until `encode` makes them integers; everything else computes in integers.
+/// In a quantized graph the front end, which depends on the input alone and has no neurons, is real; `encode` makes its
+/// currents integers, and everything behind computes in integers.
 fn check_integers(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
     let mut real: HashSet<NodeId> = HashSet::new();
     for &id in order {
@@ -221,20 +222,32 @@ fn check_integers(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
             Op::Input(..) => {
                 real.insert(id);
             }
+            Op::Constant(_, value) if !value.is_integer() => {
+                real.insert(id);
+            }
             Op::Encode { .. } if real_operands == 0 => return fail("its operand is an integer already"),
-            Op::Encode { .. } => {}
+            Op::Encode { .. } => check_elements(graph, id, false)?,
             _ if real_operands == 0 => match integer_obstacle(op) {
                 Some(reason) => return fail(reason),
                 // The readout's scale leads back to real units.
                 None => check_elements(graph, id, !matches!(op, Op::Readout { .. }))?,
             },
-            _ if op.is_structural() && real_operands == operands.len() => {
+            _ if real_operands == operands.len() && !has_neurons(op) && !matches!(op, Op::Readout { .. }) => {
+                check_elements(graph, id, false)?;
                 real.insert(id);
             }
             _ => return fail("it computes on values that `encode` has not made integers"),
         }
     }
     Ok(())
+}
+
+fn has_neurons(op: &Op) -> bool {
+    match op {
+        Op::If(_) => true,
+        Op::Layer(l) => l.neuron.is_some(),
+        _ => false,
+    }
 }
 
 /// Why `op` does not stay within the integers, whatever its parameters.

@@ -64,7 +64,8 @@ impl Window {
                 let padded = spatial[a].checked_add(self.pad_begin[a])?.checked_add(self.pad_end[a]).filter(|&p| p <= MAX_ELEMENTS)?;
                 let room = padded.checked_sub(self.extent(a)?)?;
                 let mut out = room / self.stride[a] + 1;
-                if self.ceil && !room.is_multiple_of(self.stride[a]) && out.saturating_mul(self.stride[a]) < spatial[a] + self.pad_begin[a] {
+                if self.ceil && !room.is_multiple_of(self.stride[a]) && out.saturating_mul(self.stride[a]) < spatial[a] + self.pad_begin[a]
+                {
                     out += 1;
                 }
                 Some(out)

@@ -91,7 +91,11 @@ fn nonsense_is_refused_with_its_place_and_reason() {
         ("@w = f32[3x2x3x3]", "@v = f32[3x2x3x3]", "3:24: there is no parameter `w`"),
         ("seeded(7, 0.1)", "[1, 2]", "8:19: the shape needs 54 elements, here are 2"),
         ("seeded(7, 0.1)", "base64(\"AAAA\")", "8:26: 3 bytes do not fill the shape"),
-        ("seeded(7, 0.1)", "summary(min=0, max=1, hash=1f)", "8:1: this parameter is only summarised: print the graph with its parameters in full"),
+        (
+            "seeded(7, 0.1)",
+            "summary(min=0, max=1, hash=1f)",
+            "8:1: this parameter is only summarised: print the graph with its parameters in full",
+        ),
         ("f32[3] [0, 0.5, -1e-5]", "i8[3] [0, 200, 1]", "3:43: this is no i8"),
         ("[3x2x3x3] seeded(7, 0.1)", "[99999x99999] splat(1)", "8:9: generated parameters are limited to 16777216 elements"),
         ("output %y", "output", "7:1: expected a node's name such as `%conv1`"),

@@ -134,7 +134,9 @@ impl Random {
             9 => Op::Transpose { perm: (0..rank).rev().collect() },
             10 => Op::Pad(Pad { begin: vec![1; rank], end: (0..rank).map(|_| self.below(3)).collect(), value: self.below(2) as f32 }),
             11 => Op::Slice(Slice { start: shape.iter().map(|d| d - 1).collect(), step: vec![-1; rank], shape: shape.clone() }),
-            12 => Op::Gather { axis, indices: (0..self.between(1, 9)).map(|_| self.below(shape.get(axis).copied().unwrap_or(1))).collect() },
+            12 => {
+                Op::Gather { axis, indices: (0..self.between(1, 9)).map(|_| self.below(shape.get(axis).copied().unwrap_or(1))).collect() }
+            }
             13 => Op::CumulativeMaxPool(self.window(spatial)),
             14 => Op::Identity,
             15 | 16 if ty.signal == Signal::Current => Op::If(self.neuron(shape)),
@@ -216,7 +218,7 @@ pub fn quantized() -> Graph {
     let mut g = Graph::new("quantized");
     g.timesteps = Some(8);
     let image = g.add("image", Op::Input(Signal::Current, vec![1, 6, 6]), &[]).unwrap();
-    let encode = g.add("image.encode", Op::Encode { scale: 127.5, limit: 127 }, &[image]).unwrap();
+    let encode = g.add("image.encode", Op::Encode { scale: Tensor::scalar(127.5), limit: 127 }, &[image]).unwrap();
     let conv = |channels, seed| {
         Op::Conv(Conv {
             weight: int(&[4, channels, 3, 3], seed, 20.0),
@@ -225,7 +227,8 @@ pub fn quantized() -> Graph {
             groups: 1,
         })
     };
-    let layer = |synapses, neuron| Op::Layer(Layer { synapses, bias: Some(Tensor::i32([4, 1, 1], [1, -2, 300, -4])), neuron: Some(neuron) });
+    let layer =
+        |synapses, neuron| Op::Layer(Layer { synapses, bias: Some(Tensor::i32([4, 1, 1], [1, -2, 300, -4])), neuron: Some(neuron) });
     let thresholds = Tensor::i32([4, 1, 1], [900, 1000, 1100, 1200]);
     let a = g.add("a", layer(vec![conv(1, 1)], neuron(thresholds, Firing::Binary, false)), &[encode]).unwrap();
     let b = layer(vec![conv(4, 2), Op::Identity], neuron(Tensor::scalar_i32(50), Firing::Ternary, true));

@@ -1,0 +1,69 @@
+//! What can go wrong, at compile time and at run time.
+
+use snn_ir::GraphError;
+use thiserror::Error;
+
+/// Why a graph cannot be made ready to run.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum CompileError {
+    /// The graph itself is broken.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A node's operation has no meaning for the engine: an analog operation in a spiking graph or the reverse, a mean
+    /// in an integer graph, and so on.
+    #[error("node `{node}` ({op}): {why}")]
+    Node {
+        /// Name of the node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+        /// What does not fit.
+        why: String,
+    },
+    /// The graph has no output.
+    #[error("the graph has no output")]
+    NoOutput,
+    /// Machine code could not be made: a CPU that Cranelift does not know, or a bug.
+    #[error("no machine code for this network: {0}")]
+    Code(String),
+}
+
+/// Why a session refuses a call. The session stays usable.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum RunError {
+    /// Not as many inputs as the network has.
+    #[error("the network has {expected} inputs, got {got}")]
+    InputCount {
+        /// Inputs of the network.
+        expected: usize,
+        /// Inputs given.
+        got: usize,
+    },
+    /// An input has the wrong number of elements.
+    #[error("input {input} has {expected} elements, got {got}")]
+    InputLength {
+        /// Which input.
+        input: usize,
+        /// Elements of the input's type.
+        expected: usize,
+        /// Elements given.
+        got: usize,
+    },
+    /// An input holds a NaN or an infinity.
+    #[error("element {index} of input {input} is not finite")]
+    NotFinite {
+        /// Which input.
+        input: usize,
+        /// Which element.
+        index: usize,
+    },
+    /// No window has been started yet.
+    #[error("no window has been started")]
+    NotStarted,
+    /// The network has two-phase neurons, which need the whole window in one call.
+    #[error("two-phase neurons need the whole window in one call: start a new one")]
+    SplitWindow,
+    /// The window would be longer than [`crate::MAX_TIMESTEPS`].
+    #[error("a window has at most {} time steps", crate::MAX_TIMESTEPS)]
+    WindowTooLong,
+}

@@ -1,0 +1,117 @@
+//! A network made ready to run.
+
+use crate::error::CompileError;
+use crate::jit;
+use crate::kernels::Cpu;
+use crate::reference;
+use crate::session::Session;
+use snn_ir::op::{Firing, Layer};
+use snn_ir::{Graph, Op, ValueType};
+
+/// Which engine runs a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Machine code, compiled for this CPU.
+    Jit,
+    /// The interpreter: slow, obvious, the oracle.
+    Reference,
+}
+
+/// A network made ready to run: immutable, shared by as many threads as want to, each with a [`Session`] of its own.
+pub struct Network {
+    inputs: Vec<ValueType>,
+    outputs: Vec<ValueType>,
+    window_barrier: bool,
+    program: Program,
+}
+
+/// The engines. [`crate::session`] holds the other half of the dispatch.
+pub(crate) enum Program {
+    Reference(Box<reference::Program>),
+    Jit(Box<jit::Program>),
+}
+
+impl Network {
+    /// Makes a spiking graph ready to run.
+    ///
+    /// # Errors
+    /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for it.
+    pub fn compile(graph: &Graph, engine: EngineKind) -> Result<Network, CompileError> {
+        match engine {
+            EngineKind::Reference => Self::with(graph, || Ok(Program::Reference(Box::new(reference::Program::compile(graph)?)))),
+            EngineKind::Jit => Self::compile_for(graph, Cpu::detect()),
+        }
+    }
+
+    /// [`Network::compile`] with the JIT engine, for less than this machine's CPU can do: how the kernels are tested against each other.
+    ///
+    /// # Errors
+    /// As [`Network::compile`].
+    pub fn compile_for(graph: &Graph, cpu: Cpu) -> Result<Network, CompileError> {
+        Self::with(graph, || Ok(Program::Jit(Box::new(jit::Program::compile(graph, cpu.min(Cpu::detect()))?))))
+    }
+
+    fn with(graph: &Graph, program: impl FnOnce() -> Result<Program, CompileError>) -> Result<Network, CompileError> {
+        check_outputs(graph)?;
+        let program = program()?;
+        Ok(Network {
+            inputs: graph.inputs().iter().map(|&i| graph.ty(i).clone()).collect(),
+            outputs: graph.outputs().iter().map(|&o| graph.ty(o).clone()).collect(),
+            window_barrier: graph.ids().any(|id| has_window_barrier(graph.op(id))),
+            program,
+        })
+    }
+
+    /// What the JIT engine does with each node, and why; `None` for the reference engine, which does what the graph says.
+    pub fn plan(&self) -> Option<&dyn std::fmt::Display> {
+        match &self.program {
+            Program::Jit(program) => Some(program.plan()),
+            Program::Reference(_) => None,
+        }
+    }
+
+    /// A session with buffers of its own; one per thread.
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+
+    /// Types of the inputs, in the order [`Session::start`] takes them.
+    pub fn inputs(&self) -> &[ValueType] {
+        &self.inputs
+    }
+
+    /// Types of the outputs, in the order [`Session::potentials`] returns them.
+    pub fn outputs(&self) -> &[ValueType] {
+        &self.outputs
+    }
+
+    /// Whether neurons wait for the end of the window, so that it must be run in one call of [`Session::advance`].
+    pub fn has_window_barrier(&self) -> bool {
+        self.window_barrier
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+}
+
+fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
+    if graph.outputs().is_empty() {
+        return Err(CompileError::NoOutput);
+    }
+    match graph.outputs().iter().find(|&&o| !matches!(graph.op(o), Op::Readout { .. })) {
+        None => Ok(()),
+        Some(&o) => Err(CompileError::Node {
+            node: graph.node(o).name().to_string(),
+            op: graph.op(o).name(),
+            why: "outputs of a spiking network are readouts".into(),
+        }),
+    }
+}
+
+fn has_window_barrier(op: &Op) -> bool {
+    match op {
+        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
+        _ => false,
+    }
+}

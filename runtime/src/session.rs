@@ -1,0 +1,128 @@
+//! Running a network: one sample, one window of time steps at a time.
+
+use crate::error::RunError;
+use crate::jit;
+use crate::network::{Network, Program};
+use crate::reference;
+use crate::statistics::Statistics;
+
+/// Most time steps a window may have.
+pub const MAX_TIMESTEPS: u32 = 1 << 16;
+
+/// The state of one network on one sample: buffers, potentials, counts. Made by [`Network::session`], reused for any
+/// number of samples.
+pub struct Session<'n> {
+    network: &'n Network,
+    machine: Machine<'n>,
+    /// Steps of the window so far; `None` before the first one is started.
+    steps: Option<u32>,
+}
+
+/// The engines' states. [`crate::network`] holds the other half of the dispatch. Each has
+/// `new(&Program)`, `start(&[&[f32]])` (inputs are checked), `advance(u32)` (the window is checked, steps > 0),
+/// `potentials(steps)`, `statistics()`, `spike_counts(layer)`, `membranes(layer)`.
+enum Machine<'n> {
+    Reference(reference::Machine<'n>),
+    Jit(jit::Machine<'n>),
+}
+
+impl<'n> Session<'n> {
+    pub(crate) fn new(network: &'n Network) -> Self {
+        let machine = match network.program() {
+            Program::Reference(program) => Machine::Reference(reference::Machine::new(program)),
+            Program::Jit(program) => Machine::Jit(jit::Machine::new(program)),
+        };
+        Session { network, machine, steps: None }
+    }
+
+    /// Starts a new window: every state is reset, and `inputs` are the constant currents of all its steps, one
+    /// row-major slice per input of the network.
+    ///
+    /// # Errors
+    /// When number, lengths or values of the inputs do not fit; the session then has no window.
+    pub fn start(&mut self, inputs: &[&[f32]]) -> Result<(), RunError> {
+        self.steps = None;
+        let types = self.network.inputs();
+        if inputs.len() != types.len() {
+            return Err(RunError::InputCount { expected: types.len(), got: inputs.len() });
+        }
+        for (input, (data, ty)) in inputs.iter().zip(types).enumerate() {
+            if data.len() != ty.len() {
+                return Err(RunError::InputLength { input, expected: ty.len(), got: data.len() });
+            }
+            if let Some(index) = data.iter().position(|x| !x.is_finite()) {
+                return Err(RunError::NotFinite { input, index });
+            }
+        }
+        match &mut self.machine {
+            Machine::Reference(m) => m.start(inputs),
+            Machine::Jit(m) => m.start(inputs),
+        }
+        self.steps = Some(0);
+        Ok(())
+    }
+
+    /// Runs `steps` more steps of the window. State persists: `advance(8)` twice is `advance(16)`.
+    ///
+    /// # Errors
+    /// Without a window, beyond [`MAX_TIMESTEPS`], or when a network with two-phase neurons would have its window cut in two.
+    pub fn advance(&mut self, steps: u32) -> Result<(), RunError> {
+        let done = self.steps.ok_or(RunError::NotStarted)?;
+        let total = done.checked_add(steps).filter(|&t| t <= MAX_TIMESTEPS).ok_or(RunError::WindowTooLong)?;
+        if steps == 0 {
+            return Ok(());
+        }
+        if done > 0 && self.network.has_window_barrier() {
+            return Err(RunError::SplitWindow);
+        }
+        match &mut self.machine {
+            Machine::Reference(m) => m.advance(steps),
+            Machine::Jit(m) => m.advance(steps),
+        }
+        self.steps = Some(total);
+        Ok(())
+    }
+
+    /// Per output: what the readout accumulated, divided by the steps so far, times the readout's scale; zeros before
+    /// the first step.
+    pub fn potentials(&self) -> Vec<Vec<f32>> {
+        match self.steps() {
+            0 => self.network.outputs().iter().map(|ty| vec![0.0; ty.len()]).collect(),
+            steps => match &self.machine {
+                Machine::Reference(m) => m.potentials(steps),
+                Machine::Jit(m) => m.potentials(steps),
+            },
+        }
+    }
+
+    /// Steps of the window so far.
+    pub fn steps(&self) -> u32 {
+        self.steps.unwrap_or(0)
+    }
+
+    /// Spikes and synaptic operations of the window so far.
+    pub fn statistics(&self) -> &Statistics {
+        match &self.machine {
+            Machine::Reference(m) => m.statistics(),
+            Machine::Jit(m) => m.statistics(),
+        }
+    }
+
+    /// Net spike count of every neuron of population `layer` (an index into [`Statistics::layers`]): ternary spikes with
+    /// their sign, multi-lane spikes in quanta of θ. `None` when there is no such population or the engine does not keep counts.
+    pub fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
+        match &self.machine {
+            Machine::Reference(m) => m.spike_counts(layer),
+            Machine::Jit(m) => m.spike_counts(layer),
+        }
+    }
+
+    /// Membrane potential of every neuron of population `layer` after the last step, in the unit of its threshold.
+    /// `None` as for [`Session::spike_counts`].
+    pub fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
+        match &self.machine {
+            Machine::Reference(m) => m.membranes(layer),
+            Machine::Jit(m) => m.membranes(layer),
+        }
+    }
+}
