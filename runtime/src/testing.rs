@@ -269,13 +269,11 @@ impl Builder<'_> {
                 self.neurons_on(&[(Op::Conv(conv), x)])
             }
             3 => {
-                let inner = self.window(&shape[1..]);
+                let rank = shape.len() - 1;
+                let inner = Window { pad_begin: vec![1; rank], pad_end: vec![1; rank], ..Window::unit(vec![3; rank]) };
                 let conv = self.conv_op(x, inner, None, integer);
                 let hidden = self.neurons_on(&[(Op::Conv(conv), x)]);
-                let point = Window::unit(vec![1; shape.len() - 1]);
-                if self.shape(hidden)[1..] != shape[1..] {
-                    return hidden;
-                }
+                let point = Window::unit(vec![1; rank]);
                 let back = self.conv_op(hidden, point, Some(shape[0]), integer);
                 let shortcut = match self.random.below(2) {
                     0 => Op::Identity,
@@ -286,6 +284,9 @@ impl Builder<'_> {
             4 => {
                 let mut window = self.window(&shape[1..]);
                 window.ceil = self.random.one_in(2);
+                if (1..shape.len()).any(|a| window.dilation[a - 1] > shape[a]) {
+                    window = Window::unit(vec![1; shape.len() - 1]);
+                }
                 self.add(Op::CumulativeMaxPool(window), &[x])
             }
             5 => {

@@ -130,3 +130,34 @@ fn add_multiple_body<N: Number>(sums: &mut [N::Sum], factor: N, x: &[N], stride:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cpu_rounds_alike() {
+        let values = |n: usize, seed: u32| -> Vec<f32> {
+            (0..n as u32).map(|i| (i.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 8) as f32 / 1e6 - 8.0).collect()
+        };
+        let (weight, data) = (values(100 * ROWS, 1), values(100 * COLUMNS, 2));
+        let (weight, data) = (weight.as_chunks().0, data.as_chunks().0);
+        let (mut here, mut anywhere) = ([[0.0f32; COLUMNS]; ROWS], [[0.0f32; COLUMNS]; ROWS]);
+        multiply_block(weight, data, &mut here);
+        multiply_block_body(weight, data, &mut anywhere);
+        assert_eq!(here, anywhere);
+
+        let (weight, x) = (values(3 * 77, 3), values(77, 4));
+        let (mut here, mut anywhere) = ([0.0; 3], [0.0; 3]);
+        multiply_vector(&weight, None, &x, &mut here);
+        multiply_vector_body(&weight, None, &x, &mut anywhere);
+        assert_eq!(here, anywhere);
+
+        for stride in [1, 3] {
+            let (mut here, mut anywhere) = (values(25, 5), values(25, 5));
+            add_multiple(&mut here, 1.7, &x, stride);
+            add_multiple_body(&mut anywhere, 1.7, &x, stride);
+            assert_eq!(here, anywhere);
+        }
+    }
+}

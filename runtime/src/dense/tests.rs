@@ -3,7 +3,7 @@
 
 use super::{Kernel, Number};
 use proptest::prelude::*;
-use snn_ir::op::{AvgPool, Conv, ConvTranspose, Divisor, Reduce};
+use snn_ir::op::{AvgPool, BatchNorm, Conv, ConvTranspose, Divisor, Linear, Pad, Reduce, Scale, Slice};
 use snn_ir::{Op, Tensor, Window};
 
 /// A window that fits the extents beside it.
@@ -162,4 +162,55 @@ fn integer_networks_refuse_means() {
     assert!(Kernel::<i32>::new(&op, &[&[2]], &[1]).is_err());
     let pool = AvgPool { window: Window::unit([2]), divisor: Divisor::Valid };
     assert!(Kernel::<i32>::new(&Op::AvgPool(pool), &[&[1, 2]], &[1, 1]).is_err());
+}
+
+#[test]
+fn linear_works_along_the_last_axis_of_any_length() {
+    for inputs in [1, 31, 32, 33, 100] {
+        let (x, w, b) = (integers(1, 2 * inputs), integers(2, 3 * inputs), integers(3, 3));
+        let rows = x.chunks(inputs).flat_map(|x| w.chunks(inputs).zip(&b).map(move |(w, b)| (x, w, b)));
+        let expected: Vec<i32> = rows.map(|(x, w, b)| b + x.iter().zip(w).map(|(x, w)| x * w).sum::<i32>()).collect();
+        let op = |integer| {
+            let (weight, bias) = (tensor(&[3, inputs], &w, integer), Some(tensor(&[3], &b, integer)));
+            Op::Linear(Linear { weight, bias })
+        };
+        assert_both(op, &[2, inputs], &[2, 3], &x, &expected);
+    }
+}
+
+#[test]
+fn scales_broadcast_and_batch_norm_is_one() {
+    let scale = |integer| {
+        let (weight, bias) = (Some(tensor(&[2, 1], &[2, 3], integer)), Some(tensor(&[], &[10], integer)));
+        Op::Scale(Scale { weight, bias })
+    };
+    assert_both(scale, &[2, 2], &[2, 2], &[1, 2, 3, 4], &[12, 14, 19, 22]);
+    let per_channel = |values: [i32; 2]| tensor(&[2], &values, false);
+    let norm = BatchNorm {
+        gamma: per_channel([2, 4]),
+        beta: per_channel([1, -1]),
+        mean: per_channel([1, 2]),
+        variance: per_channel([3, 15]),
+        epsilon: 1.0,
+    };
+    assert_eq!(run::<f32>(&Op::BatchNorm(norm), &[2, 2], &[2, 2], &[1, 3, 2, 6]), [1.0, 3.0, -1.0, 3.0]);
+}
+
+#[test]
+fn moves_take_elements_where_they_say() {
+    let x = [1, 2, 3, 4, 5, 6]; // [2, 3]
+    let both = |op: Op, result: &[usize], expected: &[i32]| assert_both(|_| op.clone(), &[2, 3], result, &x, expected);
+    both(Op::Transpose { perm: vec![1, 0] }, &[3, 2], &[1, 4, 2, 5, 3, 6]);
+    both(Op::Pad(Pad { begin: vec![1, 0], end: vec![0, 2], value: 7.0 }), &[3, 5], &[7, 7, 7, 7, 7, 1, 2, 3, 7, 7, 4, 5, 6, 7, 7]);
+    both(Op::Slice(Slice { start: vec![1, 2], step: vec![-1, -2], shape: vec![2, 2] }), &[2, 2], &[6, 4, 3, 1]);
+    both(Op::Gather { axis: 1, indices: vec![2, 0, 0] }, &[2, 3], &[3, 1, 1, 6, 4, 4]);
+    both(Op::Reshape { shape: vec![3, 2] }, &[3, 2], &x);
+}
+
+#[test]
+fn concat_joins_operands_of_different_extents() {
+    let kernel = Kernel::<i32>::new(&Op::Concat { axis: 1 }, &[&[2, 1], &[2, 2]], &[2, 3]).unwrap();
+    let mut out = [0; 6];
+    kernel.run(&[&[1, 2], &[3, 4, 5, 6]], &mut out);
+    assert_eq!(out, [1, 3, 4, 2, 5, 6]);
 }

@@ -55,10 +55,11 @@ impl<N: Number> Population<N> {
             for i in 0..neurons {
                 let v = N::add(state.potential[i], current[i].widen());
                 let quanta = self.fire(i, v, state.count[i]);
-                state.potential[i] = self.reset(i, N::total(v), quanta);
-                state.count[i] += quanta;
-                out[i] = self.spikes(i, quanta);
+                (state.potential[i], out[i]) = (v, N::default());
                 if quanta != 0 {
+                    state.potential[i] = self.reset(i, N::total(v), quanta);
+                    state.count[i] += quanta;
+                    out[i] = self.spikes(i, quanta);
                     let lanes = if matches!(self.firing, Firing::Lanes(_)) { u64::from(quanta.count_ones()) } else { 1 };
                     spiked(i, lanes);
                 }
