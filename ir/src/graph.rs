@@ -115,6 +115,11 @@ impl Graph {
         }
     }
 
+    /// Whether `id` is a node of this graph (still).
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.index.contains_key(&id)
+    }
+
     /// The node `id`.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.graph[self.at(id)].1

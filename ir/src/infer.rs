@@ -62,9 +62,10 @@ fn linear_signal(operands: &[&ValueType]) -> Result<Signal, TypeError> {
 }
 
 /// The signal of an operation that only moves elements: that of its operands, or current where spikes meet currents.
+/// A potential is nobody's operand: it leaves the network.
 fn structural_signal(operands: &[&ValueType]) -> Result<Signal, TypeError> {
     let first = operands[0].signal;
-    if operands.iter().all(|o| o.signal == first) { Ok(first) } else { linear_signal(operands) }
+    if first != Signal::Potential && operands.iter().all(|o| o.signal == first) { Ok(first) } else { linear_signal(operands) }
 }
 
 fn require(operands: &[&ValueType], signals: &[Signal], expected: &'static str) -> Result<(), TypeError> {
@@ -176,7 +177,8 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             }
             let out_channels = w[1] * c.groups;
             bias_fits(c.bias.as_ref(), out_channels)?;
-            let out = c.window.transposed_output(space).map(|o| o.iter().zip(&c.output_padding).map(|(a, b)| a + b).collect());
+            let out =
+                c.window.transposed_output(space).and_then(|o| o.iter().zip(&c.output_padding).map(|(a, b)| a.checked_add(*b)).collect());
             (linear_signal(operands)?, windowed(out_channels, out, operands[0])?)
         }
         Op::Linear(l) => {
@@ -328,6 +330,10 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             let (channels, space) = spatial(operands[0], w.rank())?;
             if (0..w.rank()).any(|a| w.extent(a).is_none_or(|e| w.pad_begin[a] >= e || w.pad_end[a] >= e)) {
                 return shape_error("max-pool padding must be smaller than the window".into());
+            }
+            // A dilated window in the padding could otherwise step over all of a short axis and have no maximum.
+            if space.iter().enumerate().any(|(a, &extent)| w.pad_begin[a] > 0 && w.dilation[a] > extent) {
+                return shape_error(format!("a padded max-pool window is too dilated for {}", operands[0]));
             }
             (operands[0].signal, windowed(channels, w.output(space), operands[0])?)
         }

@@ -71,6 +71,8 @@ pub mod op;
 pub mod preprocessing;
 pub mod signal;
 pub mod tensor;
+pub mod text;
+pub mod verify;
 pub mod window;
 
 pub use activation::Activation;
@@ -80,4 +82,5 @@ pub use op::Op;
 pub use preprocessing::{Layout, Preprocessing};
 pub use signal::{Signal, ValueType};
 pub use tensor::{ElementType, Tensor, TensorData};
+pub use verify::{VerifyError, verify};
 pub use window::Window;

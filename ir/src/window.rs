@@ -1,5 +1,7 @@
 //! Sliding windows: the geometry shared by convolutions and poolings.
 
+use crate::infer::MAX_ELEMENTS;
+
 /// A window sliding over the spatial axes of a `[C, spatial..]` value. All vectors have one entry per spatial axis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -49,7 +51,7 @@ impl Window {
     }
 
     /// Output extent for each axis of an input of `spatial` extents (ONNX Conv / MaxPool / AveragePool); `None` when
-    /// the window does not fit or an extent overflows.
+    /// the window does not fit or the padded extent is larger than any value may be.
     ///
     /// With `ceil`, a last window that would start in the end padding is dropped, as the ONNX reference does since
     /// opset 19 and every framework always did.
@@ -59,10 +61,11 @@ impl Window {
         }
         (0..self.rank())
             .map(|a| {
-                let padded = spatial[a].checked_add(self.pad_begin[a])?.checked_add(self.pad_end[a])?;
+                let padded = spatial[a].checked_add(self.pad_begin[a])?.checked_add(self.pad_end[a]).filter(|&p| p <= MAX_ELEMENTS)?;
                 let room = padded.checked_sub(self.extent(a)?)?;
                 let mut out = room / self.stride[a] + 1;
-                if self.ceil && !room.is_multiple_of(self.stride[a]) && out * self.stride[a] < spatial[a] + self.pad_begin[a] {
+                if self.ceil && !room.is_multiple_of(self.stride[a]) && out.saturating_mul(self.stride[a]) < spatial[a] + self.pad_begin[a]
+                {
                     out += 1;
                 }
                 Some(out)

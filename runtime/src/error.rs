@@ -23,9 +23,9 @@ pub enum CompileError {
     /// The graph has no output.
     #[error("the graph has no output")]
     NoOutput,
-    /// The engine asked for is not part of this build.
-    #[error("the {0} engine is not built into this revision")]
-    NotBuilt(&'static str),
+    /// Machine code could not be made: a CPU that Cranelift does not know, or a bug.
+    #[error("no machine code for this network: {0}")]
+    Code(String),
 }
 
 /// Why a session refuses a call. The session stays usable.

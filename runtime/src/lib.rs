@@ -37,17 +37,28 @@
 //! ## The rooms
 //!
 //! [`analog`] runs the ANN itself, for calibration and import checks. [`synapses`] says how many synapses a spike crosses.
-//! The private modules: `dense` holds the kernels of linear operations, `reference` the interpreter. [`testing`]
-//! generates random networks for property tests.
+//! Private: `dense` has the kernels of stateless operations, `front_end` what is computed once a window for every engine,
+//! `reference` the interpreter. The hidden module `testing` generates random networks for property tests of engines.
 
+pub mod analog;
 pub mod error;
 pub mod network;
 pub mod session;
 pub mod statistics;
+pub mod synapses;
 
+#[doc(hidden)]
+pub mod testing;
+
+mod dense;
+mod front_end;
+mod jit;
+mod kernels;
+mod plan;
 mod reference;
 
 pub use error::{CompileError, RunError};
+pub use kernels::Cpu;
 pub use network::{EngineKind, Network};
 pub use session::{MAX_TIMESTEPS, Session};
 pub use statistics::{LayerStatistics, Statistics};

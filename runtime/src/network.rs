@@ -1,6 +1,8 @@
 //! A network made ready to run.
 
 use crate::error::CompileError;
+use crate::jit;
+use crate::kernels::Cpu;
 use crate::reference;
 use crate::session::Session;
 use snn_ir::op::{Firing, Layer};
@@ -25,7 +27,8 @@ pub struct Network {
 
 /// The engines. [`crate::session`] holds the other half of the dispatch.
 pub(crate) enum Program {
-    Reference(reference::Program),
+    Reference(Box<reference::Program>),
+    Jit(Box<jit::Program>),
 }
 
 impl Network {
@@ -34,17 +37,37 @@ impl Network {
     /// # Errors
     /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for it.
     pub fn compile(graph: &Graph, engine: EngineKind) -> Result<Network, CompileError> {
+        match engine {
+            EngineKind::Reference => Self::with(graph, || Ok(Program::Reference(Box::new(reference::Program::compile(graph)?)))),
+            EngineKind::Jit => Self::compile_for(graph, Cpu::detect()),
+        }
+    }
+
+    /// [`Network::compile`] with the JIT engine, for less than this machine's CPU can do: how the kernels are tested against each other.
+    ///
+    /// # Errors
+    /// As [`Network::compile`].
+    pub fn compile_for(graph: &Graph, cpu: Cpu) -> Result<Network, CompileError> {
+        Self::with(graph, || Ok(Program::Jit(Box::new(jit::Program::compile(graph, cpu.min(Cpu::detect()))?))))
+    }
+
+    fn with(graph: &Graph, program: impl FnOnce() -> Result<Program, CompileError>) -> Result<Network, CompileError> {
         check_outputs(graph)?;
-        let program = match engine {
-            EngineKind::Reference => Program::Reference(reference::Program::compile(graph)?),
-            EngineKind::Jit => return Err(CompileError::NotBuilt("JIT")),
-        };
+        let program = program()?;
         Ok(Network {
             inputs: graph.inputs().iter().map(|&i| graph.ty(i).clone()).collect(),
             outputs: graph.outputs().iter().map(|&o| graph.ty(o).clone()).collect(),
             window_barrier: graph.ids().any(|id| has_window_barrier(graph.op(id))),
             program,
         })
+    }
+
+    /// What the JIT engine does with each node, and why; `None` for the reference engine, which does what the graph says.
+    pub fn plan(&self) -> Option<&dyn std::fmt::Display> {
+        match &self.program {
+            Program::Jit(program) => Some(program.plan()),
+            Program::Reference(_) => None,
+        }
     }
 
     /// A session with buffers of its own; one per thread.

@@ -1,6 +1,7 @@
 //! Running a network: one sample, one window of time steps at a time.
 
 use crate::error::RunError;
+use crate::jit;
 use crate::network::{Network, Program};
 use crate::reference;
 use crate::statistics::Statistics;
@@ -22,12 +23,14 @@ pub struct Session<'n> {
 /// `potentials(steps)`, `statistics()`, `spike_counts(layer)`, `membranes(layer)`.
 enum Machine<'n> {
     Reference(reference::Machine<'n>),
+    Jit(jit::Machine<'n>),
 }
 
 impl<'n> Session<'n> {
     pub(crate) fn new(network: &'n Network) -> Self {
         let machine = match network.program() {
             Program::Reference(program) => Machine::Reference(reference::Machine::new(program)),
+            Program::Jit(program) => Machine::Jit(jit::Machine::new(program)),
         };
         Session { network, machine, steps: None }
     }
@@ -53,6 +56,7 @@ impl<'n> Session<'n> {
         }
         match &mut self.machine {
             Machine::Reference(m) => m.start(inputs),
+            Machine::Jit(m) => m.start(inputs),
         }
         self.steps = Some(0);
         Ok(())
@@ -73,6 +77,7 @@ impl<'n> Session<'n> {
         }
         match &mut self.machine {
             Machine::Reference(m) => m.advance(steps),
+            Machine::Jit(m) => m.advance(steps),
         }
         self.steps = Some(total);
         Ok(())
@@ -85,6 +90,7 @@ impl<'n> Session<'n> {
             0 => self.network.outputs().iter().map(|ty| vec![0.0; ty.len()]).collect(),
             steps => match &self.machine {
                 Machine::Reference(m) => m.potentials(steps),
+                Machine::Jit(m) => m.potentials(steps),
             },
         }
     }
@@ -98,6 +104,7 @@ impl<'n> Session<'n> {
     pub fn statistics(&self) -> &Statistics {
         match &self.machine {
             Machine::Reference(m) => m.statistics(),
+            Machine::Jit(m) => m.statistics(),
         }
     }
 
@@ -106,6 +113,7 @@ impl<'n> Session<'n> {
     pub fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
         match &self.machine {
             Machine::Reference(m) => m.spike_counts(layer),
+            Machine::Jit(m) => m.spike_counts(layer),
         }
     }
 
@@ -114,6 +122,7 @@ impl<'n> Session<'n> {
     pub fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
         match &self.machine {
             Machine::Reference(m) => m.membranes(layer),
+            Machine::Jit(m) => m.membranes(layer),
         }
     }
 }

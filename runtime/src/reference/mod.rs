@@ -1,40 +1,102 @@
-//! The interpreter: slow, obvious, the oracle.
+//! The interpreter: the oracle that everything faster must equal.
+//!
+//! It executes the graph as the definition reads, one node after the other and every node through all steps before the
+//! next, which in a feed-forward graph is the same as step by step. The front end runs once a window.
 
+mod body;
+mod population;
+mod running_max;
+
+use crate::dense::Number;
 use crate::error::CompileError;
+use crate::front_end::FrontEnd;
 use crate::statistics::Statistics;
+use body::{Body, BodyNumber, State};
 use snn_ir::Graph;
 
 /// A graph in execution order.
-pub(crate) struct Program;
+pub(crate) struct Program {
+    front_end: FrontEnd,
+    body: Numbers<Body<f32>, Body<i32>>,
+}
+
+/// One thing for each kind of number.
+enum Numbers<R, I> {
+    Real(R),
+    Integer(I),
+}
 
 impl Program {
-    pub(crate) fn compile(_graph: &Graph) -> Result<Program, CompileError> {
-        Err(CompileError::NotBuilt("reference"))
+    pub(crate) fn compile(graph: &Graph) -> Result<Program, CompileError> {
+        let front_end = FrontEnd::compile(graph)?;
+        let body = if graph.is_quantized() {
+            Numbers::Integer(Body::compile(graph, &front_end)?)
+        } else {
+            Numbers::Real(Body::compile(graph, &front_end)?)
+        };
+        Ok(Program { front_end, body })
     }
 }
 
 /// The state of a [`Program`] on one sample.
 pub(crate) struct Machine<'n> {
-    _program: &'n Program,
-    statistics: Statistics,
+    front_end: &'n FrontEnd,
+    body: Numbers<Running<'n, f32>, Running<'n, i32>>,
+}
+
+/// A body and its state.
+struct Running<'n, N: Number> {
+    body: &'n Body<N>,
+    state: State<N>,
+}
+
+impl<'n, N: BodyNumber> Running<'n, N> {
+    fn new(body: &'n Body<N>) -> Self {
+        Running { body, state: body.state(Vec::new()) }
+    }
+}
+
+/// The same expression for either kind of number.
+macro_rules! either {
+    ($machine:expr, ($body:ident, $state:ident) => $e:expr) => {
+        match $machine {
+            Numbers::Real(Running { body: $body, state: $state }) => $e,
+            Numbers::Integer(Running { body: $body, state: $state }) => $e,
+        }
+    };
 }
 
 impl<'n> Machine<'n> {
     pub(crate) fn new(program: &'n Program) -> Self {
-        Machine { _program: program, statistics: Statistics::default() }
+        let body = match &program.body {
+            Numbers::Real(body) => Numbers::Real(Running::new(body)),
+            Numbers::Integer(body) => Numbers::Integer(Running::new(body)),
+        };
+        Machine { front_end: &program.front_end, body }
     }
-    pub(crate) fn start(&mut self, _inputs: &[&[f32]]) {}
-    pub(crate) fn advance(&mut self, _steps: u32) {}
-    pub(crate) fn potentials(&self, _steps: u32) -> Vec<Vec<f32>> {
-        Vec::new()
+
+    pub(crate) fn start(&mut self, inputs: &[&[f32]]) {
+        let front = self.front_end.run(inputs);
+        either!(&mut self.body, (body, state) => *state = body.state(front))
     }
+
+    pub(crate) fn advance(&mut self, steps: u32) {
+        either!(&mut self.body, (body, state) => body.advance(state, steps as usize))
+    }
+
+    pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
+        either!(&self.body, (body, state) => body.potentials(state, steps))
+    }
+
     pub(crate) fn statistics(&self) -> &Statistics {
-        &self.statistics
+        either!(&self.body, (_body, state) => &state.statistics)
     }
-    pub(crate) fn spike_counts(&self, _layer: usize) -> Option<Vec<i64>> {
-        None
+
+    pub(crate) fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
+        either!(&self.body, (body, state) => body.membranes(state, layer).map(|m| m.count.clone()))
     }
-    pub(crate) fn membranes(&self, _layer: usize) -> Option<Vec<f64>> {
-        None
+
+    pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
+        either!(&self.body, (body, state) => body.membranes(state, layer).map(|m| m.to_f64()))
     }
 }

@@ -1,0 +1,118 @@
+//! Histograms of every rectifier's output over calibration samples.
+
+use super::Calibration;
+use super::histogram::Histogram;
+use crate::passes::{Context, PassError};
+use rayon::prelude::*;
+use snn_ir::{Graph, NodeId, Op};
+use snn_runtime::analog::AnalogNetwork;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The axis of a rectifier's value that holds its channels: the last one behind a linear operation, else the first.
+pub fn channel_axis(graph: &Graph, relu: NodeId) -> usize {
+    match graph.operands(relu).first().map(|&o| graph.op(o)) {
+        Some(Op::Linear(_)) => graph.ty(relu).shape.len().saturating_sub(1),
+        _ => 0,
+    }
+}
+
+/// Index of the channel of each element of a value of `shape` with channels along `axis`.
+pub fn channel_of(shape: &[usize], axis: usize, element: usize) -> usize {
+    let inner: usize = shape[axis + 1..].iter().product();
+    element / inner % shape[axis]
+}
+
+/// Calls `see` with every node's value for every sample, in parallel over samples; each thread folds into its own
+/// accumulator, and accumulators are merged pairwise by an operation that must not depend on order.
+///
+/// # Errors
+/// When the network cannot be executed.
+pub fn fold_activations<A: Send>(
+    graph: &Graph,
+    calibration: &Calibration,
+    context: &Context<'_>,
+    what: &str,
+    fresh: impl Fn() -> A + Sync + Send,
+    see: impl Fn(&mut A, NodeId, &[f32]) + Sync,
+    merge: impl Fn(A, A) -> A + Sync + Send,
+) -> Result<A, PassError> {
+    let network = AnalogNetwork::new(graph).map_err(|e| PassError::Run(e.to_string()))?;
+    let done = AtomicUsize::new(0);
+    let total = calibration.samples.len();
+    // One accumulator a thread: they are large.
+    let share = total.div_ceil(rayon::current_num_threads()).max(1);
+    calibration
+        .samples
+        .par_chunks(share)
+        .map(|samples| {
+            let mut accumulator = fresh();
+            for sample in samples {
+                let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+                network.run(&inputs, &mut |id, value| see(&mut accumulator, id, value));
+                (context.progress)(what, done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            }
+            Ok(accumulator)
+        })
+        .try_reduce_with(|a, b| Ok(merge(a, b)))
+        .unwrap_or_else(|| Ok(fresh()))
+}
+
+/// One histogram per channel of every relu of an analog graph.
+///
+/// # Errors
+/// When the network cannot be executed.
+pub fn relu_histograms(
+    graph: &Graph,
+    calibration: &Calibration,
+    context: &Context<'_>,
+) -> Result<HashMap<NodeId, Vec<Histogram>>, PassError> {
+    let relus: Vec<NodeId> = graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Relu(_))).collect();
+    let slots: HashMap<NodeId, usize> = relus.iter().enumerate().map(|(i, &id)| (id, i)).collect();
+    let axes: Vec<usize> = relus.iter().map(|&id| channel_axis(graph, id)).collect();
+    let channels = |i: usize| graph.ty(relus[i]).shape.get(axes[i]).copied().unwrap_or(1);
+
+    let maxima = fold_activations(
+        graph,
+        calibration,
+        context,
+        "activation ranges",
+        || (0..relus.len()).map(|i| vec![0f32; channels(i)]).collect::<Vec<_>>(),
+        |maxima, id, value| {
+            if let Some(&slot) = slots.get(&id) {
+                let inner = graph.ty(id).shape[axes[slot] + 1..].iter().product::<usize>();
+                let count = maxima[slot].len();
+                for (i, plane) in value.chunks_exact(inner).enumerate() {
+                    let max = &mut maxima[slot][i % count];
+                    *max = plane.iter().fold(*max, |m, &v| m.max(v));
+                }
+            }
+        },
+        |mut a, b| {
+            a.iter_mut().flatten().zip(b.into_iter().flatten()).for_each(|(x, y)| *x = x.max(y));
+            a
+        },
+    )?;
+    let histograms = fold_activations(
+        graph,
+        calibration,
+        context,
+        "activation histograms",
+        || maxima.iter().map(|m| m.iter().map(|&max| Histogram::new(max)).collect::<Vec<_>>()).collect::<Vec<_>>(),
+        |histograms, id, value| {
+            if let Some(&slot) = slots.get(&id) {
+                let inner = graph.ty(id).shape[axes[slot] + 1..].iter().product::<usize>();
+                let count = histograms[slot].len();
+                for (i, plane) in value.chunks_exact(inner).enumerate() {
+                    let histogram = &mut histograms[slot][i % count];
+                    plane.iter().for_each(|&v| histogram.add(v));
+                }
+            }
+        },
+        |mut a, b| {
+            a.iter_mut().flatten().zip(b.iter().flatten()).for_each(|(x, y)| x.merge(y));
+            a
+        },
+    )?;
+    Ok(relus.into_iter().zip(histograms).collect())
+}

@@ -1,0 +1,21 @@
+//! Calibration: what sample inputs (or, without them, the network itself) tell about activations.
+//!
+//! No labels, no gradients. Statistics are merged in ways that do not depend on order (maxima, counts), so results are
+//! the same whatever the thread count.
+
+pub mod activations;
+pub mod histogram;
+pub mod layerwise;
+pub mod moments;
+pub mod synthetic;
+
+/// Sample inputs of the ANN, already preprocessed.
+#[derive(Clone, Debug, Default)]
+pub struct Calibration {
+    /// Per sample, per network input: the flat values.
+    pub samples: Vec<Vec<Vec<f32>>>,
+    /// Where they came from, for the record in the `.snn`.
+    pub description: String,
+    /// Whether they are made up because the user gave none.
+    pub synthetic: bool,
+}

@@ -1,0 +1,3 @@
+//! Frontends: what reads a trained network into the analog graph.
+
+pub mod onnx;

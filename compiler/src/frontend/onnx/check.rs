@@ -1,0 +1,118 @@
+//! The proof of import: sample inputs go through tract and through the imported graph, and must come out the same.
+
+use super::oracle::{Oracle, OracleError};
+use super::{Imported, TensorFact};
+use snn_ir::NodeId;
+use snn_runtime::analog::AnalogNetwork;
+use std::collections::HashMap;
+use std::path::Path;
+use thiserror::Error;
+
+/// Largest difference that is rounding, relative to the largest element of the tensor.
+pub const TOLERANCE: f32 = 1e-4;
+
+/// Number of samples compared.
+const SAMPLES: u64 = 3;
+
+/// Why an import is not proven.
+#[derive(Debug, Error)]
+pub enum CheckError {
+    /// The imported graph computes something else.
+    #[error(
+        "the imported graph does not compute what the file says: node `{node}` (tensor `{tensor}`) differs by {difference:.1e} of its largest element"
+    )]
+    Differs {
+        /// The first node that differs, in graph order.
+        node: String,
+        /// The ONNX tensor that it stands for.
+        tensor: String,
+        /// Largest difference, relative to the tensor's largest element.
+        difference: f32,
+    },
+    /// There is no reference to compare with.
+    #[error(transparent)]
+    Oracle(#[from] OracleError),
+    /// The imported graph does not run.
+    #[error("the imported graph does not run: {0}")]
+    Graph(String),
+}
+
+/// A seeded sample with elements in `[low, 1)`; SplitMix64.
+pub fn sample(len: usize, seed: u64, low: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            low + (1.0 - low) * ((z ^ z >> 31) >> 40) as f32 / (1u64 << 24) as f32
+        })
+        .collect()
+}
+
+/// Largest difference between the two, relative to the largest element of `reference`.
+pub fn difference(reference: &[f32], got: &[f32]) -> f32 {
+    if reference.len() != got.len() {
+        return f32::INFINITY;
+    }
+    let scale = reference.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    let worst = reference.iter().zip(got).map(|(r, g)| if r == g || r.is_nan() && g.is_nan() { 0.0 } else { (r - g).abs() });
+    worst.map(|d| if d.is_nan() { f32::INFINITY } else { d / scale }).fold(0.0, f32::max)
+}
+
+/// Compares the imported graph with the file at `path` on seeded samples. Returns the largest difference.
+///
+/// # Errors
+/// [`CheckError::Differs`] naming the first node whose value differs; other errors when there is nothing to compare.
+pub fn check_import(path: &Path, imported: &Imported) -> Result<f32, CheckError> {
+    let network = AnalogNetwork::new(&imported.graph).map_err(|e| CheckError::Graph(e.to_string()))?;
+    let facts = &imported.facts;
+    let shapes: Vec<Vec<usize>> = facts.inputs.iter().map(|i| i.shape.clone()).collect();
+    let names: Vec<&str> = facts.outputs.iter().map(|o| o.tensor.as_str()).collect();
+    let oracle = Oracle::load_observing(path, &shapes, &names)?;
+    let mut worst = 0f32;
+    for seed in 0..SAMPLES {
+        let low = if seed % 2 == 0 { 0.0 } else { -1.0 };
+        let inputs: Vec<Vec<f32>> = shapes.iter().zip(seed * 16..).map(|(s, n)| sample(s.iter().product(), n, low)).collect();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let got = network.run(&inputs, &mut |_, _| {});
+        for ((reference, got), output) in oracle.run(&inputs)?.iter().zip(&got).zip(&facts.outputs) {
+            let d = difference(reference, got);
+            worst = worst.max(d);
+            if d > TOLERANCE {
+                return Err(first_difference(path, imported, &network, &inputs, output, d));
+            }
+        }
+    }
+    Ok(worst)
+}
+
+/// The first node that differs, found by reading every tensor; the output itself when tract does not give them.
+fn first_difference(
+    path: &Path,
+    imported: &Imported,
+    network: &AnalogNetwork,
+    inputs: &[&[f32]],
+    output: &TensorFact,
+    difference_there: f32,
+) -> CheckError {
+    let facts = &imported.facts;
+    let differs = |t: &TensorFact, difference| CheckError::Differs { node: t.node.clone(), tensor: t.tensor.clone(), difference };
+    let shapes: Vec<Vec<usize>> = facts.inputs.iter().map(|i| i.shape.clone()).collect();
+    let names: Vec<&str> = facts.tensors.iter().map(|t| t.tensor.as_str()).collect();
+    let reference = Oracle::load_observing(path, &shapes, &names).and_then(|o| o.run(inputs));
+    if let Ok(reference) = reference {
+        let mut values: HashMap<NodeId, Vec<f32>> = HashMap::new();
+        network.run(inputs, &mut |id, v| {
+            values.insert(id, v.to_vec());
+        });
+        for (tensor, reference) in facts.tensors.iter().zip(&reference) {
+            let got = imported.graph.find(&tensor.node).and_then(|id| values.get(&id));
+            let d = got.map_or(0.0, |got| difference(reference, got));
+            if d > TOLERANCE {
+                return differs(tensor, d);
+            }
+        }
+    }
+    differs(output, difference_there)
+}

@@ -1,0 +1,99 @@
+//! What is known about every ONNX operator: one declarative [`OpSpec`] each, collected from the family files.
+
+use super::error::Refusal;
+use super::importer::{Importer, Value};
+use super::node::NodeView;
+use super::{activation, conv, elementwise, fold, linear, norm, pool, quantize, shape};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// How faithful a conversion to the analog graph is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fidelity {
+    /// The analog graph computes what ONNX says; a spiking network can carry it exactly in the limit of long windows.
+    Exact,
+    /// The analog graph computes what ONNX says; a later pass approximates it by neurons.
+    Approximated,
+    /// The node is evaluated at import and leaves no trace.
+    Folded,
+}
+
+/// Builds the graph for one node; one value per output.
+pub type Lower = fn(&mut Importer, &NodeView) -> Result<Vec<Value>, Refusal>;
+
+/// An operator that can be imported.
+pub struct OpSpec {
+    /// ONNX operator type.
+    pub name: &'static str,
+    /// First opset whose form of it is understood.
+    pub since: i64,
+    /// Least and greatest number of inputs.
+    pub inputs: (usize, usize),
+    /// How faithful it is.
+    pub fidelity: Fidelity,
+    /// What it becomes.
+    pub becomes: &'static str,
+    /// What of it is refused, empty when nothing is.
+    pub limits: &'static str,
+    /// Builds it.
+    pub lower: Lower,
+}
+
+/// Any number of inputs.
+pub const VARIADIC: usize = usize::MAX;
+
+/// The families, in the order the documentation lists them.
+pub const FAMILIES: &[(&str, &[OpSpec])] = &[
+    ("Convolution", conv::OPS),
+    ("Linear layers", linear::OPS),
+    ("Normalisation", norm::OPS),
+    ("Pooling and reduction", pool::OPS),
+    ("Activation", activation::OPS),
+    ("Elementwise", elementwise::OPS),
+    ("Shape", shape::OPS),
+    ("Quantised models", quantize::OPS),
+    ("Constants", fold::OPS),
+];
+
+/// Everything about the operator `name` of ONNX's own domain.
+pub fn find(name: &str) -> Option<&'static OpSpec> {
+    static INDEX: OnceLock<HashMap<&'static str, &'static OpSpec>> = OnceLock::new();
+    INDEX.get_or_init(|| FAMILIES.iter().flat_map(|f| f.1).map(|s| (s.name, s)).collect()).get(name).copied()
+}
+
+/// Why an operator that is not in the registry is refused.
+pub fn refusal(domain: &str, op: &str) -> Refusal {
+    let reason = |r: &str| Refusal::from(r);
+    if domain == "ai.onnx.ml" {
+        return reason("classical machine learning operators have no spiking form");
+    }
+    if !matches!(domain, "" | "ai.onnx") {
+        return Refusal::with_way_out(
+            format!("operators of domain `{domain}` are not known"),
+            "export with ONNX's own operators, or inline the model's functions (onnx.inliner)",
+        );
+    }
+    match op {
+        "LSTM" | "GRU" | "RNN" => reason("recurrent networks are not converted"),
+        "If" | "Loop" | "Scan" => {
+            Refusal::with_way_out("control flow depends on the input", "export the model with fixed shapes, or run onnx-simplifier")
+        }
+        "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger" | "QLinearAdd" | "DynamicQuantizeLinear" => {
+            Refusal::with_way_out("integer operators of a quantised model are not converted", "export the float model, or a QDQ model")
+        }
+        "LayerNormalization"
+        | "RMSNormalization"
+        | "GroupNormalization"
+        | "MeanVarianceNormalization"
+        | "LpNormalization"
+        | "Attention"
+        | "InstanceNormalization" => Refusal::with_way_out(
+            "it normalises by statistics of the input itself, which neurons do not compute",
+            "train with batch normalisation",
+        ),
+        "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" | "Hardmax" => {
+            Refusal::with_way_out("decisions inside the graph are not converted", "end the model at the tensor it decides on")
+        }
+        _ => reason("no spiking form of this operator is known"),
+    }
+}

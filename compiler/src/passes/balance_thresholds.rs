@@ -1,0 +1,148 @@
+//! `balance-thresholds`: chooses the threshold θ of every rectifier, so that its activations fit `[0, θ]`.
+//!
+//! Rules, each per layer or per channel:
+//! * `max`: the largest activation over calibration data (Deng & Gu, ICLR 2021; Diehl et al. 2015);
+//! * `percentile`: the given percentile, 99.9 by default (Rueckauer et al. 2017);
+//! * `mmse`: the θ with the smallest squared error of clipping at θ and rounding to T levels (Li et al. 2021).
+//!
+//! A cap of the ANN bounds θ: at θ = cap the neuron saturates exactly where the ANN does. Without calibration data
+//! the statistics come from batch-norms where they reach, else from synthetic inputs; a note says so.
+
+use super::{Context, Pass, PassError};
+use crate::calibrate::activations::{channel_axis, relu_histograms};
+use crate::calibrate::histogram::Histogram;
+use crate::calibrate::{moments, synthetic};
+use serde::Deserialize;
+use snn_ir::op::Relu;
+use snn_ir::{Graph, NodeId, Op, Tensor};
+use std::collections::HashMap;
+
+/// Which statistic becomes the threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ThresholdRule {
+    /// Largest activation.
+    Max,
+    /// A percentile of the activations.
+    Percentile,
+    /// Least squared error of clipping and rounding to T levels.
+    #[default]
+    Mmse,
+}
+
+/// What shares a threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Granularity {
+    /// All neurons of a layer.
+    Layer,
+    /// All neurons of a channel.
+    #[default]
+    Channel,
+}
+
+/// The pass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BalanceThresholds {
+    /// The statistic.
+    pub rule: ThresholdRule,
+    /// Of the `percentile` rule, in percent.
+    pub percentile: f64,
+    /// What shares a threshold.
+    pub granularity: Granularity,
+}
+
+impl Default for BalanceThresholds {
+    fn default() -> Self {
+        BalanceThresholds { rule: ThresholdRule::Mmse, percentile: 99.9, granularity: Granularity::Channel }
+    }
+}
+
+impl Pass for BalanceThresholds {
+    fn name(&self) -> &'static str {
+        "balance-thresholds"
+    }
+
+    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+        let histograms = statistics(graph, context)?;
+        let mut changes = 0;
+        for id in graph.topological()? {
+            let (Op::Relu(relu), Some(channels)) = (graph.op(id).clone(), histograms.get(&id)) else { continue };
+            let threshold = self.threshold(graph, id, &relu, channels, context);
+            graph.set_op(id, Op::Relu(Relu { threshold: Some(threshold), ..relu }))?;
+            changes += 1;
+        }
+        Ok(changes)
+    }
+}
+
+impl BalanceThresholds {
+    fn threshold(&self, graph: &Graph, id: NodeId, relu: &Relu, channels: &[Histogram], context: &Context<'_>) -> Tensor {
+        let largest = channels.iter().map(|h| h.max).fold(0.0, f32::max);
+        let cap = relu.cap.unwrap_or(f32::INFINITY);
+        // A layer that never fires on any sample may have any threshold; one keeps it silent for small inputs.
+        let fallback = if largest > 0.0 { largest } else { 1.0 }.min(cap);
+        let mut layer = Histogram::new(largest);
+        if largest > 0.0 {
+            channels.iter().filter(|h| h.max > 0.0).for_each(|h| layer.merge(&h.stretched(largest)));
+            layer.total = channels.iter().map(|h| h.total).sum();
+        }
+        match self.granularity {
+            Granularity::Layer => Tensor::scalar(self.choose(&layer, context.timesteps).unwrap_or(fallback).min(cap)),
+            Granularity::Channel => {
+                let of_layer = self.choose(&layer, context.timesteps).unwrap_or(fallback);
+                let values: Vec<f32> = channels.iter().map(|h| self.choose(h, context.timesteps).unwrap_or(of_layer).min(cap)).collect();
+                let mut shape = vec![1; graph.ty(id).shape.len()];
+                if let Some(axis) = shape.get_mut(channel_axis(graph, id)) {
+                    *axis = values.len();
+                }
+                Tensor::f32(shape, values)
+            }
+        }
+    }
+
+    fn choose(&self, histogram: &Histogram, timesteps: u32) -> Option<f32> {
+        let threshold = match self.rule {
+            _ if histogram.is_silent() => None,
+            ThresholdRule::Max => Some(histogram.max),
+            ThresholdRule::Percentile => Some(histogram.percentile(self.percentile)),
+            ThresholdRule::Mmse => histogram.mmse_threshold(timesteps),
+        };
+        threshold.filter(|&t| t > 0.0)
+    }
+}
+
+/// Histograms per channel of every relu: from calibration data, else from batch-norms, else from synthetic inputs.
+fn statistics(graph: &Graph, context: &mut Context<'_>) -> Result<HashMap<NodeId, Vec<Histogram>>, PassError> {
+    if let Some(calibration) = context.calibration {
+        return relu_histograms(graph, calibration, context);
+    }
+    let order = graph.topological()?;
+    let known = moments::propagate(graph, &context.batch_norm_moments, &order);
+    let relus: Vec<NodeId> = order.into_iter().filter(|&id| matches!(graph.op(id), Op::Relu(_))).collect();
+    let mut histograms = HashMap::new();
+    for &id in &relus {
+        let (Op::Relu(relu), Some(moments)) = (graph.op(id), known.get(&graph.operands(id)[0])) else { continue };
+        histograms.insert(id, (0..moments.mean.len()).map(|c| moments.rectified_histogram(c, relu.cap)).collect());
+    }
+    let from_norms = histograms.len();
+    if from_norms < relus.len() {
+        let made_up = relu_histograms(graph, &synthetic::samples(graph), context)?;
+        for (id, channels) in made_up {
+            histograms.entry(id).or_insert(channels);
+        }
+    }
+    if !relus.is_empty() {
+        let source = match (from_norms, relus.len()) {
+            (0, _) => "synthetic inputs (standardised smooth noise)".to_string(),
+            (n, all) if n == all => "the network's batch-norm statistics".to_string(),
+            (n, all) => format!("the network's batch-norm statistics for {n} of {all} layers and synthetic inputs for the others"),
+        };
+        context.notes.push(format!(
+            "no calibration data: thresholds come from {source}. A few hundred real inputs (--calib DATA) give thresholds that fit \
+             and correct biases, which matters most at few timesteps"
+        ));
+    }
+    Ok(histograms)
+}

@@ -1,0 +1,174 @@
+//! `canonicalize`: one way to say each thing, so that the passes behind it need to know only that one.
+//!
+//! * `identity`, reshapes to the same shape and scales by one go;
+//! * zero padding goes into the window of the conv or sum behind it;
+//! * a clip to `[0, c]` is a relu with a cap; a relu of what is never negative goes, or leaves only its cap;
+//! * a relu moves in front of max-pools, structural operations and concatenations (it commutes with all of them), so
+//!   that it stands right behind the weights and everything behind it works on spikes;
+//! * a softmax that leads only to outputs goes: it changes no ranking.
+
+use super::{Context, Pass, PassError};
+use serde::Deserialize;
+use snn_ir::op::{AvgPool, Divisor, Pad, Relu};
+use snn_ir::{Activation, Graph, NodeId, Op, Window};
+
+/// The pass; it has no options.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Canonicalize {}
+
+impl Pass for Canonicalize {
+    fn name(&self) -> &'static str {
+        "canonicalize"
+    }
+
+    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+        let mut changes = graph.remove_dead();
+        loop {
+            let before = changes;
+            for rule in [drop_identity, clip_to_relu, drop_final_softmax, relu_of_relu, relu_forward, pad_into_window] {
+                for id in graph.topological()? {
+                    if graph.ids().any(|other| other == id) && rule(graph, id, context)? {
+                        changes += 1;
+                    }
+                }
+            }
+            if changes == before {
+                return Ok(changes);
+            }
+        }
+    }
+}
+
+fn drop_identity(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+    let redundant = match graph.op(id) {
+        Op::Identity => true,
+        Op::Reshape { shape } => *shape == graph.ty(graph.operands(id)[0]).shape,
+        Op::Transpose { perm } => perm.iter().copied().eq(0..perm.len()),
+        Op::Pad(p) => p.begin.iter().chain(&p.end).all(|&n| n == 0),
+        Op::Slice(s) => s.shape == graph.ty(graph.operands(id)[0]).shape && s.step.iter().all(|&s| s == 1),
+        Op::Scale(s) => {
+            s.weight.iter().all(|w| w.as_f32().iter().all(|&v| v == 1.0)) && s.bias.iter().all(|b| b.as_f32().iter().all(|&v| v == 0.0))
+        }
+        Op::Add | Op::Concat { .. } | Op::Maximum => graph.operands(id).len() == 1,
+        _ => false,
+    };
+    if redundant {
+        graph.bypass(id);
+    }
+    Ok(redundant)
+}
+
+fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+    let Op::Activation(Activation::Clip { min, max }) = *graph.op(id) else { return Ok(false) };
+    if min != 0.0 || max <= 0.0 {
+        return Ok(false);
+    }
+    graph.set_op(id, Op::Relu(Relu { cap: max.is_finite().then_some(max), threshold: None }))?;
+    Ok(true)
+}
+
+fn drop_final_softmax(graph: &mut Graph, id: NodeId, context: &mut Context<'_>) -> Result<bool, PassError> {
+    let Op::Softmax { .. } = graph.op(id) else { return Ok(false) };
+    let mut reached = graph.users(id);
+    while let Some(user) = reached.pop() {
+        if !matches!(graph.op(user), Op::Reshape { .. } | Op::Identity | Op::Transpose { .. } | Op::Softmax { .. }) {
+            return Ok(false);
+        }
+        reached.extend(graph.users(user));
+    }
+    context.notes.push(format!("softmax `{}` at the end of the network was dropped: it changes no ranking", graph.node(id).name()));
+    graph.bypass(id);
+    Ok(true)
+}
+
+/// Whether `id` can never be below zero, and its upper bound where one is known.
+fn never_negative(graph: &Graph, id: NodeId) -> Option<f32> {
+    match graph.op(id) {
+        Op::Relu(r) => Some(r.cap.unwrap_or(f32::INFINITY)),
+        Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. }) => Some(1.0),
+        Op::Activation(Activation::Softplus | Activation::Abs) => Some(f32::INFINITY),
+        Op::Identity
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Slice(_)
+        | Op::Gather { .. }
+        | Op::MaxPool(_)
+        | Op::Concat { .. }
+        | Op::Maximum => graph.operands(id).into_iter().map(|o| never_negative(graph, o)).try_fold(0.0, |m: f32, b| Some(m.max(b?))),
+        Op::Pad(p) if p.value >= 0.0 => Some(never_negative(graph, graph.operands(id)[0])?.max(p.value)),
+        Op::AvgPool(AvgPool { divisor: Divisor::Padded | Divisor::Valid, .. }) => never_negative(graph, graph.operands(id)[0]),
+        Op::Reduce(r) if r.mean => never_negative(graph, graph.operands(id)[0]),
+        Op::Add => graph.operands(id).into_iter().map(|o| never_negative(graph, o)).try_fold(0.0, |m, b| Some(m + b?)),
+        _ => None,
+    }
+}
+
+fn relu_of_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+    let Op::Relu(relu) = graph.op(id).clone() else { return Ok(false) };
+    let before = graph.operands(id)[0];
+    let Some(bound) = never_negative(graph, before) else { return Ok(false) };
+    if relu.cap.is_none_or(|cap| bound <= cap) {
+        graph.bypass(id);
+        return Ok(true);
+    }
+    if let Op::Relu(first) = graph.op(before).clone()
+        && graph.use_count(before) == 1
+    {
+        graph.set_op(before, Op::Relu(Relu { cap: relu.cap, ..first }))?;
+        graph.bypass(id);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+    let Op::Relu(relu) = graph.op(id).clone() else { return Ok(false) };
+    let before = graph.operands(id)[0];
+    let commutes = matches!(graph.op(before), Op::MaxPool(_) | Op::Maximum) || graph.op(before).is_structural();
+    if !commutes || graph.use_count(before) > 1 {
+        return Ok(false);
+    }
+    // The relu keeps its name at its new place; what it moves in front of is created anew behind it.
+    let name = graph.node(id).name().to_string();
+    let before_op = graph.op(before).clone();
+    let operands = graph.operands(before);
+    let mut rectified = Vec::with_capacity(operands.len());
+    for (i, &operand) in operands.iter().enumerate() {
+        let base = if operands.len() == 1 { name.clone() } else { format!("{name}.{i}") };
+        let fresh = graph.fresh_name(&base);
+        rectified.push(graph.add(fresh, Op::Relu(relu.clone()), &[operand])?);
+    }
+    graph.rewrite(id, before_op, &rectified)?;
+    let before_name = graph.node(before).name().to_string();
+    graph.remove(before);
+    graph.rename(id, &before_name);
+    if let [only] = rectified[..] {
+        graph.rename(only, &name);
+    }
+    Ok(true)
+}
+
+fn pad_into_window(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+    let grow = |w: &Window, p: &Pad| Window {
+        pad_begin: w.pad_begin.iter().zip(&p.begin[1..]).map(|(a, b)| a + b).collect(),
+        pad_end: w.pad_end.iter().zip(&p.end[1..]).map(|(a, b)| a + b).collect(),
+        ..w.clone()
+    };
+    let Some(&before) = graph.operands(id).first() else { return Ok(false) };
+    let Op::Pad(pad) = graph.op(before) else { return Ok(false) };
+    if pad.value != 0.0 || pad.begin.is_empty() || pad.begin[0] != 0 || pad.end[0] != 0 {
+        return Ok(false);
+    }
+    let op = match graph.op(id) {
+        Op::Conv(c) => Op::Conv(snn_ir::op::Conv { window: grow(&c.window, pad), ..c.clone() }),
+        Op::AvgPool(p) if p.divisor != Divisor::Valid && !p.window.ceil => {
+            Op::AvgPool(AvgPool { window: grow(&p.window, pad), divisor: p.divisor })
+        }
+        _ => return Ok(false),
+    };
+    let source = graph.operands(before);
+    graph.rewrite(id, op, &source)?;
+    graph.remove_dead();
+    Ok(true)
+}

@@ -1,0 +1,230 @@
+//! `normalize`: every threshold and every spike amplitude becomes 1.
+//!
+//! Equation: with spikes worth θ_pre and a threshold θ_post, `v ≥ θ_post` driven by `W·θ_pre·s` is the same as `v/θ_post ≥ 1`
+//! driven by `(W·θ_pre/θ_post)·s`. Amplitudes travel along structural operations and max-pools, which keep spikes spikes,
+//! and go into the columns of the next weights; thresholds go into the rows of the weights before. Where there are no weights
+//! (an identity shortcut, a batch-norm behind an add) a `scale` carries the factor. After it a chip needs one threshold only.
+//!
+//! Precondition: after `replace-relu`. The network's function does not change.
+
+use super::fold_batch_norm::{broadcast_with, fold_into};
+use super::{Context, Pass, PassError};
+use serde::Deserialize;
+use snn_ir::op::{Amplitude, Conv, ConvTranspose, Linear, Neuron, Scale};
+use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
+use std::collections::HashMap;
+
+/// The pass; it has no options.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalize {}
+
+impl Pass for Normalize {
+    fn name(&self) -> &'static str {
+        "normalize"
+    }
+
+    fn keeps_outputs(&self) -> bool {
+        true
+    }
+
+    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
+        let changes = fold_amplitudes(graph)? + unit_thresholds(graph)?;
+        merge_scales(graph)?;
+        Ok(changes)
+    }
+}
+
+/// What one event of each spike-valued node is worth, element by element; `None` where that is 1 everywhere.
+type Amplitudes = HashMap<NodeId, Option<Vec<f32>>>;
+
+fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
+    let mut amplitudes: Amplitudes = HashMap::new();
+    let mut neurons = Vec::new();
+    let mut changes = 0;
+    for id in graph.topological()? {
+        if let Op::If(n) = graph.op(id) {
+            let theta = (n.amplitude == Amplitude::Threshold).then(|| n.threshold.expanded(&graph.ty(id).shape));
+            neurons.extend(theta.is_some().then_some(id));
+            amplitudes.insert(id, theta.filter(|t| t.iter().any(|&v| v != 1.0)));
+        } else if keeps_spikes(graph, id) {
+            carry(graph, id, &mut amplitudes)?;
+        }
+    }
+    for id in graph.topological()? {
+        if graph.op(id).is_structural() && keeps_spikes(graph, id)
+            || matches!(graph.op(id), Op::If(_) | Op::CumulativeMaxPool(_)) && graph.ty(id).signal == Signal::Spikes
+        {
+            // Their amplitudes were carried to their users.
+            continue;
+        }
+        for (port, operand) in graph.operands(id).into_iter().enumerate() {
+            let Some(Some(amplitude)) = amplitudes.get(&operand) else { continue };
+            changes += 1;
+            if port == 0
+                && let Some(op) = scale_columns(graph, id, operand, amplitude)
+            {
+                graph.set_op(id, op)?;
+                continue;
+            }
+            let weight = compact(amplitude, &graph.ty(operand).shape);
+            let name = graph.fresh_name(&format!("{}.amplitude", graph.node(operand).name()));
+            let scale = graph.add(name, Op::Scale(Scale { weight: Some(weight), bias: None }), &[operand])?;
+            let mut operands = graph.operands(id);
+            operands[port] = scale;
+            let op = graph.op(id).clone();
+            graph.rewrite(id, op, &operands)?;
+        }
+    }
+    for id in neurons {
+        let Op::If(n) = graph.op(id).clone() else { continue };
+        graph.set_op(id, Op::If(Neuron { amplitude: Amplitude::One, ..n }))?;
+    }
+    graph.infer_types()?;
+    Ok(changes)
+}
+
+fn keeps_spikes(graph: &Graph, id: NodeId) -> bool {
+    graph.ty(id).signal == Signal::Spikes
+        && (graph.op(id).is_structural() || matches!(graph.op(id), Op::CumulativeMaxPool(_) | Op::CumulativeMax))
+}
+
+/// Works out the amplitude of a node that passes spikes on.
+fn carry(graph: &mut Graph, id: NodeId, amplitudes: &mut Amplitudes) -> Result<(), PassError> {
+    let operands = graph.operands(id);
+    let known: Vec<Option<Vec<f32>>> = operands.iter().map(|o| amplitudes.get(o).cloned().flatten()).collect();
+    if known.iter().all(Option::is_none) {
+        amplitudes.insert(id, None);
+        return Ok(());
+    }
+    let full = |i: usize| known[i].clone().unwrap_or_else(|| vec![1.0; graph.ty(operands[i]).len()]);
+    let shape = graph.ty(id).shape.clone();
+    let carried = match graph.op(id) {
+        Op::CumulativeMaxPool(_) => {
+            let space: usize = graph.ty(operands[0]).shape[1..].iter().product();
+            let amplitude = full(0);
+            if amplitude.chunks_exact(space).any(|c| c.iter().any(|&v| v != c[0])) {
+                return Err(PassError::node(
+                    graph,
+                    id,
+                    "thresholds differ within a max-pool window; balance thresholds per channel or per layer",
+                ));
+            }
+            let out_space: usize = shape[1..].iter().product();
+            amplitude.chunks_exact(space).flat_map(|c| std::iter::repeat_n(c[0], out_space)).collect()
+        }
+        Op::CumulativeMax => {
+            let first = full(0);
+            if (1..operands.len()).any(|i| full(i) != first) {
+                return Err(PassError::node(graph, id, "the branches of a maximum have different thresholds; balance them per layer"));
+            }
+            first
+        }
+        op => {
+            let values: Vec<Vec<f32>> = (0..operands.len()).map(full).collect();
+            let shapes: Vec<&[usize]> = operands.iter().map(|&o| &graph.ty(o).shape[..]).collect();
+            move_elements(op, &values, &shapes, &shape, 1.0)
+        }
+    };
+    amplitudes.insert(id, Some(carried));
+    Ok(())
+}
+
+/// Applies a structural operation to plain values; `fill` stands where padding does.
+pub(super) fn move_elements(op: &Op, operands: &[Vec<f32>], shapes: &[&[usize]], out: &[usize], fill: f32) -> Vec<f32> {
+    snn_ir::index_map::index_map(op, shapes, out)
+        .expect("only structural operations keep spikes and move them")
+        .into_iter()
+        .map(|source| source.map_or(fill, |(operand, element)| operands[operand as usize][element as usize]))
+        .collect()
+}
+
+/// The smallest tensor that broadcasts to `values` over `shape`: a scalar, one value per channel, or everything.
+pub(super) fn compact(values: &[f32], shape: &[usize]) -> Tensor {
+    if values.iter().all(|&v| v == values[0]) {
+        return Tensor::scalar(values[0]);
+    }
+    let inner: usize = shape[1..].iter().product();
+    if values.chunks_exact(inner).all(|c| c.iter().all(|&v| v == c[0])) {
+        return Tensor::per_channel(values.iter().step_by(inner).copied().collect::<Vec<_>>(), shape.len());
+    }
+    Tensor::f32(shape, values)
+}
+
+/// The operation of `id` with its input columns multiplied by the operand's amplitudes, where it has columns.
+fn scale_columns(graph: &Graph, id: NodeId, operand: NodeId, amplitude: &[f32]) -> Option<Op> {
+    let shape = &graph.ty(operand).shape;
+    let per_channel = || {
+        let inner: usize = shape[1..].iter().product();
+        amplitude
+            .chunks_exact(inner)
+            .all(|c| c.iter().all(|&v| v == c[0]))
+            .then(|| amplitude.iter().step_by(inner).copied().collect::<Vec<f32>>())
+    };
+    match graph.op(id) {
+        Op::Conv(c) => {
+            let factors = per_channel()?;
+            let (rows, columns) = (c.weight.shape()[0], c.weight.shape()[1]);
+            let taps = c.window.taps();
+            let rows_per_group = rows / c.groups;
+            let factor = |i: usize| factors[i / (columns * taps) / rows_per_group * columns + i / taps % columns];
+            let weight: Vec<f32> = c.weight.as_f32().iter().enumerate().map(|(i, w)| w * factor(i)).collect();
+            Some(Op::Conv(Conv { weight: Tensor::f32(c.weight.shape(), weight), ..c.clone() }))
+        }
+        Op::ConvTranspose(c) => {
+            let factors = per_channel()?;
+            let weight = super::fold_batch_norm::scale_rows(&c.weight, &factors);
+            Some(Op::ConvTranspose(ConvTranspose { weight, ..c.clone() }))
+        }
+        Op::Linear(l) => {
+            let columns = l.weight.shape()[1];
+            // Behind other axes the same columns serve every row, so the amplitude must be the same for all of them.
+            let row = &amplitude[..columns];
+            if !amplitude.chunks_exact(columns).all(|c| c == row) {
+                return None;
+            }
+            let weight: Vec<f32> = l.weight.as_f32().iter().enumerate().map(|(i, w)| w * row[i % columns]).collect();
+            Some(Op::Linear(Linear { weight: Tensor::f32(l.weight.shape(), weight), ..l.clone() }))
+        }
+        Op::Scale(s) => {
+            let amplitude = compact(amplitude, shape);
+            let weight = s.weight.as_ref().map_or_else(|| amplitude.clone(), |w| broadcast_with(w, &amplitude, shape, |a, b| a * b));
+            Some(Op::Scale(Scale { weight: Some(weight), bias: s.bias.clone() }))
+        }
+        _ => None,
+    }
+}
+
+fn unit_thresholds(graph: &mut Graph) -> Result<usize, PassError> {
+    let mut changes = 0;
+    for id in graph.topological()? {
+        let Op::If(n) = graph.op(id).clone() else { continue };
+        if n.threshold.as_f32().iter().all(|&t| t == 1.0) && n.threshold.shape().is_empty() {
+            continue;
+        }
+        changes += 1;
+        let inverse = n.threshold.map(|t| 1.0 / t);
+        let initial = broadcast_with(&n.initial, &inverse, &graph.ty(id).shape, |a, b| a * b);
+        let initial = compact(&initial.expanded(&graph.ty(id).shape), &graph.ty(id).shape);
+        let name = graph.fresh_name(&format!("{}.threshold", graph.node(id).name()));
+        let source = graph.operands(id)[0];
+        let scale = graph.add(name, Op::Scale(Scale { weight: Some(inverse), bias: None }), &[source])?;
+        graph.rewrite(id, Op::If(Neuron { threshold: Tensor::scalar(1.0), initial, ..n }), &[scale])?;
+    }
+    Ok(changes)
+}
+
+/// Folds each scale into the weights right before it, where it is their only user.
+fn merge_scales(graph: &mut Graph) -> Result<(), PassError> {
+    for id in graph.topological()? {
+        let Op::Scale(scale) = graph.op(id).clone() else { continue };
+        let before = graph.operands(id)[0];
+        if graph.use_count(before) == 1
+            && let Some(folded) = fold_into(graph, before, &scale)
+        {
+            graph.set_op(before, folded)?;
+            graph.bypass(id);
+        }
+    }
+    Ok(())
+}

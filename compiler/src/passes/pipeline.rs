@@ -1,0 +1,73 @@
+//! Runs passes one after the other, verifies the graph after each, and tells listeners what happened.
+
+use super::{Context, Pass, PassError};
+use snn_ir::verify::{VerifyError, verify};
+use snn_ir::{Graph, GraphError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// What one pass did.
+#[derive(Clone, Debug)]
+pub struct PassRecord {
+    /// Its name.
+    pub name: &'static str,
+    /// Number of places it changed.
+    pub changes: usize,
+    /// Wall time.
+    pub time: Duration,
+}
+
+/// Why a pipeline stopped.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// A pass could not do its work.
+    #[error("pass {pass}: {source}")]
+    Pass {
+        /// Its name.
+        pass: &'static str,
+        /// Why not.
+        source: PassError,
+    },
+    /// A pass left a graph that breaks the rules: a bug of ours.
+    #[error("after pass {pass} the graph is broken, which is a bug in that pass: {source}")]
+    Broken {
+        /// Its name.
+        pass: &'static str,
+        /// The rule that is broken.
+        source: VerifyError,
+    },
+    /// A pass changed an output that it promised not to change.
+    #[error("pass {pass} changed an output it should not change: {detail}")]
+    Changed {
+        /// Its name.
+        pass: &'static str,
+        /// Which, and by how much.
+        detail: String,
+    },
+    /// The graph cannot be walked.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// Runs `passes` over `graph`. After each, the graph is verified and `after` sees it.
+///
+/// # Errors
+/// The first pass that fails, or after which the graph does not verify.
+pub fn run(
+    graph: &mut Graph,
+    passes: &[Box<dyn Pass>],
+    context: &mut Context<'_>,
+    mut after: impl FnMut(&Graph, &PassRecord) -> Result<(), PipelineError>,
+) -> Result<Vec<PassRecord>, PipelineError> {
+    let mut records = Vec::with_capacity(passes.len());
+    for pass in passes {
+        let started = Instant::now();
+        let name = pass.name();
+        let changes = pass.run(graph, context).map_err(|source| PipelineError::Pass { pass: name, source })?;
+        let record = PassRecord { name, changes, time: started.elapsed() };
+        verify(graph).map_err(|source| PipelineError::Broken { pass: name, source })?;
+        after(graph, &record)?;
+        records.push(record);
+    }
+    Ok(records)
+}

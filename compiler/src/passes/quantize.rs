@@ -1,0 +1,440 @@
+//! `quantize`: weights, biases, thresholds and potentials become integers.
+//!
+//! Every channel of a layer gets a *unit* `u`: one integer step of its membrane is worth `u`. A weight `w` on spikes
+//! becomes `round(w/u)`, on a current whose own unit is `u_src` `round(w·u_src/u)`; bias, threshold and initial potential
+//! become `round(·/u)`. `u` is the largest weight of the channel over the largest integer of the weight type, so that
+//! weights use their whole range. Currents that add up without weights between them (residual streams) share their
+//! unit. The front end, which depends on the input alone, stays in f32; an `encode` per consumer turns its current into
+//! units. Readouts get the unit as their scale. Behind the encoders no result depends on the order of additions.
+//!
+//! Precondition: after `normalize` and `fuse-layers`.
+
+use super::{Context, Pass, PassError};
+use serde::Deserialize;
+use snn_ir::op::{AvgPool, Conv, ConvTranspose, Divisor, Layer, Linear, Neuron, Reduce, Scale};
+use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
+use std::collections::{HashMap, HashSet};
+
+/// Integer type of the weights between neurons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightType {
+    /// 6 bits: `−31..=31`, stored as i8.
+    I6,
+    /// 8 bits: `−127..=127`.
+    #[default]
+    I8,
+    /// Finer: `−2047..=2047`, stored as i16, which leaves i32 membranes room for long windows.
+    I16,
+}
+
+/// The pass.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quantize {
+    /// Integer type of the weights.
+    pub weights: WeightType,
+}
+
+/// Largest weight of layers without neurons, whose precision the result of the network depends on directly.
+const CURRENT_WEIGHT: f64 = 2047.0;
+/// Steps that a threshold has at most: layers without weights of their own would be free to have more.
+const FINEST_THRESHOLD: f64 = 4096.0;
+/// Largest encoded current: 4096 steps of it stay far from the end of an i32.
+const ENCODE_LIMIT: i32 = 1 << 18;
+
+impl WeightType {
+    fn largest(self) -> f64 {
+        match self {
+            WeightType::I6 => 31.0,
+            WeightType::I8 => 127.0,
+            WeightType::I16 => CURRENT_WEIGHT,
+        }
+    }
+}
+
+impl Pass for Quantize {
+    fn name(&self) -> &'static str {
+        "quantize"
+    }
+
+    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
+        if !graph.is_spiking() || graph.is_quantized() {
+            return Ok(0);
+        }
+        let order = graph.topological()?;
+        let mut units: HashMap<NodeId, Vec<f64>> = HashMap::new();
+        let mut changes = 0;
+        let front = front_end(graph, &order);
+        for id in order {
+            if front.contains(&id) {
+                continue;
+            }
+            changes += 1;
+            match graph.op(id).clone() {
+                Op::Layer(layer) => self.layer(graph, id, layer, &front, &mut units)?,
+                Op::Readout { .. } => readout(graph, id, &front, &mut units)?,
+                op if graph.ty(id).signal == Signal::Spikes => {
+                    debug_assert!(op.is_structural() || matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax))
+                }
+                _ => carry_unit(graph, id, &front, &mut units)?,
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// Nodes that depend on the input alone and hold no neurons.
+fn front_end(graph: &Graph, order: &[NodeId]) -> HashSet<NodeId> {
+    let mut front = HashSet::new();
+    for &id in order {
+        let plain = match graph.op(id) {
+            Op::Layer(l) => l.neuron.is_none(),
+            Op::Input(..) | Op::Constant(..) | Op::CumulativeMaxPool(_) | Op::CumulativeMax => true,
+            op => op.is_structural() || matches!(op, Op::Pad(_)),
+        };
+        if plain && graph.operands(id).iter().all(|o| front.contains(o)) {
+            front.insert(id);
+        }
+    }
+    front
+}
+
+/// Whether something downstream needs all elements of the current `id` to share one unit.
+fn needs_one_unit(graph: &Graph, id: NodeId) -> bool {
+    let rank = graph.ty(id).shape.len();
+    graph.users(id).into_iter().any(|user| match graph.op(user) {
+        Op::Concat { axis: 0 } | Op::CumulativeMaxPool(_) => needs_one_unit(graph, user),
+        Op::Layer(l) => l.synapses.iter().zip(graph.operands(user)).any(|(s, source)| {
+            source == id
+                && match s {
+                    Op::Linear(_) => rank > 1,
+                    Op::Reduce(r) => r.axes.contains(&0),
+                    _ => false,
+                }
+        }),
+        Op::Readout { .. } => false,
+        _ => true,
+    })
+}
+
+fn round_i32(value: f64) -> i32 {
+    value.round().clamp(-f64::from(i32::MAX), f64::from(i32::MAX)) as i32
+}
+
+/// Integers in the narrowest type that holds them, `[shape]`.
+fn narrow(shape: &[usize], values: &[f64]) -> Tensor {
+    let ints: Vec<i32> = values.iter().map(|&v| round_i32(v)).collect();
+    let largest = ints.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+    match largest {
+        0..=127 => Tensor::i8(shape, ints.iter().map(|&v| v as i8).collect::<Vec<_>>()),
+        128..=32767 => Tensor::i16(shape, ints.iter().map(|&v| v as i16).collect::<Vec<_>>()),
+        _ => Tensor::i32(shape, ints),
+    }
+}
+
+/// A float tensor divided by the units of its channels (axis 0 of a value of `shape`), rounded to i32, as small as it was.
+fn in_units(tensor: &Tensor, unit: &[f64], shape: &[usize]) -> Tensor {
+    let uniform = unit.iter().all(|&u| u == unit[0]);
+    let mut out: Vec<usize> = [vec![1; shape.len() - tensor.shape().len()], tensor.shape().to_vec()].concat();
+    if !uniform && !out.is_empty() {
+        out[0] = shape[0];
+    }
+    if uniform {
+        out = tensor.shape().to_vec();
+    }
+    let inner: usize = out.iter().skip(1).product();
+    let values = tensor.expanded(&out).into_iter().enumerate();
+    let ints: Vec<i32> = values.map(|(i, v)| round_i32(f64::from(v) / if uniform { unit[0] } else { unit[i / inner] })).collect();
+    Tensor::i32(out, ints)
+}
+
+/// Which channel the weight at a position of a weight tensor belongs to.
+type Index = Box<dyn Fn(usize) -> usize>;
+
+/// One synapse seen as rows of weights: how much each output channel gets per unit of each source element.
+struct Rows<'a> {
+    synapse: &'a Op,
+    /// Output channel of each weight.
+    channel: Vec<usize>,
+    /// Each weight, multiplied by the unit of its source channel.
+    weight: Vec<f64>,
+}
+
+impl<'a> Rows<'a> {
+    /// `None` for synapses without weights of their own.
+    fn of(synapse: &'a Op, source_unit: Option<&Vec<f64>>, shape: &[usize]) -> Option<Self> {
+        let unit = |channel: usize| source_unit.map_or(1.0, |u| u[channel.min(u.len() - 1)]);
+        let (tensor, channel, column): (&Tensor, Index, Index) = match synapse {
+            Op::Conv(c) => {
+                let (rows, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
+                let per_group = rows / c.groups;
+                (
+                    &c.weight,
+                    Box::new(move |i| i / (columns * taps)),
+                    Box::new(move |i| i / (columns * taps) / per_group * columns + i / taps % columns),
+                )
+            }
+            Op::ConvTranspose(c) => {
+                let (inputs, per_group, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
+                let inputs_per_group = inputs / c.groups;
+                let channel = move |i: usize| i / (per_group * taps) / inputs_per_group * per_group + i / taps % per_group;
+                (&c.weight, Box::new(channel), Box::new(move |i| i / (per_group * taps)))
+            }
+            Op::Linear(l) => {
+                let columns = l.weight.shape()[1];
+                let flat = shape.len() == 1;
+                (&l.weight, Box::new(move |i| if flat { i / columns } else { 0 }), Box::new(move |i| i % columns))
+            }
+            _ => return None,
+        };
+        let weight = tensor.as_f32().iter().enumerate().map(|(i, &w)| f64::from(w) * unit(column(i))).collect();
+        Some(Rows { synapse, channel: (0..tensor.len()).map(channel).collect(), weight })
+    }
+
+    fn largest_per_channel(&self, channels: usize) -> Vec<f64> {
+        let mut largest = vec![0f64; channels];
+        for (&c, w) in self.channel.iter().zip(&self.weight) {
+            largest[c] = largest[c].max(w.abs());
+        }
+        largest
+    }
+
+    fn quantized(&self, unit: &[f64]) -> Op {
+        let values: Vec<f64> = self.channel.iter().zip(&self.weight).map(|(&c, w)| w / unit[c.min(unit.len() - 1)]).collect();
+        match self.synapse {
+            Op::Conv(c) => Op::Conv(Conv { weight: narrow(c.weight.shape(), &values), ..c.clone() }),
+            Op::ConvTranspose(c) => Op::ConvTranspose(ConvTranspose { weight: narrow(c.weight.shape(), &values), ..c.clone() }),
+            Op::Linear(l) => Op::Linear(Linear { weight: narrow(l.weight.shape(), &values), ..l.clone() }),
+            other => other.clone(),
+        }
+    }
+}
+
+impl Quantize {
+    fn layer(
+        &self,
+        graph: &mut Graph,
+        id: NodeId,
+        layer: Layer,
+        front: &HashSet<NodeId>,
+        units: &mut HashMap<NodeId, Vec<f64>>,
+    ) -> Result<(), PassError> {
+        let shape = graph.ty(id).shape.clone();
+        let channels = shape.first().copied().unwrap_or(1);
+        let sources = graph.operands(id);
+        let largest_weight = if layer.neuron.is_some() { self.weights.largest() } else { CURRENT_WEIGHT };
+
+        // The unit: from the currents that are passed on as they are, else from the weights.
+        let mut unit: Vec<f64> = vec![0.0; channels];
+        let mut passed: Vec<f64> = vec![0.0; channels];
+        for (synapse, source) in layer.synapses.iter().zip(&sources).filter(|(_, s)| !front.contains(s)) {
+            if let Some(rows) = Rows::of(synapse, units.get(source), &shape) {
+                rows.largest_per_channel(channels).iter().enumerate().for_each(|(c, l)| unit[c] = unit[c].max(l / largest_weight));
+                continue;
+            }
+            if graph.ty(*source).signal == Signal::Spikes && matches!(synapse, Op::Identity | Op::Scale(_)) {
+                continue;
+            }
+            for (c, passed) in passed.iter_mut().enumerate() {
+                let through =
+                    units.get(source).map_or(1.0, |u| u[c.min(u.len() - 1)]) * pass_factor(synapse, c, &shape, &graph.ty(*source).shape);
+                if through > 0.0 {
+                    *passed = if *passed == 0.0 { through } else { passed.min(through) };
+                }
+            }
+        }
+        for c in 0..channels {
+            if passed[c] > 0.0 {
+                // Weights that join a passed current must still fit 16 bits.
+                unit[c] = passed[c].max(unit[c] * largest_weight / 32767.0);
+            } else {
+                // A whole number of steps to the threshold, so that θ itself is not rounded.
+                unit[c] = unit[c].max(1.0 / FINEST_THRESHOLD);
+                if layer.neuron.is_some() && unit[c] < 1.0 {
+                    unit[c] = 1.0 / (1.0 / unit[c]).floor();
+                }
+            }
+        }
+        if layer.neuron.is_none() && needs_one_unit(graph, id)
+            || layer.synapses.iter().any(|s| matches!(s, Op::Linear(_)) && shape.len() > 1)
+        {
+            let coarsest = unit.iter().copied().fold(0.0, f64::max);
+            unit.fill(coarsest);
+        }
+
+        let (front_terms, spiking_terms): (Vec<_>, Vec<_>) =
+            layer.synapses.iter().cloned().zip(sources).partition(|(_, s)| front.contains(s));
+        let mut synapses = Vec::new();
+        let mut operands = Vec::new();
+        if !front_terms.is_empty() {
+            operands.push(encoded(graph, id, front_terms, &unit, ENCODE_LIMIT)?);
+            synapses.push(Op::Identity);
+        }
+        for (synapse, source) in spiking_terms {
+            let quantized = match Rows::of(&synapse, units.get(&source), &shape) {
+                Some(rows) => rows.quantized(&unit),
+                None => plain_synapse(graph, id, &synapse, units.get(&source), &unit, &shape)?,
+            };
+            synapses.push(quantized);
+            operands.push(source);
+        }
+        let bias = layer.bias.as_ref().map(|b| in_units(b, &unit, &shape)).filter(|b| b.to_f64_vec().iter().any(|&v| v != 0.0));
+        let neuron = layer.neuron.as_ref().map(|n| {
+            let threshold = in_units(&n.threshold, &unit, &shape);
+            let threshold =
+                Tensor::i32(threshold.shape(), threshold.to_i32_vec().unwrap_or_default().iter().map(|&t| t.max(1)).collect::<Vec<_>>());
+            Neuron { threshold, initial: in_units(&n.initial, &unit, &shape), ..n.clone() }
+        });
+        if neuron.is_none() {
+            units.insert(id, unit);
+        }
+        graph.rewrite(id, Op::Layer(Layer { synapses, bias, neuron }), &operands)?;
+        Ok(())
+    }
+}
+
+/// What a synapse without a weight matrix multiplies a current by, per channel, once its divisor is left to the unit.
+fn pass_factor(synapse: &Op, channel: usize, shape: &[usize], source: &[usize]) -> f64 {
+    match synapse {
+        Op::Scale(s) => {
+            let weights = super::fold_batch_norm::along_axis(s.weight.as_ref(), shape, 0, 1.0);
+            weights.map_or_else(
+                || s.weight.as_ref().map_or(1.0, |w| w.as_f32().iter().fold(0f32, |m, v| m.max(v.abs())).into()),
+                |w| f64::from(w[channel].abs()),
+            )
+        }
+        Op::AvgPool(AvgPool { window, divisor }) if *divisor != Divisor::One => 1.0 / window.taps() as f64,
+        Op::Reduce(r) if r.mean => 1.0 / r.axes.iter().map(|&a| source[a]).product::<usize>() as f64,
+        _ => 1.0,
+    }
+}
+
+/// A synapse that passes its source on, element by element or as a sum, in integers.
+fn plain_synapse(
+    graph: &Graph,
+    id: NodeId,
+    synapse: &Op,
+    source_unit: Option<&Vec<f64>>,
+    unit: &[f64],
+    shape: &[usize],
+) -> Result<Op, PassError> {
+    let source = |c: usize| source_unit.map_or(1.0, |u| u[c.min(u.len() - 1)]);
+    match synapse {
+        Op::Identity | Op::Scale(_) => {
+            let weight = match synapse {
+                Op::Scale(Scale { weight: Some(w), .. }) => w.clone(),
+                _ => Tensor::scalar(1.0),
+            };
+            let mut out = [vec![1; shape.len() - weight.shape().len()], weight.shape().to_vec()].concat();
+            if let Some(first) = out.first_mut() {
+                *first = shape[0];
+            }
+            let inner: usize = out.iter().skip(1).product();
+            let values: Vec<f64> =
+                weight.expanded(&out).into_iter().enumerate().map(|(i, w)| f64::from(w) * source(i / inner) / unit[i / inner]).collect();
+            if values.iter().all(|v| v.round() == 1.0) {
+                return Ok(Op::Identity);
+            }
+            Ok(Op::Scale(Scale { weight: Some(narrow(&out, &values)), bias: None }))
+        }
+        Op::AvgPool(AvgPool { window, divisor }) => {
+            let padded = window.pad_begin.iter().chain(&window.pad_end).any(|&p| p > 0);
+            if *divisor == Divisor::Valid && (padded || window.ceil) {
+                return Err(PassError::node(
+                    graph,
+                    id,
+                    "an average over windows of different sizes (padding not counted) has no integer form; compile with --weights f32",
+                ));
+            }
+            Ok(Op::AvgPool(AvgPool { window: window.clone(), divisor: Divisor::One }))
+        }
+        Op::Reduce(r) => Ok(Op::Reduce(Reduce { mean: false, ..r.clone() })),
+        other => Err(PassError::node(graph, id, format!("a {} synapse has no integer form", other.name()))),
+    }
+}
+
+/// The front end's contribution to a layer, encoded in that layer's units.
+fn encoded(graph: &mut Graph, layer: NodeId, terms: Vec<(Op, NodeId)>, unit: &[f64], limit: i32) -> Result<NodeId, PassError> {
+    let name = graph.node(layer).name().to_string();
+    let rank = graph.ty(layer).shape.len();
+    let source = match &terms[..] {
+        [(Op::Identity, source)] => *source,
+        _ => {
+            let (synapses, sources): (Vec<Op>, Vec<NodeId>) = terms.into_iter().unzip();
+            let fresh = graph.fresh_name(&format!("{name}.current"));
+            graph.add(fresh, Op::Layer(Layer { synapses, bias: None, neuron: None }), &sources)?
+        }
+    };
+    let fresh = graph.fresh_name(&format!("{name}.encode"));
+    Ok(graph.add(fresh, Op::Encode { scale: unit_tensor(unit, rank, |u| 1.0 / u), limit }, &[source])?)
+}
+
+fn unit_tensor(unit: &[f64], rank: usize, f: impl Fn(f64) -> f64) -> Tensor {
+    if unit.iter().all(|&u| u == unit[0]) {
+        return Tensor::scalar(f(unit[0]) as f32);
+    }
+    Tensor::per_channel(unit.iter().map(|&u| f(u) as f32).collect::<Vec<_>>(), rank)
+}
+
+fn readout(graph: &mut Graph, id: NodeId, front: &HashSet<NodeId>, units: &mut HashMap<NodeId, Vec<f64>>) -> Result<(), PassError> {
+    let operand = graph.operands(id)[0];
+    let rank = graph.ty(id).shape.len();
+    if front.contains(&operand) {
+        // A network without neurons: its answer is the front end's.
+        let unit = [1.0 / 65536.0];
+        let encode = encoded(graph, id, vec![(Op::Identity, operand)], &unit, i32::MAX / 2)?;
+        graph.rewrite(id, Op::Readout { scale: Some(unit_tensor(&unit, rank, |u| u)) }, &[encode])?;
+    } else if let Some(unit) = units.get(&operand) {
+        graph.set_op(id, Op::Readout { scale: Some(unit_tensor(unit, rank, |u| u)) })?;
+    }
+    Ok(())
+}
+
+/// Units of a current that a structural operation or a maximum passes on.
+fn carry_unit(graph: &mut Graph, id: NodeId, front: &HashSet<NodeId>, units: &mut HashMap<NodeId, Vec<f64>>) -> Result<(), PassError> {
+    let operands = graph.operands(id);
+    let channels = graph.ty(id).shape.first().copied().unwrap_or(1);
+    let mut known: Vec<Vec<f64>> = Vec::new();
+    for &operand in &operands {
+        let count = graph.ty(operand).shape.first().copied().unwrap_or(1);
+        known.push(if front.contains(&operand) {
+            vec![1.0 / FINEST_THRESHOLD; count]
+        } else {
+            units.get(&operand).cloned().unwrap_or_else(|| vec![1.0; count])
+        });
+    }
+    let op = graph.op(id).clone();
+    if op.name() == "pad" && !op.is_structural() {
+        return Err(PassError::node(
+            graph,
+            id,
+            "padding with a value other than zero behind neurons has no integer form; compile with --weights f32",
+        ));
+    }
+    let unit = match op {
+        Op::Concat { axis: 0 } => known.concat(),
+        _ => {
+            let first = known[0][0];
+            let uniform = known.iter().flatten().all(|&u| u == first);
+            let same_channels =
+                matches!(op, Op::CumulativeMaxPool(_)) || matches!(op, Op::CumulativeMax) && known.iter().all(|k| *k == known[0]);
+            if uniform {
+                vec![first; channels]
+            } else if same_channels {
+                known[0].clone()
+            } else {
+                return Err(PassError::node(graph, id, "the currents that meet here have different units; compile with --weights f32"));
+            }
+        }
+    };
+    let mut inputs = operands.clone();
+    for (i, &operand) in operands.iter().enumerate() {
+        if front.contains(&operand) {
+            inputs[i] = encoded(graph, id, vec![(Op::Identity, operand)], &known[i], ENCODE_LIMIT)?;
+        }
+    }
+    graph.rewrite(id, op, &inputs)?;
+    units.insert(id, unit);
+    Ok(())
+}

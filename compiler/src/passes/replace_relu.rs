@@ -1,0 +1,100 @@
+//! `replace-relu`: the analog network becomes a spiking one.
+//!
+//! Inputs and constants become currents, every relu a population of integrate-and-fire neurons with the threshold that
+//! `balance-thresholds` chose and spikes worth that threshold, every output gets a readout. A cap on the relu needs
+//! nothing more: a neuron whose θ is at most the cap saturates there. Source: Deng & Gu, ICLR 2021, section 3.
+//!
+//! Precondition: no other analog-only operation is left.
+
+use super::{Context, Pass, PassError};
+use serde::Deserialize;
+use snn_ir::op::{Firing, Neuron, Relu, Scale};
+use snn_ir::{Graph, Op, Signal};
+
+/// The pass.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplaceRelu {
+    /// Firing rule of the neurons.
+    pub firing: FiringRule,
+}
+
+/// The firing rules a recipe can ask for; see [`Firing`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FiringRule {
+    /// One spike a step, soft reset.
+    #[default]
+    Binary,
+    /// Signed spikes with a memory of what was sent.
+    Ternary,
+    /// Binary spikes behind a window barrier.
+    TwoPhase,
+    /// `n` binary lanes a step.
+    Lanes(u8),
+}
+
+impl From<FiringRule> for Firing {
+    fn from(rule: FiringRule) -> Firing {
+        match rule {
+            FiringRule::Binary => Firing::Binary,
+            FiringRule::Ternary => Firing::Ternary,
+            FiringRule::TwoPhase => Firing::TwoPhase,
+            FiringRule::Lanes(n) => Firing::Lanes(n),
+        }
+    }
+}
+
+impl Pass for ReplaceRelu {
+    fn name(&self) -> &'static str {
+        "replace-relu"
+    }
+
+    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+        for id in graph.topological()? {
+            let reason = match graph.op(id) {
+                Op::Relu(Relu { threshold: None, .. }) => "this relu has no threshold: run balance-thresholds first",
+                Op::Activation(_) => "only rectifiers can become neurons; this function has to be approximated by rectifiers first",
+                Op::MaxPool(_) | Op::Maximum => "maxima have to be lowered first: run lower-max-pool",
+                Op::Softmax { .. } => "softmax inside a network has no spiking form; remove it, or end the network before it",
+                Op::Lrn(_) => "local response normalisation has no spiking form yet; remove it from the network",
+                Op::BatchNorm(_) => "run fold-batch-norm first",
+                _ => continue,
+            };
+            return Err(PassError::node(graph, id, reason));
+        }
+        context.analog = Some(graph.clone());
+        // A neuron takes a current. Where a relu stands behind spikes (a cap behind a pool), a scale by one makes it one.
+        for id in graph.topological()? {
+            if matches!(graph.op(id), Op::Relu(_)) && !makes_current(graph.op(graph.operands(id)[0])) {
+                let operand = graph.operands(id)[0];
+                let name = graph.fresh_name(&format!("{}.current", graph.node(id).name()));
+                let current = graph.add(name, Op::Scale(Scale { weight: None, bias: None }), &[operand])?;
+                let relu = graph.op(id).clone();
+                graph.rewrite(id, relu, &[current])?;
+            }
+        }
+        let firing = self.firing.into();
+        let changes = graph.rewrite_all(|_, node| match node.op() {
+            Op::Input(_, shape) => Some(Op::Input(Signal::Current, shape.clone())),
+            Op::Constant(_, value) => Some(Op::Constant(Signal::Current, value.clone())),
+            Op::Relu(Relu { threshold: Some(threshold), .. }) => Some(Op::If(Neuron { firing, ..Neuron::new(threshold.clone()) })),
+            _ => None,
+        })?;
+        let mut outputs = Vec::new();
+        for output in graph.outputs().to_vec() {
+            let name = graph.fresh_name(&format!("{}.readout", graph.node(output).name()));
+            outputs.push(graph.add(name, Op::Readout { scale: None }, &[output])?);
+        }
+        graph.set_outputs(outputs);
+        graph.timesteps = Some(context.timesteps);
+        Ok(changes)
+    }
+}
+
+fn makes_current(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Input(..) | Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::AvgPool(_) | Op::Reduce(_) | Op::Scale(_) | Op::Add
+    )
+}

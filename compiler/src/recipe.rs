@@ -1,0 +1,133 @@
+//! Recipes: named lists of passes with their options, written in YAML.
+//!
+//! The built-in recipes are such files themselves (`compiler/src/recipes/`); a user's file looks the same.
+
+use crate::passes::{OptionError, Pass, from_yaml};
+use serde::Deserialize;
+use serde_yaml::Value;
+use std::path::Path;
+use thiserror::Error;
+
+/// The recipe used when none is named.
+pub const DEFAULT: &str = "mmse";
+
+/// Largest recipe file that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
+const BUILT_IN: &[&str] = &[include_str!("recipes/mmse.yaml"), include_str!("recipes/deng2021.yaml"), include_str!("recipes/robust.yaml")];
+
+/// A conversion recipe.
+pub struct Recipe {
+    /// Short name.
+    pub name: String,
+    /// What it does and where it comes from.
+    pub description: String,
+    /// The passes, in order.
+    pub passes: Vec<Box<dyn Pass>>,
+    /// The YAML it was read from.
+    pub text: String,
+}
+
+/// Why there is no recipe.
+#[derive(Debug, Error)]
+pub enum RecipeError {
+    /// Neither a built-in recipe nor a file.
+    #[error("there is no recipe `{name}`; built in are: {known}; a file must end in .yaml or .yml")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Names of the built-in recipes.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read recipe {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The YAML is not a recipe.
+    #[error("recipe {name}: {reason}")]
+    Syntax {
+        /// Name or file.
+        name: String,
+        /// What is wrong, with its line where the parser knows it.
+        reason: String,
+    },
+    /// A pass or its options are wrong.
+    #[error("recipe {name}: {source}")]
+    Passes {
+        /// Name or file.
+        name: String,
+        /// What is wrong.
+        source: OptionError,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecipeFile {
+    name: String,
+    #[serde(default)]
+    description: String,
+    passes: Vec<Value>,
+}
+
+impl Recipe {
+    /// The recipe in `text`; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`RecipeError::Syntax`] and [`RecipeError::Passes`].
+    pub fn parse(text: &str, origin: &str) -> Result<Recipe, RecipeError> {
+        let file: RecipeFile =
+            serde_yaml::from_str(text).map_err(|e| RecipeError::Syntax { name: origin.to_string(), reason: e.to_string() })?;
+        let passes = from_yaml(&file.passes).map_err(|source| RecipeError::Passes { name: origin.to_string(), source })?;
+        Ok(Recipe { name: file.name, description: file.description, passes, text: text.to_string() })
+    }
+
+    /// The built-in recipe called `name`, or the recipe in the file `name` where that ends in `.yaml` or `.yml`.
+    ///
+    /// # Errors
+    /// [`RecipeError`].
+    pub fn load(name: &str) -> Result<Recipe, RecipeError> {
+        if name.ends_with(".yaml") || name.ends_with(".yml") {
+            let read = || -> std::io::Result<String> {
+                if Path::new(name).metadata()?.len() > MAX_BYTES {
+                    return Err(std::io::Error::other("the file is larger than 1 MiB"));
+                }
+                std::fs::read_to_string(name)
+            };
+            let text = read().map_err(|e| RecipeError::Read { path: name.to_string(), reason: e.to_string() })?;
+            return Recipe::parse(&text, name);
+        }
+        built_in().into_iter().find(|r| r.name == name).ok_or_else(|| {
+            let known = built_in().iter().map(|r| r.name.clone()).collect::<Vec<_>>().join(", ");
+            RecipeError::Unknown { name: name.to_string(), known }
+        })
+    }
+}
+
+/// The built-in recipes, the default first.
+pub fn built_in() -> Vec<Recipe> {
+    BUILT_IN.iter().map(|text| Recipe::parse(text, "built in").expect("built-in recipes are tested")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_recipes_parse_and_the_default_comes_first() {
+        assert_eq!(built_in()[0].name, DEFAULT);
+        assert!(built_in().iter().all(|r| !r.description.is_empty() && !r.passes.is_empty()));
+    }
+
+    #[test]
+    fn a_broken_recipe_says_what_is_wrong() {
+        let error = |text| Recipe::parse(text, "my.yaml").err().unwrap().to_string();
+        assert!(error("name: x\npasses: [nonsense]").starts_with("recipe my.yaml: there is no pass `nonsense`"));
+        assert!(error("name: x\npases: []").contains("unknown field `pases`"));
+        assert!(Recipe::load("mmes").err().unwrap().to_string().contains("built in are: mmse, deng2021, robust"));
+    }
+}

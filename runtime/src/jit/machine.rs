@@ -1,0 +1,386 @@
+//! The state of a compiled network on one sample.
+
+use super::Program;
+use crate::front_end::SteadyCurrent;
+use crate::kernels::count::per_element;
+use crate::kernels::cumulative::{Running, Spikes};
+use crate::kernels::moves::locate;
+use crate::plan::kernel::Base;
+use crate::plan::memory::Buffer;
+use crate::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
+use crate::plan::synapse::{Synapse, Weights};
+use crate::plan::{Mode, Work, lanes};
+use crate::statistics::Statistics;
+
+/// A line of the arena, aligned for every kernel.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([u8; 64]);
+
+/// Buffers, potentials and counts.
+pub(crate) struct Machine<'n> {
+    program: &'n Program,
+    arena: Vec<Line>,
+    /// Per node: its current, pixel-major, when it is the same in every step.
+    constants: Vec<Vec<i32>>,
+    /// Per node: its sum over the window so far, pixel-major, where somebody needs it.
+    sums: Vec<Vec<i64>>,
+    running: Vec<Option<Running>>,
+    /// Per source: spikes by class of synapses.
+    counters: Vec<Vec<u64>>,
+    statistics: Statistics,
+    /// Steps of the window so far.
+    steps: i64,
+}
+
+impl<'n> Machine<'n> {
+    pub(crate) fn new(program: &'n Program) -> Self {
+        let plan = &program.plan;
+        let needs_sum = |(i, n): (usize, &PlanNode)| plan.summed_over[i] || n.mode == Mode::Summed;
+        let elements = |n: &PlanNode| n.operands.iter().map(|&o| plan.nodes[o].len()).sum();
+        let running = |n: &PlanNode| match n.work {
+            Work::MaxPool(_) | Work::Maximum if n.mode == Mode::Stepped => Some(Running::new(elements(n), n.len())),
+            _ => None,
+        };
+        Machine {
+            program,
+            arena: vec![Line([0; 64]); plan.arena.div_ceil(64)],
+            constants: vec![Vec::new(); plan.nodes.len()],
+            sums: plan.nodes.iter().enumerate().map(|p| vec![0; if needs_sum(p) { p.1.len() } else { 0 }]).collect(),
+            running: plan.nodes.iter().map(running).collect(),
+            counters: program.sources.iter().map(|s| s.crossings.counters()).collect(),
+            statistics: program.statistics.clone(),
+            steps: 0,
+        }
+    }
+
+    pub(crate) fn start(&mut self, inputs: &[&[f32]]) {
+        let plan = &self.program.plan;
+        self.steps = 0;
+        self.sums.iter_mut().for_each(|s| s.fill(0));
+        self.running.iter_mut().flatten().for_each(Running::reset);
+        self.counters.iter_mut().for_each(|c| c.fill(0));
+        self.statistics.clone_from(&self.program.statistics);
+        let mut given = self.program.front_end.run(inputs);
+        for (i, node) in plan.nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Constant) {
+            self.constants[i] = match &node.work {
+                Work::Given(Some(result)) => match std::mem::replace(&mut given[*result], SteadyCurrent::Integer(Vec::new())) {
+                    SteadyCurrent::Integer(x) => transposed(&x, node),
+                    SteadyCurrent::Real(_) => vec![0; node.len()],
+                },
+                Work::Given(None) => Vec::new(),
+                _ => {
+                    let operands: Vec<Vec<i64>> = node.operands.iter().map(|&o| widened(&self.constants[o])).collect();
+                    linear(node, &operands, 1, &plan.nodes).into_iter().map(|x| x as i32).collect()
+                }
+            };
+        }
+        let persistent = plan.persistent;
+        let constants = &self.constants;
+        let arena = bytes(&mut self.arena);
+        arena[..persistent].fill(0);
+        for i in plan.stepped() {
+            let (Work::Layer(work), Some(layer)) = (&plan.nodes[i].work, &plan.layers[i]) else { continue };
+            let node = &plan.nodes[i];
+            if let Base::Window(buffer) = layer.base {
+                let base = constant_current(work, node, constants, &plan.nodes);
+                write_rows(&mut arena[buffer.offset..][..buffer.bytes], node.channels, |e| base[e] as i32);
+            }
+            if let (Some(neuron), Some(buffer)) = (&work.neuron, layer.membrane) {
+                let at = |e: usize| neuron.initial.at(e / node.channels, e % node.channels, node.channels);
+                write_rows(&mut arena[buffer.offset..][..buffer.bytes], node.channels, at);
+            }
+        }
+    }
+
+    pub(crate) fn advance(&mut self, steps: u32) {
+        let chunk = self.program.plan.chunk;
+        let mut left = steps as usize;
+        while left > 0 {
+            let now = left.min(chunk);
+            self.run_chunk(now);
+            left -= now;
+            self.steps += now as i64;
+        }
+        let plan = &self.program.plan;
+        for (i, node) in plan.nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Summed) {
+            let sums: Vec<Vec<i64>> = node
+                .operands
+                .iter()
+                .map(|&o| match plan.nodes[o].mode {
+                    Mode::Constant => widened(&self.constants[o]).iter().map(|x| x * self.steps).collect(),
+                    _ => self.sums[o].clone(),
+                })
+                .collect();
+            self.sums[i] = linear(node, &sums, self.steps, &plan.nodes);
+        }
+        for (layer, fresh) in self.statistics.layers.iter_mut().zip(&self.program.statistics.layers) {
+            (layer.spikes, layer.synops) = (fresh.spikes, fresh.synops);
+        }
+        for (source, counters) in self.program.sources.iter().zip(&self.counters) {
+            let (spikes, synops) = source.crossings.totals(counters);
+            let layer = &mut self.statistics.layers[source.population];
+            layer.spikes += if source.own { spikes } else { 0 };
+            layer.synops += synops;
+        }
+    }
+
+    /// Runs `steps` steps, at most a chunk, node by node.
+    fn run_chunk(&mut self, steps: usize) {
+        let plan = &self.program.plan;
+        for i in plan.stepped() {
+            let node = &plan.nodes[i];
+            match &node.work {
+                // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
+                Work::Layer(_) => unsafe { self.program.code.run(i, self.arena.as_mut_ptr().cast(), steps) },
+                Work::Structural(_) if node.is_bits() => self.move_spikes(i, steps),
+                Work::Structural(map) => {
+                    let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+                    for t in 0..steps {
+                        for (e, &source) in map.source.iter().enumerate() {
+                            let x = if source == crate::plan::node::ElementMap::FILL {
+                                map.fill
+                            } else {
+                                let (operand, element) = locate(source as usize, &operands);
+                                self.element(node.operands[operand], element, t)
+                            };
+                            self.set_current(i, e, t, x);
+                        }
+                    }
+                }
+                Work::MaxPool(_) | Work::Maximum => self.maximum(i, steps),
+                _ => {}
+            }
+            if let (true, Some(buffer)) = (plan.summed_over[i], plan.values[i]) {
+                if node.is_bits() {
+                    per_element(
+                        &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes],
+                        node.channels,
+                        (plan.chunk, steps),
+                        &mut self.sums[i],
+                    );
+                } else {
+                    for e in 0..node.len() {
+                        let sum: i64 = (0..steps).map(|t| i64::from(self.element(i, e, t))).sum();
+                        self.sums[i][e] += sum;
+                    }
+                }
+            }
+            for (source, counters) in self.program.sources.iter().zip(&mut self.counters).filter(|(s, _)| s.node == i) {
+                if let Some(buffer) = plan.values[i] {
+                    let masks = &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes];
+                    source.crossings.count(masks, (plan.chunk, steps), counters);
+                }
+            }
+        }
+    }
+
+    fn move_spikes(&mut self, i: usize, steps: usize) {
+        let plan = &self.program.plan;
+        let node = &plan.nodes[i];
+        let (Some(moves), Some(out)) = (&self.program.moves[i], plan.values[i]) else { return };
+        let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+        bytes(&mut self.arena)[out.offset..][..out.bytes].fill(0);
+        for (index, &o) in node.operands.iter().enumerate() {
+            if let Some(from) = plan.values[o] {
+                let (from, out) = disjoint(bytes(&mut self.arena), from, out);
+                moves.spikes(index, &operands, from, node.channels, out, plan.chunk, steps);
+            }
+        }
+    }
+
+    fn maximum(&mut self, i: usize, steps: usize) {
+        let plan = &self.program.plan;
+        let node = &plan.nodes[i];
+        let Some(mut running) = self.running[i].take() else { return };
+        if node.is_bits() {
+            let Some(out) = plan.values[i] else { return };
+            // Masks of operands and result lie in one arena; operands are copied out so that the result can be written.
+            let operands: Vec<(Vec<u8>, usize)> = node
+                .operands
+                .iter()
+                .filter_map(|&o| plan.values[o].map(|b| (bytes(&mut self.arena)[b.offset..][..b.bytes].to_vec(), plan.nodes[o].pixels)))
+                .collect();
+            let operands: Vec<Spikes> = operands.iter().map(|(masks, pixels)| Spikes { masks, pixels: *pixels }).collect();
+            let taps = |p: usize, visit: &mut dyn FnMut(usize, usize)| match &node.work {
+                Work::MaxPool(geometry) => geometry.for_each_tap(p, |pixel, _| visit(0, pixel)),
+                _ => (0..operands.len()).for_each(|o| visit(o, p)),
+            };
+            let masks = &mut bytes(&mut self.arena)[out.offset..][..out.bytes];
+            running.spikes(&operands, &taps, (node.pixels, node.channels), masks, (plan.chunk, steps));
+        } else {
+            let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+            let taps = |p: usize, visit: &mut dyn FnMut(usize)| match &node.work {
+                Work::MaxPool(geometry) => geometry.for_each_tap(p, |pixel, _| visit(pixel * node.channels)),
+                _ => (0..operands.len()).for_each(|o| visit((o * node.pixels + p) * node.channels)),
+            };
+            let mut results = vec![0; node.len()];
+            for t in 0..steps {
+                let current = |e: usize| {
+                    let (operand, element) = locate(e, &operands);
+                    self.element(node.operands[operand], element, t)
+                };
+                running.currents(current, &taps, node.channels, |e, x| results[e] = x);
+                results.iter().enumerate().for_each(|(e, &x)| self.set_current(i, e, t, x));
+            }
+        }
+        self.running[i] = Some(running);
+    }
+
+    /// Element `e` (pixel-major) of node `i` in step `t` of the chunk.
+    fn element(&self, i: usize, e: usize, t: usize) -> i32 {
+        let plan = &self.program.plan;
+        let node = &plan.nodes[i];
+        let Some(buffer) = plan.values[i] else { return self.constants[i][e] };
+        let (pixel, channel) = (e / node.channels, e % node.channels);
+        let step = plan.pixel_bytes(node) / plan.chunk;
+        let at = buffer.offset + pixel * plan.pixel_bytes(node) + t * step;
+        let byte = |k: usize| self.arena[(at + k) / 64].0[(at + k) % 64];
+        if node.is_bits() {
+            i32::from(byte(channel / 8) >> (channel % 8) & 1)
+        } else {
+            i32::from_ne_bytes([0, 1, 2, 3].map(|k| byte(4 * channel + k)))
+        }
+    }
+
+    fn set_current(&mut self, i: usize, e: usize, t: usize, x: i32) {
+        let plan = &self.program.plan;
+        let (node, Some(buffer)) = (&plan.nodes[i], plan.values[i]) else { return };
+        let at = buffer.offset + (e / node.channels) * plan.pixel_bytes(node) + 4 * (t * lanes(node.channels) + e % node.channels);
+        bytes(&mut self.arena)[at..at + 4].copy_from_slice(&x.to_ne_bytes());
+    }
+
+    pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
+        let plan = &self.program.plan;
+        let output = |&o: &usize| {
+            let node = &plan.nodes[o];
+            let Work::Readout(scale) = &node.work else { return Vec::new() };
+            let potential = |e: usize| {
+                let mean = self.sums[o][pixel_major(e, node.channels, node.pixels)] as f64 / f64::from(steps);
+                scale.as_ref().map_or(mean, |s| mean * f64::from(s[e])) as f32
+            };
+            (0..node.len()).map(potential).collect()
+        };
+        plan.outputs.iter().map(output).collect()
+    }
+
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// The engine counts spikes by the synapses they cross, not by neuron.
+    pub(crate) fn spike_counts(&self, _layer: usize) -> Option<Vec<i64>> {
+        None
+    }
+
+    pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
+        let plan = &self.program.plan;
+        let &i = self.program.populations.get(layer)?;
+        let node = &plan.nodes[i];
+        let buffer = plan.layers[i].as_ref()?.membrane?;
+        let at = |e: usize| buffer.offset + 4 * ((e % node.pixels) * lanes(node.channels) + e / node.pixels);
+        let value = |at: usize| i32::from_ne_bytes([0, 1, 2, 3].map(|k| self.arena[(at + k) / 64].0[(at + k) % 64]));
+        Some((0..node.len()).map(|e| f64::from(value(at(e)))).collect())
+    }
+}
+
+fn bytes(arena: &mut [Line]) -> &mut [u8] {
+    // SAFETY: a line is 64 bytes without padding, and any bytes are a line.
+    unsafe { std::slice::from_raw_parts_mut(arena.as_mut_ptr().cast(), arena.len() * 64) }
+}
+
+/// Two buffers that do not overlap, the second one to write.
+fn disjoint(arena: &mut [u8], read: Buffer, write: Buffer) -> (&[u8], &mut [u8]) {
+    if read.offset < write.offset {
+        let (low, high) = arena.split_at_mut(write.offset);
+        (&low[read.offset..][..read.bytes], &mut high[..write.bytes])
+    } else {
+        let (low, high) = arena.split_at_mut(read.offset);
+        (&high[..read.bytes], &mut low[write.offset..][..write.bytes])
+    }
+}
+
+/// Row-major to pixel-major.
+fn transposed(x: &[i32], node: &PlanNode) -> Vec<i32> {
+    let at = |e: usize| (e % node.channels) * node.pixels + e / node.channels;
+    (0..node.len()).map(|e| x[at(e)]).collect()
+}
+
+fn widened(x: &[i32]) -> Vec<i64> {
+    x.iter().map(|&x| i64::from(x)).collect()
+}
+
+/// Fills rows of lanes with one value per element.
+fn write_rows(rows: &mut [u8], channels: usize, value: impl Fn(usize) -> i32) {
+    for (p, row) in rows.chunks_exact_mut(4 * lanes(channels)).enumerate() {
+        for (c, cell) in row.as_chunks_mut::<4>().0.iter_mut().take(channels).enumerate() {
+            *cell = value(p * channels + c).to_ne_bytes();
+        }
+    }
+}
+
+/// Bias and constant operands of a layer, one value per element.
+fn constant_current(work: &LayerWork, node: &PlanNode, constants: &[Vec<i32>], nodes: &[PlanNode]) -> Vec<i64> {
+    let mut out = biased(&work.bias, node, 1);
+    for (synapse, &o) in work.synapses.iter().zip(&node.operands).filter(|(_, o)| nodes[**o].mode == Mode::Constant) {
+        apply(synapse, &widened(&constants[o]), nodes[o].channels, &mut out, node.channels);
+    }
+    out
+}
+
+fn biased(bias: &PerElement, node: &PlanNode, factor: i64) -> Vec<i64> {
+    (0..node.len()).map(|e| factor * i64::from(bias.at(e / node.channels, e % node.channels, node.channels))).collect()
+}
+
+/// A node without state, on constant values (`steps` = 1) or on sums over `steps` steps; everything pixel-major.
+fn linear(node: &PlanNode, operands: &[Vec<i64>], steps: i64, nodes: &[PlanNode]) -> Vec<i64> {
+    match &node.work {
+        Work::Layer(work) => {
+            let mut out = biased(&work.bias, node, steps);
+            for ((synapse, x), &o) in work.synapses.iter().zip(operands).zip(&node.operands) {
+                apply(synapse, x, nodes[o].channels, &mut out, node.channels);
+            }
+            out
+        }
+        Work::Structural(map) => {
+            let joined = operands.concat();
+            let moved = |&s: &u32| joined.get(s as usize).copied().unwrap_or(steps * i64::from(map.fill));
+            map.source.iter().map(moved).collect()
+        }
+        Work::MaxPool(geometry) => {
+            let mut out = Vec::with_capacity(node.len());
+            for p in 0..node.pixels {
+                for c in 0..node.channels {
+                    let mut largest = None;
+                    geometry.for_each_tap(p, |pixel, _| largest = largest.max(Some(operands[0][pixel * node.channels + c])));
+                    out.push(largest.unwrap_or(0));
+                }
+            }
+            out
+        }
+        Work::Maximum => (0..node.len()).map(|e| operands.iter().map(|x| x[e]).max().unwrap_or(0)).collect(),
+        Work::Readout(_) | Work::Given(_) | Work::FrontEnd => operands[0].clone(),
+    }
+}
+
+/// Adds to `out` what `synapse` makes of `x`.
+fn apply(synapse: &Synapse, x: &[i64], channels: usize, out: &mut [i64], out_channels: usize) {
+    for (p, out) in out.chunks_exact_mut(out_channels).enumerate() {
+        synapse.geometry.for_each_tap(p, |pixel, slice| {
+            let x = &x[pixel * channels..][..channels];
+            match &synapse.weights {
+                Weights::Channel(w) => {
+                    let w = &w[slice * channels..][..channels];
+                    out.iter_mut().zip(x).zip(w).for_each(|((o, &x), &w)| *o += x * i64::from(w));
+                }
+                Weights::Full { inputs, outputs, data, .. } => {
+                    for (channel, &x) in x.iter().enumerate().filter(|(_, x)| **x != 0) {
+                        let row = &data[(slice * channels + channel) * outputs..][..*outputs];
+                        let group = &mut out[channel / inputs * outputs..][..*outputs];
+                        group.iter_mut().zip(row).for_each(|(o, &w)| *o += x * i64::from(w));
+                    }
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,90 @@
+//! The JIT engine: quantized networks as machine code for this CPU.
+//!
+//! [`crate::plan`] decides what runs when, with which kernel, in which memory; [`layer`] lowers each layer to one Cranelift function
+//! with its shapes, strides and offsets as constants, generic over Cranelift's `Module`; [`code`] owns the machine code. The inner
+//! pieces are micro-kernels in `crate::kernels`, called by symbol, or, where the CPU has no more than 128-bit vectors, [`portable`]
+//! Cranelift code. What remains, moving elements and pooling, is done by [`machine`] itself.
+//!
+//! What the JIT buys is constants in the loop nest, a fixed memory plan and fused layers; the time goes into the kernels.
+//!
+//! The engine runs binary neurons with soft reset on integers. Other firing modes, and networks that are not quantized, are for the
+//! reference engine: compiling says so.
+
+pub mod code;
+mod emit;
+pub mod layer;
+pub mod machine;
+pub mod portable;
+
+use crate::error::CompileError;
+use crate::front_end::FrontEnd;
+use crate::kernels::Cpu;
+use crate::kernels::count::Crossings;
+use crate::kernels::moves::Moves;
+use crate::plan::{Mode, Plan, Work};
+use crate::statistics::{LayerStatistics, Statistics};
+use crate::synapses::{is_population, spike_sources};
+use code::Code;
+pub(crate) use machine::Machine;
+use snn_ir::Graph;
+
+/// A graph as machine code.
+pub(crate) struct Program {
+    plan: Plan,
+    front_end: FrontEnd,
+    code: Code,
+    /// Per node: how its elements move, for stepped structural operations on spikes.
+    moves: Vec<Option<Moves>>,
+    sources: Vec<Source>,
+    /// Zero counts of every population.
+    statistics: Statistics,
+    /// Nodes of the populations, as in `statistics`.
+    populations: Vec<usize>,
+}
+
+/// A node whose spikes are counted.
+struct Source {
+    node: usize,
+    population: usize,
+    /// Whether it is the population itself, and not a max-pool behind it.
+    own: bool,
+    crossings: Crossings,
+}
+
+impl Program {
+    pub(crate) fn compile(graph: &Graph, cpu: Cpu) -> Result<Program, CompileError> {
+        let front_end = FrontEnd::compile(graph)?;
+        let plan = Plan::new(graph, &front_end, cpu)?;
+        let code = Code::compile(&plan).map_err(CompileError::Code)?;
+        let moves = plan
+            .nodes
+            .iter()
+            .map(|node| match &node.work {
+                Work::Structural(map) if node.mode == Mode::Stepped && node.is_bits() => {
+                    let operands: Vec<_> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+                    Some(Moves::new(map, &operands, node.channels))
+                }
+                _ => None,
+            })
+            .collect();
+        let at = |id| plan.nodes.iter().position(|n| n.id == id).unwrap_or_default();
+        let sources = spike_sources(graph)?
+            .into_iter()
+            .map(|s| Source {
+                node: at(s.node),
+                population: s.population,
+                own: is_population(graph.op(s.node)),
+                crossings: Crossings::new(&s.synapses, plan.nodes[at(s.node)].channels),
+            })
+            .collect();
+        let populations: Vec<usize> = (0..plan.nodes.len()).filter(|&i| is_population(graph.op(plan.nodes[i].id))).collect();
+        let layer =
+            |&i: &usize| LayerStatistics { name: plan.nodes[i].name.clone(), neurons: plan.nodes[i].len() as u64, spikes: 0, synops: 0 };
+        let statistics = Statistics { layers: populations.iter().map(layer).collect() };
+        Ok(Program { front_end, code, moves, sources, statistics, populations, plan })
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}

@@ -1,0 +1,165 @@
+//! Micro-kernels: the inner pieces that compiled layers call by symbol.
+//!
+//! A kernel works on one output pixel through all steps of a chunk. It is an `extern "C"` function over raw pointers
+//! into the session's arena and the network's constants; the compiled layer is its only caller and guarantees what
+//! [`Synaptic`] and [`Fire`] ask for. Every family exists in portable Rust (or in Cranelift's own vectors, see
+//! `jit::portable`), and faster for CPUs that have more; which one a symbol stands for is decided at load, by [`Cpu`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod bits;
+pub mod count;
+pub mod cumulative;
+pub mod moves;
+mod scalar;
+
+use std::fmt;
+
+/// What the CPU can do; each level includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cpu {
+    /// Any CPU that Cranelift knows: 128-bit vectors.
+    Portable,
+    /// x86-64 with AVX2 and BMI2.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL, DQ, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
+    Avx512,
+}
+
+impl Cpu {
+    /// All levels, lowest first.
+    pub const ALL: [Cpu; 3] = [Cpu::Portable, Cpu::Avx2, Cpu::Avx512];
+
+    /// The highest level of this machine.
+    pub fn detect() -> Cpu {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("popcnt");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vbmi2")
+                && is_x86_feature_detected!("avx512vnni");
+            if avx2 && avx512 {
+                return Cpu::Avx512;
+            }
+            if avx2 {
+                return Cpu::Avx2;
+            }
+        }
+        Cpu::Portable
+    }
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cpu::Portable => "portable",
+            Cpu::Avx2 => "avx2",
+            Cpu::Avx512 => "avx512",
+        })
+    }
+}
+
+/// One tap of an output pixel.
+#[repr(C)]
+pub struct Tap {
+    /// The input pixel's chunk: masks or currents, by step.
+    pub data: *const u8,
+    /// The slice of weights it goes through.
+    pub weights: *const u8,
+}
+
+/// Constants of a synapse, in the module's read-only data.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SynapseShape {
+    /// Input channels.
+    pub channels: u32,
+    /// Bytes of an input pixel in one step.
+    pub step_bytes: u32,
+    /// Input channels per group.
+    pub inputs: u32,
+    /// Output channels per group.
+    pub outputs: u32,
+    /// Weights from one row (input channel) to the next.
+    pub row: u32,
+    /// Lanes of a row of currents.
+    pub lanes: u32,
+}
+
+/// A synaptic kernel: adds to `currents` (`[step][lane]`) what `steps` steps of `taps` contribute. `list` has room for
+/// one pointer per input element of the taps, and 64 bytes more.
+pub type Synaptic =
+    unsafe extern "C" fn(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, list: *mut u64);
+
+/// The neurons of one pixel: integrates `steps` rows of `currents` plus `base`, compares with `threshold`, keeps
+/// `membrane`, and writes masks to `spikes`. `lanes` is a multiple of 16, `mask` the bytes of a mask.
+pub type Fire = unsafe extern "C" fn(
+    currents: *const i32,
+    base: *const i32,
+    threshold: *const i32,
+    membrane: *mut i32,
+    spikes: *mut u8,
+    steps: usize,
+    lanes: usize,
+    mask: usize,
+);
+
+/// A kernel under the name that compiled code calls it by.
+pub struct Symbol {
+    /// The name.
+    pub name: &'static str,
+    /// The code.
+    pub address: *const u8,
+    /// Number of parameters, each the size of a pointer.
+    pub parameters: usize,
+    /// Whether it returns a value of the size of a pointer.
+    pub returns: bool,
+}
+
+/// The fixed table of kernels for `cpu`; compiled code calls nothing else.
+pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
+    let synaptic = |name, f: Synaptic| Symbol { name, address: f as *const u8, parameters: 6, returns: false };
+    let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 8, returns: false };
+    let plain = |name, address, parameters, returns| Symbol { name, address, parameters, returns };
+    let mut table = vec![
+        plain("snnc_clear", scalar::clear as *const u8, 2, false),
+        plain("snnc_emit", scalar::emit as *const u8, 5, false),
+        plain("snnc_table_taps", scalar::table_taps as *const u8, 8, true),
+    ];
+    match cpu {
+        Cpu::Portable => table.extend([
+            synaptic("snnc_wide_event", scalar::wide_event),
+            synaptic("snnc_masked", scalar::masked),
+            synaptic("snnc_dense", scalar::dense),
+            synaptic("snnc_dense_channel", scalar::dense_channel),
+        ]),
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx2 => table.extend([
+            synaptic("snnc_event", avx2::event),
+            synaptic("snnc_wide_event", avx2::wide_event),
+            synaptic("snnc_masked", avx2::masked),
+            synaptic("snnc_dense", avx2::dense),
+            synaptic("snnc_dense_channel", avx2::dense_channel),
+            fire("snnc_fire", avx2::fire::<false>),
+            fire("snnc_fire_hard", avx2::fire::<true>),
+        ]),
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx512 => table.extend([
+            synaptic("snnc_event", avx512::event),
+            synaptic("snnc_wide_event", avx2::wide_event),
+            synaptic("snnc_masked", avx512::masked),
+            synaptic("snnc_dense", avx2::dense),
+            synaptic("snnc_dense_channel", avx2::dense_channel),
+            fire("snnc_fire", avx512::fire::<false>),
+            fire("snnc_fire_hard", avx512::fire::<true>),
+        ]),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("detected on x86-64 only"),
+    }
+    table
+}

@@ -1,0 +1,113 @@
+//! Structural operations on stepped values: elements move, nothing is computed.
+
+use super::bits;
+use crate::plan::node::ElementMap;
+use crate::plan::{PlanNode, mask_bytes};
+
+/// Where the elements of a value come from, in the form that moves spikes fastest.
+#[derive(Debug)]
+pub enum Moves {
+    /// Runs of channels, copied word by word: `runs[first[p]..first[p + 1]]` make output pixel `p`.
+    Runs {
+        /// Where the runs of each output pixel start.
+        first: Vec<u32>,
+        /// The runs.
+        runs: Vec<Run>,
+    },
+    /// Single elements, moved spike by spike: input element `e` (operands end to end) goes to `to[first[e]..first[e + 1]]`.
+    Scatter {
+        /// Where the targets of each input element start.
+        first: Vec<u32>,
+        /// Output elements, pixel-major.
+        to: Vec<u32>,
+    },
+}
+
+/// A run of channels of one input pixel.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    operand: u32,
+    pixel: u32,
+    from: u32,
+    to: u32,
+    length: u32,
+}
+
+impl Moves {
+    /// The moves of `map` from `operands` to a value of `channels` channels.
+    pub fn new(map: &ElementMap, operands: &[&PlanNode], channels: usize) -> Self {
+        let (mut first, mut runs) = (vec![0u32], Vec::<Run>::new());
+        for row in map.source.chunks_exact(channels) {
+            let mut expected = None;
+            for (to, &source) in row.iter().enumerate().filter(|(_, s)| **s != ElementMap::FILL) {
+                let (operand, element) = locate(source as usize, operands);
+                let (pixel, from) = (element / operands[operand].channels, element % operands[operand].channels);
+                match runs.last_mut() {
+                    Some(run) if expected == Some((operand, pixel, from, to)) => run.length += 1,
+                    _ => runs.push(Run { operand: operand as u32, pixel: pixel as u32, from: from as u32, to: to as u32, length: 1 }),
+                }
+                expected = Some((operand, pixel, from + 1, to + 1));
+            }
+            first.push(runs.len() as u32);
+        }
+        if runs.len() * 4 <= map.source.len() {
+            return Moves::Runs { first, runs };
+        }
+        let elements: usize = operands.iter().map(|o| o.len()).sum();
+        let mut first = vec![0u32; elements + 1];
+        map.source.iter().filter(|s| **s != ElementMap::FILL).for_each(|&s| first[s as usize + 1] += 1);
+        (0..elements).for_each(|e| first[e + 1] += first[e]);
+        let mut next = first.clone();
+        let mut to = vec![0u32; first[elements] as usize];
+        for (target, &source) in map.source.iter().enumerate().filter(|(_, s)| **s != ElementMap::FILL) {
+            to[next[source as usize] as usize] = target as u32;
+            next[source as usize] += 1;
+        }
+        Moves::Scatter { first, to }
+    }
+
+    /// Moves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed before the first operand.
+    /// Both hold `chunk` steps per pixel, of which `steps` are in use.
+    pub fn spikes(&self, index: usize, operands: &[&PlanNode], from: &[u8], channels: usize, out: &mut [u8], chunk: usize, steps: usize) {
+        let (from_bytes, out_bytes) = (mask_bytes(operands[index].channels), mask_bytes(channels));
+        match self {
+            Moves::Runs { first, runs } => {
+                for p in 0..first.len() - 1 {
+                    for run in runs[first[p] as usize..first[p + 1] as usize].iter().filter(|r| r.operand as usize == index) {
+                        for t in 0..steps {
+                            let from = &from[(run.pixel as usize * chunk + t) * from_bytes..][..from_bytes];
+                            let out = &mut out[(p * chunk + t) * out_bytes..][..out_bytes];
+                            bits::copy(from, run.from as usize, out, run.to as usize, run.length as usize);
+                        }
+                    }
+                }
+            }
+            Moves::Scatter { first, to } => {
+                let operand = operands[index];
+                let before: usize = operands[..index].iter().map(|o| o.len()).sum();
+                for p in 0..operand.pixels {
+                    for t in 0..steps {
+                        let mask = &from[(p * chunk + t) * from_bytes..][..from_bytes];
+                        bits::for_each_set(mask, |channel| {
+                            let element = before + p * operand.channels + channel;
+                            for &target in &to[first[element] as usize..first[element + 1] as usize] {
+                                let (pixel, channel) = (target as usize / channels, target as usize % channels);
+                                out[(pixel * chunk + t) * out_bytes + channel / 8] |= 1 << (channel % 8);
+                            }
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The operand that element `e` of the operands laid end to end belongs to, and its index there.
+pub fn locate(mut e: usize, operands: &[&PlanNode]) -> (usize, usize) {
+    let mut index = 0;
+    while e >= operands[index].len() {
+        e -= operands[index].len();
+        index += 1;
+    }
+    (index, e)
+}

@@ -1,0 +1,171 @@
+//! From a graph to what an engine does, in order: which nodes run when, with which kernel, in which memory.
+//!
+//! The engine lives off four facts (`ir`'s crate documentation):
+//! * What depends on the input alone is the same in every step, so it is computed once a window ([`Mode::Constant`]).
+//! * What is linear and only read out commutes with the sum over time, so it is computed on spike counts, once an
+//!   advance ([`Mode::Summed`]).
+//! * In a feed-forward graph a layer may run many steps before the next layer starts. The engine runs layer by layer
+//!   over a *chunk* of up to [`MAX_CHUNK`] steps; only membranes persist between chunks, so memory does not grow with T.
+//! * Integers do not care about the order of additions, so kernels are free.
+//!
+//! Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are `i32` in the same
+//! order with channels padded to [`lanes`].
+
+pub mod geometry;
+pub mod kernel;
+pub mod memory;
+pub mod node;
+mod show;
+pub mod synapse;
+
+use crate::error::CompileError;
+use crate::front_end::FrontEnd;
+use crate::kernels::Cpu;
+use kernel::LayerPlan;
+use memory::{Buffer, allocate};
+pub use node::{Mode, PlanNode, Work};
+use snn_ir::{Graph, NodeId};
+use std::collections::HashMap;
+
+/// Most steps that run layer by layer before the next ones start.
+pub const MAX_CHUNK: usize = 32;
+
+/// Transient memory that the plan stays below by running fewer steps at a time, where it can.
+const TRANSIENT_LIMIT: usize = 12 << 20;
+
+/// Bytes of the spike mask of one pixel in one step.
+pub fn mask_bytes(channels: usize) -> usize {
+    match channels {
+        0..=16 => 2,
+        17..=32 => 4,
+        _ => channels.div_ceil(64) * 8,
+    }
+}
+
+/// Channels of a current row, padded to whole 512-bit vectors.
+pub fn lanes(channels: usize) -> usize {
+    channels.next_multiple_of(16)
+}
+
+/// What a session does, in order.
+#[derive(Debug)]
+pub struct Plan {
+    /// The graph's nodes in topological order.
+    pub nodes: Vec<PlanNode>,
+    /// Output nodes in the order of [`Graph::outputs`].
+    pub outputs: Vec<usize>,
+    /// Steps per chunk.
+    pub chunk: usize,
+    /// Per node: where its value lives in the arena (stepped nodes).
+    pub values: Vec<Option<Buffer>>,
+    /// Per node: how it runs, for stepped layers.
+    pub layers: Vec<Option<LayerPlan>>,
+    /// Per node: whether its sum over time is needed.
+    pub summed_over: Vec<bool>,
+    /// Bytes of the arena; the first [`Plan::persistent`] of them hold state.
+    pub arena: usize,
+    /// Bytes of state at the start of the arena.
+    pub persistent: usize,
+    /// What the kernels were chosen for.
+    pub cpu: Cpu,
+}
+
+impl Plan {
+    /// Plans `graph` for `cpu`.
+    ///
+    /// # Errors
+    /// The first node the engine cannot run, and why.
+    pub fn new(graph: &Graph, front_end: &FrontEnd, cpu: Cpu) -> Result<Plan, CompileError> {
+        let order = graph.topological()?;
+        let at: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
+        let mut nodes: Vec<PlanNode> = Vec::with_capacity(order.len());
+        for &id in &order {
+            let operands = graph.operands(id).iter().map(|o| at[o]).collect();
+            let refuse = |why| CompileError::Node { node: graph.node(id).name().to_string(), op: graph.op(id).name(), why };
+            nodes.push(PlanNode::new(graph, front_end, id, operands, &nodes).map_err(refuse)?);
+        }
+        let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+        for (i, node) in nodes.iter().enumerate() {
+            node.operands.iter().for_each(|&o| users[o].push(i));
+        }
+        for i in (0..nodes.len()).rev() {
+            let linear = match &nodes[i].work {
+                Work::Layer(l) => l.neuron.is_none(),
+                Work::Structural(_) => true,
+                _ => false,
+            };
+            if nodes[i].mode == Mode::Stepped && linear && !users[i].is_empty() && users[i].iter().all(|&u| nodes[u].mode == Mode::Summed) {
+                nodes[i].mode = Mode::Summed;
+            }
+        }
+        let summed_over =
+            (0..nodes.len()).map(|i| nodes[i].mode == Mode::Stepped && users[i].iter().any(|&u| nodes[u].mode == Mode::Summed)).collect();
+        let mut plan = Plan {
+            outputs: graph.outputs().iter().map(|o| at[o]).collect(),
+            chunk: MAX_CHUNK,
+            values: vec![None; nodes.len()],
+            layers: nodes.iter().map(|_| None).collect(),
+            summed_over,
+            arena: 0,
+            persistent: 0,
+            cpu,
+            nodes,
+        };
+        loop {
+            plan.lay_out(&users);
+            if plan.arena - plan.persistent <= TRANSIENT_LIMIT || plan.chunk == 1 {
+                return Ok(plan);
+            }
+            plan.chunk /= 2;
+        }
+    }
+
+    /// Indices of stepped nodes, in order.
+    pub fn stepped(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.nodes.len()).filter(|&i| self.nodes[i].mode == Mode::Stepped)
+    }
+
+    /// Chooses kernels and gives every buffer its place, for the current chunk.
+    fn lay_out(&mut self, users: &[Vec<usize>]) {
+        let mut state = Vec::new();
+        let mut transient = Vec::new();
+        let stepped: Vec<usize> = self.stepped().collect();
+        let mut values = vec![None; self.nodes.len()];
+        for &i in &stepped {
+            let node = &self.nodes[i];
+            let last = users[i].iter().copied().filter(|&u| self.nodes[u].mode == Mode::Stepped).max().unwrap_or(i);
+            values[i] = Some(transient.len());
+            transient.push(memory::Request { first: i, last, bytes: self.value_bytes(node) });
+        }
+        let mut layers: Vec<Option<LayerPlan>> = self.nodes.iter().map(|_| None).collect();
+        for &i in &stepped {
+            let node = &self.nodes[i];
+            let mut persist = |bytes: usize| {
+                state.push(memory::Request { first: 0, last: 0, bytes });
+                state.len() - 1
+            };
+            if matches!(node.work, Work::Layer(_)) {
+                let mut scratch = |bytes: usize| {
+                    transient.push(memory::Request { first: i, last: i, bytes });
+                    transient.len() - 1
+                };
+                layers[i] = Some(LayerPlan::new(self, i, &mut persist, &mut scratch));
+            }
+        }
+        let (state, persistent) = allocate(&state, 0);
+        let (transient, arena) = allocate(&transient, persistent);
+        self.values = values.iter().map(|v| v.map(|v: usize| transient[v])).collect();
+        layers.iter_mut().flatten().for_each(|l| l.place(&state, &transient));
+        self.layers = layers;
+        (self.persistent, self.arena) = (persistent, arena);
+    }
+
+    fn value_bytes(&self, node: &PlanNode) -> usize {
+        node.pixels * self.pixel_bytes(node)
+    }
+
+    /// Bytes of a chunk of one pixel of a stepped node's value.
+    pub fn pixel_bytes(&self, node: &PlanNode) -> usize {
+        self.chunk * if node.is_bits() { mask_bytes(node.channels) } else { 4 * lanes(node.channels) }
+    }
+}

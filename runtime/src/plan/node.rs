@@ -1,0 +1,345 @@
+//! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each is computed.
+
+use super::synapse::{Reason, Synapse};
+use crate::front_end::FrontEnd;
+use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Reset};
+use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
+
+/// When a node's value is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By [`crate::front_end`]: once a window, in `f32`.
+    FrontEnd,
+    /// The same integers in every step: once a window.
+    Constant,
+    /// In every step.
+    Stepped,
+    /// Only its sum over time is ever used, and it is linear: once an advance, on sums.
+    Summed,
+}
+
+/// A node of the graph, ready for an engine. Nodes refer to each other by index.
+#[derive(Debug)]
+pub struct PlanNode {
+    /// The graph's node.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Signal and shape of its value.
+    pub ty: ValueType,
+    /// Extent of the first axis.
+    pub channels: usize,
+    /// Extent of all other axes together.
+    pub pixels: usize,
+    /// When it is computed.
+    pub mode: Mode,
+    /// Nodes it reads.
+    pub operands: Vec<usize>,
+    /// What it computes.
+    pub work: Work,
+    /// Smallest and largest value of an element in a step.
+    pub range: (i64, i64),
+}
+
+/// What a node computes.
+#[derive(Debug)]
+pub enum Work {
+    /// Float operations before the encoder.
+    FrontEnd,
+    /// An integer current that [`crate::front_end`] computes: which of its results, if anybody reads it.
+    Given(Option<usize>),
+    /// A sum of synapses, with or without neurons.
+    Layer(LayerWork),
+    /// Moved elements.
+    Structural(ElementMap),
+    /// Difference of the running maximum over a window.
+    MaxPool(super::geometry::Geometry),
+    /// Difference of the running maximum over operands.
+    Maximum,
+    /// An output.
+    Readout(Option<Vec<f32>>),
+}
+
+/// A layer with integer parameters, all in pixel-major order.
+#[derive(Debug)]
+pub struct LayerWork {
+    /// One synapse per operand.
+    pub synapses: Vec<Synapse>,
+    /// Current of every step.
+    pub bias: PerElement,
+    /// The neurons.
+    pub neuron: Option<NeuronWork>,
+}
+
+/// Parameters of integer neurons.
+#[derive(Debug)]
+pub struct NeuronWork {
+    /// θ.
+    pub threshold: PerElement,
+    /// v(0).
+    pub initial: PerElement,
+    /// What a spike does to the potential.
+    pub reset: Reset,
+}
+
+/// A parameter that is the same at every pixel, or is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PerElement {
+    /// One value per channel.
+    Channel(Vec<i32>),
+    /// One value per pixel and channel.
+    Full(Vec<i32>),
+}
+
+impl PerElement {
+    fn new(t: &Tensor, shape: &[usize], what: &str) -> Result<Self, Reason> {
+        let data = t.to_i32_vec().ok_or_else(|| format!("its {what} is {}, not an integer", t.element_type().name()))?;
+        let at = t.broadcast_indices(shape);
+        let channels = shape.first().copied().unwrap_or(1);
+        let pixels = at.len() / channels;
+        if (0..channels).all(|c| (1..pixels).all(|p| at[c * pixels + p] == at[c * pixels])) {
+            return Ok(PerElement::Channel((0..channels).map(|c| data[at[c * pixels] as usize]).collect()));
+        }
+        let full = (0..pixels).flat_map(|p| (0..channels).map(move |c| c * pixels + p)).map(|e| data[at[e] as usize]).collect();
+        Ok(PerElement::Full(full))
+    }
+
+    /// The value at `pixel`, `channel`.
+    pub fn at(&self, pixel: usize, channel: usize, channels: usize) -> i32 {
+        match self {
+            PerElement::Channel(v) => v[channel],
+            PerElement::Full(v) => v[pixel * channels + channel],
+        }
+    }
+
+    /// The values.
+    pub fn values(&self) -> &[i32] {
+        match self {
+            PerElement::Channel(v) | PerElement::Full(v) => v,
+        }
+    }
+}
+
+/// Where every element of a structural operation's result comes from.
+#[derive(Debug)]
+pub struct ElementMap {
+    /// Per result element (pixel-major), an index into the operands' elements laid end to end (pixel-major), or
+    /// [`ElementMap::FILL`].
+    pub source: Vec<u32>,
+    /// What stands where no operand element does.
+    pub fill: i32,
+}
+
+impl ElementMap {
+    /// Marks an element that comes from no operand.
+    pub const FILL: u32 = u32::MAX;
+}
+
+fn channels_pixels(shape: &[usize]) -> (usize, usize) {
+    (shape.first().copied().unwrap_or(1), shape.get(1..).unwrap_or(&[]).iter().product())
+}
+
+/// The layer that an operation is, if it is one: fused layers, and the same operations on their own.
+fn as_layer(op: &Op, operands: usize) -> Option<Layer> {
+    let mut bare = op.clone();
+    let bias = match &mut bare {
+        Op::Conv(c) => c.bias.take(),
+        Op::ConvTranspose(c) => c.bias.take(),
+        Op::Linear(l) => l.bias.take(),
+        Op::Scale(s) => s.bias.take(),
+        Op::AvgPool(_) | Op::Reduce(_) => None,
+        Op::Add => return Some(Layer { synapses: vec![Op::Identity; operands], bias: None, neuron: None }),
+        Op::If(n) => return Some(Layer { synapses: vec![Op::Identity], bias: None, neuron: Some(n.clone()) }),
+        Op::Layer(l) => return Some(l.clone()),
+        _ => return None,
+    };
+    Some(Layer { synapses: vec![bare], bias, neuron: None })
+}
+
+fn neuron_work(n: &Neuron, shape: &[usize]) -> Result<NeuronWork, Reason> {
+    if n.firing != Firing::Binary || n.amplitude != Amplitude::One {
+        return Err(format!(
+            "{:?} firing with amplitude {:?}: the JIT engine runs binary spikes of amplitude one; use --engine reference",
+            n.firing, n.amplitude
+        ));
+    }
+    Ok(NeuronWork {
+        threshold: PerElement::new(&n.threshold, shape, "threshold")?,
+        initial: PerElement::new(&n.initial, shape, "init")?,
+        reset: n.reset,
+    })
+}
+
+/// Pixel-major index of row-major element `e`.
+pub fn pixel_major(e: usize, channels: usize, pixels: usize) -> usize {
+    (e % pixels) * channels + e / pixels
+}
+
+/// For every row-major result element, the row-major operand element (operands end to end) it comes from.
+fn structural_sources(op: &Op, operands: &[&ValueType], shape: &[usize]) -> Option<Vec<Option<usize>>> {
+    let count: usize = shape.iter().product();
+    let from = |at: &dyn Fn(&[usize]) -> Option<usize>| {
+        let mut index = vec![0; shape.len()];
+        let mut out = Vec::with_capacity(count);
+        for _ in 0..count {
+            out.push(at(&index));
+            for axis in (0..shape.len()).rev() {
+                index[axis] += 1;
+                if index[axis] < shape[axis] {
+                    break;
+                }
+                index[axis] = 0;
+            }
+        }
+        Some(out)
+    };
+    let input = &operands[0].shape;
+    let flat = |index: &mut dyn Iterator<Item = usize>| index.zip(input).fold(0, |i, (a, &e)| i * e + a);
+    match op {
+        Op::Identity | Op::Reshape { .. } => Some((0..count).map(Some).collect()),
+        Op::Transpose { perm } => from(&|at| {
+            let mut source = vec![0; perm.len()];
+            perm.iter().zip(at).for_each(|(&axis, &i)| source[axis] = i);
+            Some(flat(&mut source.into_iter()))
+        }),
+        Op::Pad(p) => from(&|at| {
+            let inside: Option<Vec<usize>> =
+                at.iter().zip(&p.begin).zip(input).map(|((&i, &b), &e)| i.checked_sub(b).filter(|&i| i < e)).collect();
+            Some(flat(&mut inside?.into_iter()))
+        }),
+        Op::Slice(s) => from(&|at| Some(flat(&mut (0..at.len()).map(|a| (s.start[a] as isize + at[a] as isize * s.step[a]) as usize)))),
+        Op::Gather { axis, indices } => from(&|at| Some(flat(&mut (0..at.len()).map(|a| if a == *axis { indices[at[a]] } else { at[a] })))),
+        Op::Concat { axis } => from(&|at| {
+            let (mut base, mut i) = (0, at[*axis]);
+            for o in operands {
+                if i < o.shape[*axis] {
+                    let index = at.iter().enumerate().map(|(a, &x)| if a == *axis { i } else { x });
+                    return Some(base + index.zip(&o.shape).fold(0, |f, (x, &e)| f * e + x));
+                }
+                i -= o.shape[*axis];
+                base += o.len();
+            }
+            None
+        }),
+        _ => None,
+    }
+}
+
+fn structural(op: &Op, operands: &[&ValueType], ty: &ValueType) -> Option<Result<ElementMap, Reason>> {
+    let sources = structural_sources(op, operands, &ty.shape)?;
+    let fill = match op {
+        Op::Pad(p) if p.value.fract() == 0.0 && p.value.abs() < 1e9 => p.value as i32,
+        Op::Pad(p) => return Some(Err(format!("it pads with {}, not an integer", p.value))),
+        _ => 0,
+    };
+    let total: usize = operands.iter().map(|o| o.len()).sum();
+    if total >= ElementMap::FILL as usize {
+        return Some(Err("its operands are too large".into()));
+    }
+    let pixel_major_source = |mut e: usize| {
+        let mut base = 0;
+        for o in operands {
+            if e < o.len() {
+                let (channels, pixels) = channels_pixels(&o.shape);
+                return (base + pixel_major(e, channels, pixels)) as u32;
+            }
+            e -= o.len();
+            base += o.len();
+        }
+        ElementMap::FILL
+    };
+    let (channels, pixels) = channels_pixels(&ty.shape);
+    let mut source = vec![ElementMap::FILL; sources.len()];
+    for (e, from) in sources.into_iter().enumerate() {
+        source[pixel_major(e, channels, pixels)] = from.map_or(ElementMap::FILL, pixel_major_source);
+    }
+    Some(Ok(ElementMap { source, fill }))
+}
+
+fn pool_geometry(window: &Window, operand: &ValueType, ty: &ValueType) -> super::geometry::Geometry {
+    super::geometry::Geometry::window(window, &operand.shape[1..], &ty.shape[1..])
+}
+
+impl PlanNode {
+    /// Node `id` of `graph`, whose operands are planned already.
+    pub(super) fn new(
+        graph: &Graph,
+        front_end: &FrontEnd,
+        id: NodeId,
+        operands: Vec<usize>,
+        planned: &[PlanNode],
+    ) -> Result<PlanNode, Reason> {
+        let (op, ty) = (graph.op(id), graph.ty(id).clone());
+        let (channels, pixels) = channels_pixels(&ty.shape);
+        let types: Vec<&ValueType> = operands.iter().map(|&o| &planned[o].ty).collect();
+        let all = |mode: Mode| operands.iter().all(|&o| planned[o].mode == mode);
+        let hull = operands.iter().fold((0, 0), |r: (i64, i64), &o| (r.0.min(planned[o].range.0), r.1.max(planned[o].range.1)));
+        let mode = if all(Mode::Constant) { Mode::Constant } else { Mode::Stepped };
+        let (mode, work, range) = match op {
+            _ if front_end.contains(id) && front_end.is_integer(id) => {
+                let range = match op {
+                    Op::Encode { limit, .. } => (-i64::from(*limit), i64::from(*limit)),
+                    Op::Constant(_, t) => {
+                        t.to_i32_vec().unwrap_or_default().iter().fold((0, 0), |r, &v| (r.0.min(v.into()), r.1.max(v.into())))
+                    }
+                    _ => return Err("an integer where the front end has none".into()),
+                };
+                (Mode::Constant, Work::Given(front_end.result_of(id)), range)
+            }
+            _ if front_end.contains(id) => (Mode::FrontEnd, Work::FrontEnd, (0, 0)),
+            _ if operands.iter().any(|&o| planned[o].mode == Mode::FrontEnd) => {
+                return Err("it takes real numbers; the JIT engine runs quantized networks: quantize it, or use --engine reference".into());
+            }
+            Op::Readout { scale } => (Mode::Summed, Work::Readout(scale.as_ref().map(|s| s.expanded(&ty.shape))), hull),
+            Op::CumulativeMaxPool(w) => (mode, Work::MaxPool(pool_geometry(w, types[0], &ty)), hull),
+            Op::CumulativeMax => (mode, Work::Maximum, hull),
+            _ => {
+                if let Some(map) = structural(op, &types, &ty) {
+                    let map = map?;
+                    let fill = i64::from(map.fill);
+                    (mode, Work::Structural(map), (hull.0.min(fill), hull.1.max(fill)))
+                } else if let Some(layer) = as_layer(op, operands.len()) {
+                    let (work, range) = layer_work(&layer, &operands, planned, &ty)?;
+                    let mode = if work.neuron.is_some() { Mode::Stepped } else { mode };
+                    (mode, Work::Layer(work), range)
+                } else {
+                    return Err("the JIT engine has no code for this operation; use --engine reference".into());
+                }
+            }
+        };
+        Ok(PlanNode { id, name: graph.node(id).name().to_string(), ty, channels, pixels, mode, operands, work, range })
+    }
+
+    /// Whether its value in a step is a bit per element.
+    pub fn is_bits(&self) -> bool {
+        self.ty.signal == Signal::Spikes
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.channels * self.pixels
+    }
+}
+
+fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &ValueType) -> Result<(LayerWork, (i64, i64)), Reason> {
+    let (channels, _) = channels_pixels(&ty.shape);
+    let bias = match &layer.bias {
+        Some(b) => PerElement::new(b, &ty.shape, "bias")?,
+        None => PerElement::Channel(vec![0; channels]),
+    };
+    let (mut low, mut high) = bias.values().iter().fold((0, 0), |r: (i64, i64), &b| (r.0.min(b.into()), r.1.max(b.into())));
+    let mut synapses = Vec::with_capacity(operands.len());
+    for (op, &operand) in layer.synapses.iter().zip(operands) {
+        let operand = &planned[operand];
+        let synapse = Synapse::new(op, &operand.ty, &ty.shape)?;
+        let (l, h) = synapse.bounds(operand.range, channels);
+        (low, high) = (low.saturating_add(l), high.saturating_add(h));
+        synapses.push(synapse);
+    }
+    if low < i64::from(i32::MIN) || high > i64::from(i32::MAX) {
+        return Err(format!("its current may reach [{low}, {high}], beyond 32 bits"));
+    }
+    let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape)).transpose()?;
+    let range = if neuron.is_some() { (0, 1) } else { (low, high) };
+    Ok((LayerWork { synapses, bias, neuron }, range))
+}

@@ -1,0 +1,185 @@
+//! One synapse of a layer as engines see it: a geometry and integer weights.
+
+use super::geometry::{Geometry, Table};
+use snn_ir::op::{Divisor, Op};
+use snn_ir::{Tensor, ValueType};
+
+/// A synapse: every output element sums its taps' input elements times their weights.
+#[derive(Clone, Debug)]
+pub struct Synapse {
+    /// Which pixels meet.
+    pub geometry: Geometry,
+    /// What they are multiplied by.
+    pub weights: Weights,
+}
+
+/// Integer weights of a synapse.
+#[derive(Clone, Debug)]
+pub enum Weights {
+    /// Channels mix: `data[slice][input channel][output channel of its group]`.
+    Full {
+        /// Number of groups.
+        groups: usize,
+        /// Input channels per group.
+        inputs: usize,
+        /// Output channels per group.
+        outputs: usize,
+        /// The weights.
+        data: Vec<i32>,
+    },
+    /// Every channel stays itself: `data[slice][channel]`.
+    Channel(Vec<i32>),
+}
+
+/// Why an operation has no integer form.
+pub type Reason = String;
+
+fn integers(t: &Tensor, what: &str) -> Result<Vec<i32>, Reason> {
+    t.to_i32_vec().ok_or_else(|| format!("{what} is {}, not an integer", t.element_type().name()))
+}
+
+/// `weight[o][i][tap]` as `[tap][group][input][output of the group]`.
+fn full(weight: &[i32], groups: usize, inputs: usize, outputs: usize, taps: usize, at: impl Fn(usize, usize, usize) -> usize) -> Weights {
+    if inputs == 1 && outputs == 1 {
+        let data = (0..taps).flat_map(|k| (0..groups).map(move |g| (k, g))).map(|(k, g)| weight[at(g, 0, k)]).collect();
+        return Weights::Channel(data);
+    }
+    let mut data = Vec::with_capacity(weight.len());
+    for k in 0..taps {
+        for i in 0..groups * inputs {
+            let group = i / inputs;
+            data.extend((0..outputs).map(|o| weight[at(group * outputs + o, i, k)]));
+        }
+    }
+    Weights::Full { groups, inputs, outputs, data }
+}
+
+impl Synapse {
+    /// The synapse that `op` is on an operand of type `operand`, giving `output`.
+    ///
+    /// # Errors
+    /// When a parameter is not an integer, or the operation divides.
+    pub fn new(op: &Op, operand: &ValueType, output: &[usize]) -> Result<Self, Reason> {
+        let channels = operand.shape.first().copied().unwrap_or(1);
+        let space = operand.shape.get(1..).unwrap_or(&[]);
+        let out_space = output.get(1..).unwrap_or(&[]);
+        let pixels: usize = space.iter().product();
+        let ones = |slices: usize| Weights::Channel(vec![1; slices * channels]);
+        Ok(match op {
+            Op::Identity => Synapse { geometry: Geometry::pointwise(pixels), weights: ones(1) },
+            Op::Conv(c) => {
+                let (shape, taps) = (c.weight.shape(), c.window.taps());
+                let (outputs, inputs) = (shape[0] / c.groups, shape[1]);
+                let w = integers(&c.weight, "its weight")?;
+                let at = |o: usize, i: usize, k: usize| (o * inputs + i % inputs) * taps + k;
+                Synapse { geometry: Geometry::window(&c.window, space, out_space), weights: full(&w, c.groups, inputs, outputs, taps, at) }
+            }
+            Op::ConvTranspose(c) => {
+                let (shape, taps) = (c.weight.shape(), c.window.taps());
+                let (inputs, outputs) = (shape[0] / c.groups, shape[1]);
+                let w = integers(&c.weight, "its weight")?;
+                // Stored `[C_in, C_out / groups, ..]`; a depthwise one reads the same either way.
+                let at = |o: usize, i: usize, k: usize| {
+                    if inputs == 1 && outputs == 1 { o * taps + k } else { (i * outputs + o % outputs) * taps + k }
+                };
+                Synapse {
+                    geometry: Geometry::Table(Table::transposed(&c.window, space, out_space)),
+                    weights: full(&w, c.groups, inputs, outputs, taps, at),
+                }
+            }
+            Op::Linear(l) => {
+                let (outputs, inputs) = (l.weight.shape()[0], l.weight.shape()[1]);
+                let w = integers(&l.weight, "its weight")?;
+                if operand.shape.len() == 1 {
+                    let at = |o: usize, i: usize, _: usize| o * inputs + i;
+                    // A 1×1 matrix is a channel's weight.
+                    return Ok(Synapse { geometry: Geometry::pointwise(1), weights: full(&w, 1, inputs, outputs, 1, at) });
+                }
+                if w.len().checked_mul(channels).is_none_or(|n| n > 1 << 28) {
+                    return Err("its matrix is too large for an operand of more than one axis".into());
+                }
+                let weights = Weights::Channel(w.iter().flat_map(|&w| std::iter::repeat_n(w, channels)).collect());
+                Synapse { geometry: Geometry::Table(Table::linear(pixels / inputs, inputs, outputs)), weights }
+            }
+            Op::AvgPool(p) => {
+                if p.divisor != Divisor::One && p.window.taps() > 1 {
+                    return Err("it divides, which integers cannot".into());
+                }
+                Synapse { geometry: Geometry::window(&p.window, space, out_space), weights: ones(p.window.taps()) }
+            }
+            Op::Reduce(r) => {
+                let count: usize = r.axes.iter().map(|&a| operand.shape[a]).product();
+                if r.mean && count > 1 {
+                    return Err("it divides, which integers cannot".into());
+                }
+                let keep: Vec<bool> = (1..operand.shape.len()).map(|a| !r.axes.contains(&a)).collect();
+                let geometry = Geometry::Table(Table::reduction(space, &keep));
+                let mixes = r.axes.contains(&0) && channels > 1;
+                let weights =
+                    if mixes { Weights::Full { groups: 1, inputs: channels, outputs: 1, data: vec![1; channels] } } else { ones(1) };
+                Synapse { geometry, weights }
+            }
+            Op::Scale(s) => match &s.weight {
+                None => Synapse { geometry: Geometry::pointwise(pixels), weights: ones(1) },
+                Some(t) => {
+                    let w = integers(t, "its weight")?;
+                    let at = t.broadcast_indices(&operand.shape);
+                    let per_channel = (0..channels).all(|c| (1..pixels).all(|p| at[c * pixels + p] == at[c * pixels]));
+                    let slices = if per_channel { 1 } else { pixels };
+                    let weights = (0..slices).flat_map(|p| (0..channels).map(move |c| c * pixels + p)).map(|e| w[at[e] as usize]).collect();
+                    let geometry = if per_channel { Geometry::pointwise(pixels) } else { Geometry::Table(Table::elementwise(pixels)) };
+                    Synapse { geometry, weights: Weights::Channel(weights) }
+                }
+            },
+            other => return Err(format!("{} is no synapse", other.name())),
+        })
+    }
+
+    /// Smallest and largest value an output element can take when input elements lie in `range`.
+    pub fn bounds(&self, range: (i64, i64), channels: usize) -> (i64, i64) {
+        let term = |w: i32| {
+            let (a, b) = (i64::from(w).saturating_mul(range.0), i64::from(w).saturating_mul(range.1));
+            (a.min(b).min(0), a.max(b).max(0))
+        };
+        let (mut low, mut high) = (0i64, 0i64);
+        let mut merge = |sums: &[(i64, i64)]| {
+            low = sums.iter().fold(low, |m, s| m.min(s.0));
+            high = sums.iter().fold(high, |m, s| m.max(s.1));
+        };
+        let add = |sum: &mut (i64, i64), w: i32| {
+            let t = term(w);
+            *sum = (sum.0.saturating_add(t.0), sum.1.saturating_add(t.1));
+        };
+        match (&self.weights, &self.geometry) {
+            (Weights::Full { groups, inputs, outputs, data }, geometry) => {
+                // Slices of a listed geometry may repeat in one window (a reduction), so they count as often as they can.
+                let per_slice = groups * inputs * outputs;
+                let repeats = match geometry {
+                    Geometry::Window(_) => 1,
+                    Geometry::Table(_) => geometry.max_taps().div_ceil((data.len() / per_slice).max(1)).max(1),
+                };
+                let mut sums = vec![(0, 0); groups * outputs];
+                for (row, weights) in data.chunks_exact(*outputs).enumerate() {
+                    let group = row / inputs % groups;
+                    weights.iter().enumerate().for_each(|(o, &w)| (0..repeats).for_each(|_| add(&mut sums[group * outputs + o], w)));
+                }
+                merge(&sums);
+            }
+            (Weights::Channel(data), Geometry::Window(_)) => {
+                let mut sums = vec![(0, 0); channels];
+                data.iter().enumerate().for_each(|(i, &w)| add(&mut sums[i % channels], w));
+                merge(&sums);
+            }
+            (Weights::Channel(data), geometry) => {
+                for p in 0..geometry.output_pixels() {
+                    let mut sums = vec![(0, 0); channels];
+                    geometry.for_each_tap(p, |_, slice| {
+                        data[slice * channels..][..channels].iter().zip(&mut sums).for_each(|(&w, sum)| add(sum, w));
+                    });
+                    merge(&sums);
+                }
+            }
+        }
+        (low, high)
+    }
+}

@@ -1,0 +1,47 @@
+//! Real files through the importer: what it makes of them computes what tract makes of them.
+
+use snn_tests::shared::{onnx_files, root, shared_or_skip};
+use snnc::frontend::onnx::{ImportOptions, check_import, import};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Imports and checks every file; returns what went wrong, one line each.
+fn failures(files: &[PathBuf]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let start = Instant::now();
+        match import(file, &ImportOptions::default()) {
+            Err(e) => wrong.push(format!("{name}: {e}")),
+            Ok(imported) => {
+                let nodes = imported.graph.len();
+                println!("{name}: {nodes} nodes in {:.2} s {:?}", start.elapsed().as_secs_f32(), imported.facts.warnings);
+                match check_import(file, &imported) {
+                    Err(e) => wrong.push(format!("{name}: {e}")),
+                    Ok(d) => println!("    differs from tract by {d:.1e}"),
+                }
+            }
+        }
+    }
+    wrong
+}
+
+fn folder(path: &Path) -> Vec<PathBuf> {
+    let files = onnx_files(path);
+    assert!(!files.is_empty(), "no models in {}", path.display());
+    files
+}
+
+#[test]
+fn the_projects_own_networks_import_and_equal_tract() {
+    let mut files = folder(&root().join("models/digits"));
+    files.extend(folder(&root().join("models/vgg7_cifar10")));
+    assert_eq!(failures(&files), Vec::<String>::new());
+}
+
+#[test]
+fn networks_with_data_import_and_equal_tract() {
+    if let Some(models) = shared_or_skip("networks_with_data_import_and_equal_tract", "models") {
+        assert_eq!(failures(&folder(&models)), Vec::<String>::new());
+    }
+}
