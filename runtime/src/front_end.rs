@@ -126,10 +126,7 @@ impl FrontEnd {
                 Action::Encode { scale, limit } => SteadyCurrent::Integer(encode(operands[0], scale, *limit)),
                 Action::Input(i) => SteadyCurrent::Real(inputs[*i].to_vec()),
                 Action::Kernel(kernel) => SteadyCurrent::Real(filled(step.len, |out| kernel.run(&operands, out))),
-                Action::WindowMax(max) => SteadyCurrent::Real(filled(step.len, |out| {
-                    max.run(f32::NEG_INFINITY, operands[0], out);
-                    out.iter_mut().filter(|x| **x == f32::NEG_INFINITY).for_each(|x| *x = 0.0);
-                })),
+                Action::WindowMax(max) => SteadyCurrent::Real(filled(step.len, |out| max.run(f32::NEG_INFINITY, operands[0], out))),
                 Action::Maximum => SteadyCurrent::Real(filled(step.len, |out| {
                     out.copy_from_slice(operands[0]);
                     operands[1..].iter().for_each(|x| out.iter_mut().zip(*x).for_each(|(o, &x)| *o = o.max(x)));

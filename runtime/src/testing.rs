@@ -284,6 +284,9 @@ impl Builder<'_> {
             4 => {
                 let mut window = self.window(&shape[1..]);
                 window.ceil = self.random.one_in(2);
+                if (1..shape.len()).any(|a| window.dilation[a - 1] > shape[a]) {
+                    window = Window::unit(vec![1; shape.len() - 1]);
+                }
                 self.add(Op::CumulativeMaxPool(window), &[x])
             }
             5 => {

@@ -28,6 +28,11 @@ fn observe(session: &Session) -> impl PartialEq + std::fmt::Debug + use<> {
 
 proptest! {
     #[test]
+    fn random_networks_are_ones_the_verifier_accepts(seed: u64, form in prop::sample::select(FORMS.to_vec())) {
+        prop_assert_eq!(snn_ir::verify(&random_graph(seed, form, &STEPWISE)), Ok(()));
+    }
+
+    #[test]
     fn a_window_may_be_cut_anywhere(seed: u64, form in prop::sample::select(FORMS.to_vec()), cuts in prop::collection::vec(0u32..24, 1..4)) {
         let network = compile(&random_graph(seed, form, &STEPWISE));
         let sample = random_inputs(seed, &network);

@@ -47,15 +47,13 @@ fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
             let theta = (n.amplitude == Amplitude::Threshold).then(|| n.threshold.expanded(&graph.ty(id).shape));
             neurons.extend(theta.is_some().then_some(id));
             amplitudes.insert(id, theta.filter(|t| t.iter().any(|&v| v != 1.0)));
-        } else if keeps_spikes(graph, id) {
+        } else if carries(graph, id, &amplitudes) {
             carry(graph, id, &mut amplitudes)?;
         }
     }
     for id in graph.topological()? {
-        if graph.op(id).is_structural() && keeps_spikes(graph, id)
-            || matches!(graph.op(id), Op::If(_) | Op::CumulativeMaxPool(_)) && graph.ty(id).signal == Signal::Spikes
-        {
-            // Their amplitudes were carried to their users.
+        if amplitudes.contains_key(&id) && !matches!(graph.op(id), Op::If(_)) {
+            // Its operands' amplitudes were carried to its users.
             continue;
         }
         for (port, operand) in graph.operands(id).into_iter().enumerate() {
@@ -84,9 +82,28 @@ fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
     Ok(changes)
 }
 
-fn keeps_spikes(graph: &Graph, id: NodeId) -> bool {
-    graph.ty(id).signal == Signal::Spikes
-        && (graph.op(id).is_structural() || matches!(graph.op(id), Op::CumulativeMaxPool(_) | Op::CumulativeMax))
+/// Whether a node passes its operands' amplitudes on: it must for spikes, and may for sums over space, where the next
+/// weights can still take them.
+fn carries(graph: &Graph, id: NodeId, amplitudes: &Amplitudes) -> bool {
+    let op = graph.op(id);
+    if graph.ty(id).signal == Signal::Spikes {
+        return op.is_structural() || matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax);
+    }
+    let operands = graph.operands(id);
+    let known = !operands.is_empty() && operands.iter().all(|o| amplitudes.contains_key(o));
+    let per_channel = |o: &NodeId| amplitudes[o].as_ref().is_none_or(|a| channel_values(a, &graph.ty(*o).shape).is_some());
+    known
+        && match op {
+            Op::AvgPool(_) => operands.iter().all(per_channel),
+            Op::Reduce(r) => !r.axes.contains(&0) && operands.iter().all(per_channel),
+            op => op.is_structural(),
+        }
+}
+
+/// One value per channel, if `values` are constant over space.
+fn channel_values(values: &[f32], shape: &[usize]) -> Option<Vec<f32>> {
+    let inner: usize = shape[1..].iter().product();
+    values.chunks_exact(inner).all(|c| c.iter().all(|&v| v == c[0])).then(|| values.iter().step_by(inner).copied().collect())
 }
 
 /// Works out the amplitude of a node that passes spikes on.
@@ -100,18 +117,16 @@ fn carry(graph: &mut Graph, id: NodeId, amplitudes: &mut Amplitudes) -> Result<(
     let full = |i: usize| known[i].clone().unwrap_or_else(|| vec![1.0; graph.ty(operands[i]).len()]);
     let shape = graph.ty(id).shape.clone();
     let carried = match graph.op(id) {
-        Op::CumulativeMaxPool(_) => {
-            let space: usize = graph.ty(operands[0]).shape[1..].iter().product();
-            let amplitude = full(0);
-            if amplitude.chunks_exact(space).any(|c| c.iter().any(|&v| v != c[0])) {
+        Op::CumulativeMaxPool(_) | Op::AvgPool(_) | Op::Reduce(_) => {
+            let Some(values) = channel_values(&full(0), &graph.ty(operands[0]).shape) else {
                 return Err(PassError::node(
                     graph,
                     id,
                     "thresholds differ within a max-pool window; balance thresholds per channel or per layer",
                 ));
-            }
-            let out_space: usize = shape[1..].iter().product();
-            amplitude.chunks_exact(space).flat_map(|c| std::iter::repeat_n(c[0], out_space)).collect()
+            };
+            let space: usize = shape[1..].iter().product();
+            values.into_iter().flat_map(|v| std::iter::repeat_n(v, space)).collect()
         }
         Op::CumulativeMax => {
             let first = full(0);
@@ -144,11 +159,10 @@ pub(super) fn compact(values: &[f32], shape: &[usize]) -> Tensor {
     if values.iter().all(|&v| v == values[0]) {
         return Tensor::scalar(values[0]);
     }
-    let inner: usize = shape[1..].iter().product();
-    if values.chunks_exact(inner).all(|c| c.iter().all(|&v| v == c[0])) {
-        return Tensor::per_channel(values.iter().step_by(inner).copied().collect::<Vec<_>>(), shape.len());
+    match channel_values(values, shape) {
+        Some(channels) => Tensor::per_channel(channels, shape.len()),
+        None => Tensor::f32(shape, values),
     }
-    Tensor::f32(shape, values)
 }
 
 /// The operation of `id` with its input columns multiplied by the operand's amplitudes, where it has columns.

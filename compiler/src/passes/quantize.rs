@@ -38,8 +38,10 @@ pub struct Quantize {
 
 /// Largest weight of layers without neurons, whose precision the result of the network depends on directly.
 const CURRENT_WEIGHT: f64 = 2047.0;
-/// Steps that a threshold has at most: layers without weights of their own would be free to have more.
+/// Steps of a threshold where no weights set the unit.
 const FINEST_THRESHOLD: f64 = 4096.0;
+/// Steps of a threshold at most; weights that are tiny against it lose precision rather than range.
+const LARGEST_THRESHOLD: f64 = 65536.0;
 /// Largest encoded current: 4096 steps of it stay far from the end of an i32.
 const ENCODE_LIMIT: i32 = 1 << 18;
 
@@ -249,9 +251,12 @@ impl Quantize {
                 // Weights that join a passed current must still fit 16 bits.
                 unit[c] = passed[c].max(unit[c] * largest_weight / 32767.0);
             } else {
+                if unit[c] == 0.0 {
+                    unit[c] = 1.0 / FINEST_THRESHOLD;
+                }
                 // A whole number of steps to the threshold, so that θ itself is not rounded.
-                unit[c] = unit[c].max(1.0 / FINEST_THRESHOLD);
                 if layer.neuron.is_some() && unit[c] < 1.0 {
+                    unit[c] = unit[c].max(1.0 / LARGEST_THRESHOLD);
                     unit[c] = 1.0 / (1.0 / unit[c]).floor();
                 }
             }

@@ -43,8 +43,6 @@ impl RunningMax {
             }
         }
         for ((out, old), &new) in out.iter_mut().zip(&mut state.maximum).zip(&state.next) {
-            // A window on nothing but padding has no maximum and sends nothing.
-            let new = if new == N::LOWEST { *old } else { new };
             *out = N::difference(new, *old);
             *old = new;
         }
