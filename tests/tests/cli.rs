@@ -110,7 +110,8 @@ fn run_writes_the_potentials_that_it_prints() {
 #[test]
 fn bench_reports_what_it_measured() {
     let digits = digits();
-    let report = json(&["bench", &digits.snn, "--data", &digits.test, "--timesteps", "4", "--threads", "2", "--batch", "3", "--rounds", "2"]);
+    let report =
+        json(&["bench", &digits.snn, "--data", &digits.test, "--timesteps", "4", "--threads", "2", "--batch", "3", "--rounds", "2"]);
     assert_eq!((&report["timesteps"], &report["threads"], &report["batch"]), (&4.into(), &2.into(), &3.into()));
     let [min, median, max] = ["min", "ms_per_sample", "max"].map(|key| report[key].as_f64().unwrap());
     assert!(0.0 < min && min <= median && median <= max, "{report}");

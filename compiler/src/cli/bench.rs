@@ -41,11 +41,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = load::program(&arguments.network)?;
     let network = load::network(&program, arguments.engine)?;
-    let dataset = arguments.samples.open()?;
+    let mut dataset = arguments.samples.open()?;
     let input = load::only_input(&network)?;
     let (batch, rounds) = (arguments.batch.get(), arguments.rounds.get());
-    let wanted = rounds.saturating_add(1).saturating_mul(batch).min(MAX_INPUTS).min(dataset.len());
-    let inputs = (0..wanted).map(|i| dataset.input(i, &program.preprocessing, &input.shape)).collect::<Result<Vec<_>, _>>()?;
+    let wanted = rounds.saturating_add(1).saturating_mul(batch).min(MAX_INPUTS);
+    dataset = dataset.slice(0, Some(wanted));
+    let inputs = dataset.inputs(&program.preprocessing, &input.shape, || ())?;
     let request = BenchRequest {
         timesteps: arguments.timesteps.unwrap_or_else(|| load::default_timesteps(&program)),
         threads: arguments.threads.get(),

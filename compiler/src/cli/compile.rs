@@ -22,6 +22,8 @@ const CHECK_SAMPLES: usize = 4;
 
 /// Arguments of the compiler itself.
 #[derive(Args, Debug)]
+// Named here because clap leaves the members to us where arguments are flattened in.
+#[group(id = "compile", args = ["model", "output"])]
 pub struct Arguments {
     /// The trained network
     #[arg(value_name = "MODEL.onnx")]
@@ -158,7 +160,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let compiled = compiled?;
     dumped?;
     compiled.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    STORE;
+
     let report = Compilation::new(&arguments.output, &compiled, &recipe_name, calibration.as_ref());
     output::print(&match arguments.format {
         Format::Text => report.to_text(arguments.time_passes),
@@ -170,7 +172,10 @@ fn check_pass_name(name: Option<&str>) -> Result<(), Failure> {
     let Some(name) = name.filter(|n| !matches!(*n, "all" | "import")) else { return Ok(()) };
     match registry().iter().any(|p| p.name == name) {
         true => Ok(()),
-        false => Err(Failure::new(format!("--print-ir-after: there is no pass `{name}`")).help("snnc passes lists them; `import` and `all` do, too")),
+        false => {
+            Err(Failure::new(format!("--print-ir-after: there is no pass `{name}`"))
+                .help("snnc passes lists them; `import` and `all` do, too"))
+        }
     }
 }
 
@@ -196,10 +201,16 @@ fn calibration(arguments: &CalibrationArguments, graph: &Graph, preprocessing: &
     }
     let touched = preprocessing != &Preprocessing { layout: preprocessing.layout, ..Preprocessing::default() };
     if dataset.is_preprocessed() && touched {
-        eprintln!("warning: {} holds floats, which are used as they are: --mean, --std, --scale and --resize are for 8-bit pixels", path.display());
+        eprintln!(
+            "warning: {} holds floats, which are used as they are: --mean, --std, --scale and --resize are for 8-bit pixels",
+            path.display()
+        );
     }
     let shape = &graph.ty(input).shape;
-    let samples = (0..dataset.len()).map(|i| Ok(vec![dataset.input(i, preprocessing, shape)?])).collect::<Result<Vec<_>, Failure>>()?;
+    let bar = progress::bar(dataset.len(), "reading samples");
+    let inputs = dataset.inputs(preprocessing, shape, || bar.inc(1));
+    bar.finish_and_clear();
+    let samples: Vec<_> = inputs?.into_iter().map(|input| vec![input]).collect();
     let description = format!("the first {} samples of {}", samples.len(), path.display());
     Ok(Some(Calibration { samples, description, synthetic: false }))
 }

@@ -3,8 +3,8 @@
 use super::arguments::Format;
 use super::{Failure, load, output};
 use crate::frontend::onnx::model::Model;
-use crate::report::onnx::OnnxReport;
 use crate::report::network::NetworkReport;
+use crate::report::onnx::OnnxReport;
 use clap::Args;
 use snn_ir::text::{Parameters, print};
 use std::path::PathBuf;

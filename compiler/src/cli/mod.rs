@@ -24,7 +24,14 @@ use std::process::ExitCode;
 
 /// Compiles a trained network (ONNX) to a spiking network of integrate-and-fire neurons, and runs it
 #[derive(Parser, Debug)]
-#[command(name = "snnc", version, arg_required_else_help = true, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    name = "snnc",
+    bin_name = "snnc",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 #[command(override_usage = "snnc MODEL.onnx -o OUT.snn [OPTIONS]\n       snnc <COMMAND>", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]

@@ -32,8 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = arguments.graph.display();
     let passes = parse_list(&arguments.pass)?;
-    let text = std::fs::read_to_string(&arguments.graph)
-        .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
+    let text = std::fs::read_to_string(&arguments.graph).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
     let mut graph = parse(&text).map_err(|e| Failure::from_error(&e).while_doing(format!("{path} is not a graph in text form")))?;
     verify(&graph).map_err(|e| Failure::from_error(&e).while_doing(format!("the graph in {path} is broken")))?;
     let timesteps = arguments.timesteps.or(graph.timesteps).unwrap_or(DEFAULT_TIMESTEPS);

@@ -32,7 +32,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let text = match (arguments.format, &arguments.name) {
         (Format::Json, _) => {
-            let describe = |r: Recipe| RecipeDescription { default: r.name == DEFAULT, name: r.name, description: r.description, yaml: r.text };
+            let describe =
+                |r: Recipe| RecipeDescription { default: r.name == DEFAULT, name: r.name, description: r.description, yaml: r.text };
             output::json(&recipes.into_iter().map(describe).collect::<Vec<_>>())?
         }
         (Format::Text, Some(_)) => recipes.into_iter().map(|r| r.text).collect(),

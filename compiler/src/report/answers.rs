@@ -44,12 +44,20 @@ pub struct Answers {
 pub fn answers(request: &AnswerRequest<'_>) -> Result<Answers, EvaluationError> {
     let [input] = request.network.inputs() else { return Err(EvaluationError::Inputs(request.network.inputs().len())) };
     let pool = pool(request.threads)?;
-    let results = for_each_sample(&pool, request.dataset.len(), || request.network.session(), |session, index| {
-        let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
-        session.start(&[&x]).and_then(|()| session.advance(request.timesteps)).map_err(|source| EvaluationError::Run { index, source })?;
-        (request.progress)();
-        Ok::<_, EvaluationError>((session.potentials().swap_remove(0), session.statistics().clone()))
-    })?;
+    let results = for_each_sample(
+        &pool,
+        request.dataset.len(),
+        || request.network.session(),
+        |session, index| {
+            let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
+            session
+                .start(&[&x])
+                .and_then(|()| session.advance(request.timesteps))
+                .map_err(|source| EvaluationError::Run { index, source })?;
+            (request.progress)();
+            Ok::<_, EvaluationError>((session.potentials().swap_remove(0), session.statistics().clone()))
+        },
+    )?;
     let statistics = super::total(results.iter().map(|(_, s)| s));
     let potentials = results.into_iter().map(|(p, _)| p).collect();
     Ok(Answers { timesteps: request.timesteps, shape: request.network.outputs()[0].shape.clone(), potentials, statistics })

@@ -18,8 +18,8 @@ pub struct Compilation {
     pub timesteps: u32,
     /// The recipe.
     pub recipe: String,
-    /// Where thresholds came from.
-    pub calibration: String,
+    /// The samples that thresholds came from, if any were given.
+    pub calibration: Option<String>,
     /// Number of neuron populations.
     pub layers: usize,
     /// Number of neurons.
@@ -66,7 +66,7 @@ impl Compilation {
             network: compiled.graph.name.clone(),
             timesteps: compiled.graph.timesteps.unwrap_or(0),
             recipe: recipe.into(),
-            calibration: calibration.map_or("no samples".into(), |c| c.description.clone()),
+            calibration: calibration.map(|c| c.description.clone()),
             layers,
             neurons,
             parameters,
@@ -82,8 +82,14 @@ impl Compilation {
     /// The report for people; `passes` adds the table of passes.
     pub fn to_text(&self, passes: bool) -> String {
         let mut text = format!(
-            "{}: {} layers, {} neurons, {} parameters; T = {}, recipe {}, calibrated on {}\n",
-            self.output, self.layers, self.neurons, self.parameters, self.timesteps, self.recipe, self.calibration
+            "{}: {} neurons in {}, {} parameters; T = {}, recipe {}, calibrated {}\n",
+            self.output,
+            self.neurons,
+            if self.layers == 1 { "1 layer".to_string() } else { format!("{} layers", self.layers) },
+            self.parameters,
+            self.timesteps,
+            self.recipe,
+            self.calibration.as_ref().map_or("without samples".to_string(), |c| format!("on {c}")),
         );
         if passes {
             let columns = [("pass", Align::Left), ("changes", Align::Right), ("ms", Align::Right)];

@@ -50,6 +50,9 @@ pub enum EvaluationError {
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
+/// An ANN: its first output for an input, or why it cannot be run.
+pub type Ann<'a> = dyn Fn(&[f32]) -> Result<Vec<f32>, String> + Sync + 'a;
+
 /// What to evaluate.
 pub struct EvaluationRequest<'a> {
     /// The network, ready to run.
@@ -66,8 +69,8 @@ pub struct EvaluationRequest<'a> {
     pub timesteps: &'a [u32],
     /// Number of threads.
     pub threads: usize,
-    /// The ANN: first output for an input.
-    pub ann: Option<&'a (dyn Fn(&[f32]) -> Result<Vec<f32>, String> + Sync)>,
+    /// The ANN it came from.
+    pub ann: Option<&'a Ann<'a>>,
     /// Called after every sample.
     pub progress: &'a (dyn Fn() + Sync),
 }
@@ -154,14 +157,19 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
     timesteps.sort_unstable();
     timesteps.dedup();
     let pool = pool(request.threads)?;
-    let outcomes = for_each_sample(&pool, request.dataset.len(), || request.network.session(), |session, index| {
-        let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
-        let ann = request.ann.map(|ann| ann(&x).map_err(|reason| EvaluationError::Ann { index, reason })).transpose()?;
-        let snn = run_windows(session, &x, &timesteps, request.network.has_window_barrier())
-            .map_err(|source| EvaluationError::Run { index, source })?;
-        (request.progress)();
-        Ok::<_, EvaluationError>(Outcome { ann: ann.map(|y| top1(&y)), snn })
-    })?;
+    let outcomes = for_each_sample(
+        &pool,
+        request.dataset.len(),
+        || request.network.session(),
+        |session, index| {
+            let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
+            let ann = request.ann.map(|ann| ann(&x).map_err(|reason| EvaluationError::Ann { index, reason })).transpose()?;
+            let snn = run_windows(session, &x, &timesteps, request.network.has_window_barrier())
+                .map_err(|source| EvaluationError::Run { index, source })?;
+            (request.progress)();
+            Ok::<_, EvaluationError>(Outcome { ann: ann.map(|y| top1(&y)), snn })
+        },
+    )?;
 
     let share = |right: &dyn Fn(usize, &Outcome) -> bool| {
         let count = outcomes.iter().enumerate().filter(|(i, o)| right(*i, o)).count();

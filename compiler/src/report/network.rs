@@ -70,7 +70,8 @@ impl NetworkReport {
             self.network, self.neurons, self.parameters, self.preprocessing
         );
         let columns = [("node", Align::Left), ("operation", Align::Left), ("value", Align::Left), ("parameters", Align::Right)];
-        let row = |l: &LayerSummary| vec![l.name.clone(), l.operation.clone(), format!("{}[{}]", l.signal, l.shape), l.parameters.to_string()];
+        let row =
+            |l: &LayerSummary| vec![l.name.clone(), l.operation.clone(), format!("{}[{}]", l.signal, l.shape), l.parameters.to_string()];
         text += &table(&columns, &self.layers.iter().map(row).collect::<Vec<_>>());
         text += "\n";
         text += &self.graph;

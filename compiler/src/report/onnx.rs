@@ -55,7 +55,11 @@ impl OnnxReport {
         let proto = model.proto();
         let mut operators = BTreeMap::new();
         for (node, _) in &ordered.nodes {
-            let name = if matches!(node.domain.as_str(), "" | "ai.onnx") { node.op_type.clone() } else { format!("{}.{}", node.domain, node.op_type) };
+            let name = if matches!(node.domain.as_str(), "" | "ai.onnx") {
+                node.op_type.clone()
+            } else {
+                format!("{}.{}", node.domain, node.op_type)
+            };
             *operators.entry(name).or_default() += 1;
         }
         let (obstacles, warnings) = match import_model(model, &ImportOptions::default()) {
