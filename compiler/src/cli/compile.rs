@@ -6,13 +6,15 @@ use crate::calibrate::{Calibration, synthetic};
 use crate::compile::{CompileOptions, DEFAULT_TIMESTEPS, Weights, compile};
 use crate::data::Dataset;
 use crate::data::preprocess::likely_layout;
-use crate::frontend::onnx::{ImportOptions, import};
+use crate::frontend::onnx::model::Model;
+use crate::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};
 use crate::passes::pipeline::PassRecord;
 use crate::passes::quantize::WeightType;
 use crate::passes::registry;
 use crate::recipe::{self, Recipe};
 use crate::report::compilation::Compilation;
 use clap::{Args, ValueEnum};
+use snn_ir::file::{CalibrationSource, Program, Provenance, encode};
 use snn_ir::text::{Parameters, print};
 use snn_ir::{Graph, Preprocessing};
 use std::path::{Path, PathBuf};
@@ -129,7 +131,7 @@ fn parse_shape(text: &str) -> Result<Shape, String> {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let recipe = Recipe::load(&arguments.recipe)?;
     check_pass_name(arguments.print_ir_after.as_deref())?;
-    let imported = import(&arguments.model, &ImportOptions { input_shape: arguments.input_shape.as_ref().map(|s| s.0.clone()) })?;
+    let (imported, model_crc32) = import_file(&arguments.model, arguments.input_shape.as_ref())?;
     imported.facts.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
     let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
     let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
@@ -140,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut dump = Dump::new(arguments)?;
     dump.graph(&imported.graph, "import")?;
-    let recipe_name = recipe.name.clone();
+    let (recipe_name, recipe_text) = (recipe.name.clone(), recipe.text.clone());
     let bar = progress::Stages::new();
     let options = CompileOptions {
         recipe,
@@ -160,12 +162,38 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let compiled = compiled?;
     dumped?;
     compiled.notes.iter().for_each(|note| eprintln!("note: {note}"));
-
     let report = Compilation::new(&arguments.output, &compiled, &recipe_name, calibration.as_ref());
+    let provenance = Provenance {
+        model: file_name(&arguments.model),
+        model_crc32,
+        recipe: recipe_text,
+        calibration: calibration.as_ref().map(|c| CalibrationSource {
+            data: arguments.calibration.calib.as_deref().map(file_name).unwrap_or_default(),
+            samples: c.samples.len() as u64,
+        }),
+        compiler: env!("CARGO_PKG_VERSION").into(),
+        notes: compiled.notes,
+    };
+    let program = Program { graph: compiled.graph, preprocessing, provenance };
+    let bytes = encode(&program)?;
+    output::write(&arguments.output, |sink| sink.write_all(&bytes))?;
     output::print(&match arguments.format {
         Format::Text => report.to_text(arguments.time_passes),
         Format::Json => output::json(&report)?,
     })
+}
+
+/// The imported model and the CRC-32 of its file.
+fn import_file(path: &Path, input_shape: Option<&Shape>) -> Result<(Imported, u32), Failure> {
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+    let model = Model::decode(path, &bytes)?;
+    let imported = import_model(&model, &ImportOptions { input_shape: input_shape.map(|s| s.0.clone()) })?;
+    Ok((imported, crc32fast::hash(&bytes)))
+}
+
+/// A path's last part, for the record in the file: folders are nobody's business.
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn check_pass_name(name: Option<&str>) -> Result<(), Failure> {

@@ -99,4 +99,5 @@ from_errors!(
     crate::passes::OptionError,
     crate::passes::pipeline::PipelineError,
     crate::recipe::RecipeError,
+    snn_ir::file::WriteError,
 );

@@ -13,6 +13,18 @@ use snn_ir::{Graph, Op, Preprocessing};
 pub struct NetworkReport {
     /// Its name.
     pub network: String,
+    /// ONNX file it comes from.
+    pub model: String,
+    /// CRC-32 of that file.
+    pub model_crc32: String,
+    /// Version of the compiler.
+    pub compiler: String,
+    /// Data that thresholds came from, if there were any, and its number of samples.
+    pub calibration: Option<(String, u64)>,
+    /// The recipe, as YAML.
+    pub recipe: String,
+    /// What the compiler told its user.
+    pub notes: Vec<String>,
     /// T it was compiled for.
     pub timesteps: Option<u32>,
     /// Whether it computes in integers.
@@ -47,10 +59,16 @@ pub struct LayerSummary {
 impl NetworkReport {
     /// The report on `program`.
     pub fn new(program: &Program) -> Self {
-        let graph = &program.graph;
+        let (graph, provenance) = (&program.graph, &program.provenance);
         let (_, neurons, parameters) = size(graph);
         NetworkReport {
             network: graph.name.clone(),
+            model: provenance.model.clone(),
+            model_crc32: format!("{:08x}", provenance.model_crc32),
+            compiler: provenance.compiler.clone(),
+            calibration: provenance.calibration.as_ref().map(|c| (c.data.clone(), c.samples)),
+            recipe: provenance.recipe.clone(),
+            notes: provenance.notes.clone(),
             timesteps: graph.timesteps,
             integer: graph.is_quantized(),
             preprocessing: describe(&program.preprocessing),
@@ -65,10 +83,16 @@ impl NetworkReport {
     pub fn to_text(&self) -> String {
         let timesteps = self.timesteps.map_or("no T".to_string(), |t| format!("T = {t}"));
         let numbers = if self.integer { "integers" } else { "floats" };
-        let mut text = format!(
-            "spiking network {}: {} neurons, {} parameters, {numbers}, {timesteps}\npreprocessing of 8-bit pixels: {}\n\n",
-            self.network, self.neurons, self.parameters, self.preprocessing
-        );
+        let calibration = match &self.calibration {
+            Some((data, samples)) => format!("{samples} samples of {data}"),
+            None => "no samples".into(),
+        };
+        let mut text =
+            format!("spiking network {}: {} neurons, {} parameters, {numbers}, {timesteps}\n", self.network, self.neurons, self.parameters);
+        text += &format!("from {} (CRC-32 {}) by snnc {}, calibrated on {calibration}\n", self.model, self.model_crc32, self.compiler);
+        text += &format!("preprocessing of 8-bit pixels: {}\n", self.preprocessing);
+        self.notes.iter().for_each(|n| text += &format!("note: {n}\n"));
+        text.push('\n');
         let columns = [("node", Align::Left), ("operation", Align::Left), ("value", Align::Left), ("parameters", Align::Right)];
         let row =
             |l: &LayerSummary| vec![l.name.clone(), l.operation.clone(), format!("{}[{}]", l.signal, l.shape), l.parameters.to_string()];
