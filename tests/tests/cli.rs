@@ -121,7 +121,7 @@ fn bench_reports_what_it_measured() {
 fn inspect_shows_models_and_networks() {
     let digits = digits();
     let onnx = json(&["inspect", &digits.onnx]);
-    assert_eq!((&onnx["convertible"], &onnx["operators"]["BatchNormalization"]), (&true.into(), &7.into()), "{onnx}");
+    assert_eq!((&onnx["convertible"], &onnx["operators"]["BatchNormalization"]), (&true.into(), &6.into()), "{onnx}");
     let snn = json(&["inspect", &digits.snn]);
     assert_eq!((&snn["integer"], &snn["timesteps"]), (&true.into(), &32.into()), "{snn}");
     assert!(succeed(&["inspect", &digits.snn, "--params"]).starts_with("graph @"));

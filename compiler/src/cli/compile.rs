@@ -6,6 +6,7 @@ use crate::calibrate::{Calibration, synthetic};
 use crate::compile::{CompileOptions, DEFAULT_TIMESTEPS, Weights, compile};
 use crate::data::Dataset;
 use crate::data::preprocess::likely_layout;
+use crate::frontend::onnx::check::check_import;
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};
 use crate::passes::pipeline::PassRecord;
@@ -58,7 +59,7 @@ pub struct Arguments {
     /// Report what each pass changed and how long it took
     #[arg(long, help_heading = "Looking inside")]
     time_passes: bool,
-    /// Replay samples after every pass, and stop where outputs changed that must not
+    /// Compare the import with tract, then replay samples after every pass; stop where outputs changed that must not
     #[arg(long, help_heading = "Looking inside")]
     check: bool,
     /// Form of the report
@@ -133,6 +134,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     check_pass_name(arguments.print_ir_after.as_deref())?;
     let (imported, model_crc32) = import_file(&arguments.model, arguments.input_shape.as_ref())?;
     imported.facts.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    if arguments.check {
+        let difference = check_import(&arguments.model, &imported)?;
+        eprintln!("note: the import computes what tract computes from the file, to {difference:.1e} of the largest output");
+    }
     let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
     let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
     let check = match (arguments.check, &calibration) {

@@ -95,6 +95,7 @@ macro_rules! from_errors {
 
 from_errors!(
     crate::frontend::onnx::ImportError,
+    crate::frontend::onnx::check::CheckError,
     crate::frontend::onnx::oracle::OracleError,
     crate::passes::OptionError,
     crate::passes::pipeline::PipelineError,
