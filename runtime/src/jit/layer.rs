@@ -1,4 +1,5 @@
-//! One layer as one function: `layer(arena, steps)`.
+//! One layer as one function: `layer(arena, steps, first)`; `first` is 1 in the first chunk of a window, whose neurons start from
+//! their initial potentials.
 //!
 //! The function walks the output pixels. For each it lists the taps of every synapse (their borders, strides and
 //! dilations are constants in the code), lets the synapse's kernel add its currents for all steps of the chunk, and ends with the
@@ -51,7 +52,7 @@ impl<'a, M: Module> Lowering<'a, M> {
             unreachable!("only stepped layers are lowered");
         };
         let mut signature = self.module.make_signature();
-        signature.params = vec![AbiParam::new(POINTER); 2];
+        signature.params = vec![AbiParam::new(POINTER); 3];
         let id = self.module.declare_function(&format!("layer{node}"), Linkage::Local, &signature)?;
         let mut context = std::mem::replace(&mut self.context, Context::new());
         let mut frontend = std::mem::take(&mut self.builder);
@@ -62,8 +63,9 @@ impl<'a, M: Module> Lowering<'a, M> {
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
         b.seal_block(entry);
-        let (arena, steps) = (b.block_params(entry)[0], b.block_params(entry)[1]);
-        let body = Body { node: &plan.nodes[node], index: node, work, layer, arena, steps };
+        let parameters = b.block_params(entry).to_vec();
+        let (arena, steps, first) = (parameters[0], parameters[1], parameters[2]);
+        let body = Body { node: &plan.nodes[node], index: node, work, layer, arena, steps, first };
         let built = self.body(&mut b, &body);
         b.ins().return_(&[]);
         b.finalize(self.module.target_config());
@@ -106,7 +108,13 @@ impl<'a, M: Module> Lowering<'a, M> {
             (Some(n), Some(membrane)) => {
                 // Padding lanes never reach the largest threshold, so they never fire.
                 let threshold = self.constant(b, rows(&n.threshold, node, i32::MAX))?;
-                Some((threshold, per_pixel(&n.threshold), membrane, n.reset))
+                let initial = self.constant(b, rows(&n.initial, node, 0))?;
+                let membranes = plus(b, body.arena, membrane.offset);
+                let before = b.ins().select(body.first, initial, membranes);
+                let (initial_stride, stride) = (number(b, per_pixel(&n.initial)), number(b, 4 * row));
+                let before_stride = b.ins().select(body.first, initial_stride, stride);
+                let strides = (per_pixel(&n.threshold), before_stride);
+                Some(Neurons { threshold, before, membrane: membranes, strides, reset: n.reset })
             }
             _ => None,
         };
@@ -147,9 +155,15 @@ impl<'a, M: Module> Lowering<'a, M> {
                     }
                     let base = at(b, base, pixel, base_stride);
                     let out = at(b, out, pixel, out_bytes);
-                    let neurons = neurons.map(|(threshold, stride, membrane, reset)| {
-                        let membranes = plus(b, body.arena, membrane.offset);
-                        (at(b, threshold, pixel, stride), at(b, membranes, pixel, 4 * row), reset)
+                    let neurons = neurons.map(|n| {
+                        let offset = b.ins().imul(pixel, n.strides.1);
+                        let before = b.ins().iadd(n.before, offset);
+                        Neurons {
+                            threshold: at(b, n.threshold, pixel, n.strides.0),
+                            before,
+                            membrane: at(b, n.membrane, pixel, 4 * row),
+                            ..n
+                        }
                     });
                     self.finish(b, body, currents, base, neurons, out);
                     vec![]
@@ -166,29 +180,21 @@ impl<'a, M: Module> Lowering<'a, M> {
     }
 
     /// From the currents of one pixel to its spikes, or to its value where the layer has no neurons.
-    fn finish(
-        &mut self,
-        b: &mut FunctionBuilder,
-        body: &Body,
-        currents: Value,
-        base: Value,
-        neurons: Option<(Value, Value, Reset)>,
-        out: Value,
-    ) {
+    fn finish(&mut self, b: &mut FunctionBuilder, body: &Body, currents: Value, base: Value, neurons: Option<Neurons>, out: Value) {
         let lanes = lanes(body.node.channels);
         let row = number(b, lanes);
-        let Some((threshold, membrane, reset)) = neurons else {
+        let Some(Neurons { threshold, before, membrane, reset, .. }) = neurons else {
             let emit = self.kernel(b, "snnc_emit");
             b.ins().call(emit, &[currents, base, out, body.steps, row]);
             return;
         };
         let mask = mask_bytes(body.node.channels);
         if self.plan.cpu == Cpu::Portable {
-            portable::fire(b, &portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes, mask, reset });
+            portable::fire(b, &portable::Cell { currents, base, threshold, before, membrane, out, steps: body.steps, lanes, mask, reset });
         } else {
             let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
             let mask = number(b, mask);
-            b.ins().call(fire, &[currents, base, threshold, membrane, out, body.steps, row, mask]);
+            b.ins().call(fire, &[currents, base, threshold, before, membrane, out, body.steps, row, mask]);
         }
     }
 
@@ -321,6 +327,19 @@ struct Body<'a> {
     layer: &'a LayerPlan,
     arena: Value,
     steps: Value,
+    first: Value,
+}
+
+/// Addresses of neurons' parameters and state, of the first pixel or of one.
+#[derive(Clone, Copy)]
+struct Neurons {
+    threshold: Value,
+    /// Potentials at the start of the chunk.
+    before: Value,
+    membrane: Value,
+    /// Bytes from pixel to pixel, of thresholds and of potentials at the start.
+    strides: (usize, Value),
+    reset: Reset,
 }
 
 /// A synapse with its constants in the code.

@@ -19,7 +19,9 @@ pub struct Cell {
     pub base: Value,
     /// `[lane]`.
     pub threshold: Value,
-    /// `[lane]`.
+    /// `[lane]`: potentials at the start of the chunk.
+    pub before: Value,
+    /// `[lane]`: where they are left.
     pub membrane: Value,
     /// `[step]` masks.
     pub out: Value,
@@ -40,11 +42,12 @@ pub fn fire(b: &mut FunctionBuilder, cell: &Cell) {
         let row = |b: &mut FunctionBuilder, base: Value| at(b, base, block, 64);
         let (currents, base) = (row(b, cell.currents), row(b, cell.base));
         let (threshold, membrane) = (row(b, cell.threshold), row(b, cell.membrane));
+        let before = row(b, cell.before);
         let out = at(b, cell.out, block, 2);
         let load = |b: &mut FunctionBuilder, p: Value, j: usize| b.ins().load(types::I32X4, flags(), p, 16 * j as i32);
         let bases: Vec<Value> = (0..BLOCK).map(|j| load(b, base, j)).collect();
         let thresholds: Vec<Value> = (0..BLOCK).map(|j| load(b, threshold, j)).collect();
-        let start: Vec<Value> = (0..BLOCK).map(|j| load(b, membrane, j)).collect();
+        let start: Vec<Value> = (0..BLOCK).map(|j| load(b, before, j)).collect();
         let end = count_to(b, cell.steps, &start, |b, t, potentials| {
             let currents = at(b, currents, t, 4 * cell.lanes);
             let mut mask = None;

@@ -105,6 +105,7 @@ pub unsafe extern "C" fn fire<const HARD: bool>(
     currents: *const i32,
     base: *const i32,
     threshold: *const i32,
+    before: *const i32,
     membrane: *mut i32,
     spikes: *mut u8,
     steps: usize,
@@ -121,9 +122,9 @@ pub unsafe extern "C" fn fire<const HARD: bool>(
                 (0..steps).for_each(|t| out.add(t * mask).cast::<u16>().write_unaligned(0));
                 continue;
             }
-            let (base, theta, v) = (base.add(at), threshold.add(at), membrane.add(at));
+            let (base, theta, before, v) = (base.add(at), threshold.add(at), before.add(at), membrane.add(at));
             let (base0, base1, theta0, theta1) = (load(base), load(base.add(8)), load(theta), load(theta.add(8)));
-            let (mut v0, mut v1) = (load(v), load(v.add(8)));
+            let (mut v0, mut v1) = (load(before), load(before.add(8)));
             for t in 0..steps {
                 let i = currents.add(t * lanes + at);
                 v0 = _mm256_add_epi32(v0, _mm256_add_epi32(base0, load(i)));
@@ -141,5 +142,32 @@ pub unsafe extern "C" fn fire<const HARD: bool>(
             _mm256_storeu_si256(v.cast(), v0);
             _mm256_storeu_si256(v.add(8).cast(), v1);
         }
+    }
+}
+
+/// Adds every bit of `the words at every `stride`th byte of `masks` to its counter.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub unsafe fn tally(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
+    // SAFETY: `counters` is 64 bytes.
+    unsafe {
+        let to = counters.as_mut_ptr().cast::<__m256i>();
+        let (mut low, mut high) = (_mm256_loadu_si256(to), _mm256_loadu_si256(to.add(1)));
+        // Byte i of a half takes byte i / 8 of its 32 bits, and of that bit i % 8.
+        let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
+        let expand = |half: i32| {
+            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(half), spread);
+            _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
+        };
+        for at in (0..masks.len()).step_by(stride) {
+            let word = super::count::word(masks, at);
+            low = _mm256_sub_epi8(low, expand(word as i32));
+            high = _mm256_sub_epi8(high, expand((word >> 32) as i32));
+        }
+        _mm256_storeu_si256(to, low);
+        _mm256_storeu_si256(to.add(1), high);
     }
 }

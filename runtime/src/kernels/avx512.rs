@@ -137,6 +137,7 @@ pub unsafe extern "C" fn fire<const HARD: bool>(
     currents: *const i32,
     base: *const i32,
     threshold: *const i32,
+    before: *const i32,
     membrane: *mut i32,
     spikes: *mut u8,
     steps: usize,
@@ -154,7 +155,7 @@ pub unsafe extern "C" fn fire<const HARD: bool>(
             }
             let (base, theta) = (_mm512_loadu_si512(base.add(at).cast()), _mm512_loadu_si512(threshold.add(at).cast()));
             let membrane = membrane.add(at);
-            let mut v = _mm512_loadu_si512(membrane.cast());
+            let mut v = _mm512_loadu_si512(before.add(at).cast());
             for t in 0..steps {
                 let current = _mm512_loadu_si512(currents.add(t * lanes + at).cast());
                 v = _mm512_add_epi32(v, _mm512_add_epi32(base, current));
@@ -164,5 +165,23 @@ pub unsafe extern "C" fn fire<const HARD: bool>(
             }
             _mm512_storeu_si512(membrane.cast(), v);
         }
+    }
+}
+
+/// Adds every bit of the words at every `stride`th byte of `masks` to its counter.
+///
+/// # Safety
+/// The CPU has AVX-512 BW.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub unsafe fn tally(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
+    // SAFETY: `counters` is 64 bytes.
+    unsafe {
+        let to = counters.as_mut_ptr().cast();
+        let one = _mm512_set1_epi8(1);
+        let mut sum = _mm512_loadu_si512(to);
+        for at in (0..masks.len()).step_by(stride) {
+            sum = _mm512_mask_add_epi8(sum, super::count::word(masks, at), sum, one);
+        }
+        _mm512_storeu_si512(to, sum);
     }
 }

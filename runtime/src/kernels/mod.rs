@@ -109,12 +109,13 @@ pub struct SynapseShape {
 pub type Synaptic =
     unsafe extern "C" fn(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, list: *mut u64);
 
-/// The neurons of one pixel: integrates `steps` rows of `currents` plus `base`, compares with `threshold`, keeps
-/// `membrane`, and writes masks to `spikes`. `lanes` is a multiple of 16, `mask` the bytes of a mask.
+/// The neurons of one pixel: integrates `steps` rows of `currents` plus `base`, compares with `threshold`, takes
+/// potentials from `before` and leaves them in `membrane`, and writes masks to `spikes`. `lanes` is a multiple of 16, `mask` the bytes of a mask.
 pub type Fire = unsafe extern "C" fn(
     currents: *const i32,
     base: *const i32,
     threshold: *const i32,
+    before: *const i32,
     membrane: *mut i32,
     spikes: *mut u8,
     steps: usize,
@@ -137,7 +138,7 @@ pub struct Symbol {
 /// The fixed table of kernels for `cpu`; compiled code calls nothing else.
 pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
     let synaptic = |name, f: Synaptic| Symbol { name, address: f as *const u8, parameters: 6, returns: false };
-    let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 8, returns: false };
+    let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 9, returns: false };
     let plain = |name, address, parameters, returns| Symbol { name, address, parameters, returns };
     let mut table = vec![
         plain("snnc_clear", scalar::clear as *const u8, 2, false),
