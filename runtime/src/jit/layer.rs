@@ -7,7 +7,7 @@
 
 use super::emit::{POINTER, at, count_to, flags, number, plus, times, when};
 use super::portable;
-use crate::kernels::{Cpu, Symbol, SynapseShape};
+use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::kernel::{Base, Family, LayerPlan, SynapsePlan};
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
@@ -113,8 +113,17 @@ impl<'a, M: Module> Lowering<'a, M> {
                 let before = b.ins().select(body.first, initial, membranes);
                 let (initial_stride, stride) = (number(b, per_pixel(&n.initial)), number(b, 4 * row));
                 let before_stride = b.ins().select(body.first, initial_stride, stride);
-                let strides = (per_pixel(&n.threshold), before_stride);
-                Some(Neurons { threshold, before, membrane: membranes, strides, reset: n.reset })
+                let threshold_stride = per_pixel(&n.threshold);
+                let shape = FireShape {
+                    lanes: row as u32,
+                    mask: mask_bytes(node.channels) as u32,
+                    currents: (plan.chunk * row) as u32,
+                    threshold: threshold_stride as u32 / 4,
+                    spikes: plan.pixel_bytes(node) as u32,
+                };
+                let words = [shape.lanes, shape.mask, shape.currents, shape.threshold, shape.spikes];
+                let shape = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
+                Some(Neurons { threshold, before, membrane: membranes, threshold_stride, before_stride, shape, reset: n.reset })
             }
             _ => None,
         };
@@ -124,9 +133,9 @@ impl<'a, M: Module> Lowering<'a, M> {
         let cell = plan.chunk * row;
         let block = body.layer.block;
         let products = synapses.iter().filter(|s| s.matrix.is_some()).count();
+        let by_pixel = synapses.iter().position(|s| s.family == Family::Residual).unwrap_or(synapses.len());
         self.begin_products(b, body, &synapses[..products]);
-        let clear = self.kernel(b, "snnc_clear");
-        let all_currents = times(b, body.steps, row);
+        let start = self.kernel(b, "snnc_start");
         let (height, blocks) = (number(b, node.pixels / width), number(b, width.div_ceil(block)));
         count_to(b, height, &[], |b, y, _| {
             count_to(b, blocks, &[], |b, block_index, _| {
@@ -139,35 +148,37 @@ impl<'a, M: Module> Lowering<'a, M> {
                     let left = b.ins().isub(end, first);
                     b.ins().umin(size, left)
                 };
+                let above = times(b, y, width);
+                let pixel = b.ins().iadd(above, first);
+                let base = at(b, base, pixel, base_stride);
+                let out = at(b, out, pixel, out_bytes);
+                // The value of a layer without neurons has the layout of its currents.
+                let currents = if neurons.is_some() { currents } else { out };
                 for s in &synapses[..products] {
-                    self.product(b, body, s, (y, first), currents, size);
+                    self.product(b, body, s, (y, first), currents, size, base);
                 }
-                count_to(b, size, &[], |b, i, _| {
-                    let x = b.ins().iadd(first, i);
-                    let above = times(b, y, width);
-                    let pixel = b.ins().iadd(above, x);
-                    let currents = at(b, currents, i, 4 * cell);
-                    if products == 0 {
-                        b.ins().call(clear, &[currents, all_currents]);
-                    }
-                    for synapse in &synapses[products..] {
-                        self.synapse(b, body, synapse, (y, x, pixel), currents);
-                    }
-                    let base = at(b, base, pixel, base_stride);
-                    let out = at(b, out, pixel, out_bytes);
-                    let neurons = neurons.map(|n| {
-                        let offset = b.ins().imul(pixel, n.strides.1);
-                        let before = b.ins().iadd(n.before, offset);
-                        Neurons {
-                            threshold: at(b, n.threshold, pixel, n.strides.0),
-                            before,
-                            membrane: at(b, n.membrane, pixel, 4 * row),
-                            ..n
+                if products < by_pixel || products == 0 {
+                    count_to(b, size, &[], |b, i, _| {
+                        let x = b.ins().iadd(first, i);
+                        let pixel = b.ins().iadd(pixel, i);
+                        let currents = at(b, currents, i, 4 * cell);
+                        if products == 0 {
+                            let row = number(b, row);
+                            b.ins().call(start, &[currents, base, body.steps, row]);
                         }
+                        for synapse in &synapses[products..by_pixel] {
+                            self.synapse(b, body, synapse, (y, x, pixel), currents);
+                        }
+                        vec![]
                     });
-                    self.finish(b, body, currents, base, neurons, out);
-                    vec![]
-                });
+                }
+                if let Some(n) = neurons {
+                    let offset = b.ins().imul(pixel, n.before_stride);
+                    let before = b.ins().iadd(n.before, offset);
+                    let threshold = at(b, n.threshold, pixel, n.threshold_stride);
+                    let n = Neurons { threshold, before, membrane: at(b, n.membrane, pixel, 4 * row), ..n };
+                    self.fire(b, body, &n, (currents, out), (pixel, size), synapses.get(by_pixel));
+                }
                 vec![]
             });
             vec![]
@@ -179,23 +190,30 @@ impl<'a, M: Module> Lowering<'a, M> {
         Ok(())
     }
 
-    /// From the currents of one pixel to its spikes, or to its value where the layer has no neurons.
-    fn finish(&mut self, b: &mut FunctionBuilder, body: &Body, currents: Value, base: Value, neurons: Option<Neurons>, out: Value) {
-        let lanes = lanes(body.node.channels);
-        let row = number(b, lanes);
-        let Some(Neurons { threshold, before, membrane, reset, .. }) = neurons else {
-            let emit = self.kernel(b, "snnc_emit");
-            b.ins().call(emit, &[currents, base, out, body.steps, row]);
-            return;
-        };
-        let mask = mask_bytes(body.node.channels);
+    /// From the currents of `size` pixels from `pixel` on to their spikes.
+    fn fire(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        n: &Neurons,
+        (currents, out): (Value, Value),
+        (pixel, size): (Value, Value),
+        residual: Option<&Wired>,
+    ) {
         if self.plan.cpu == Cpu::Portable {
-            portable::fire(b, &portable::Cell { currents, base, threshold, before, membrane, out, steps: body.steps, lanes, mask, reset });
-        } else {
-            let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
-            let mask = number(b, mask);
-            b.ins().call(fire, &[currents, base, threshold, before, membrane, out, body.steps, row, mask]);
+            let (lanes, mask) = (lanes(body.node.channels), mask_bytes(body.node.channels));
+            let Neurons { threshold, before, membrane, reset, .. } = *n;
+            portable::fire(b, &portable::Cell { currents, threshold, before, membrane, out, steps: body.steps, lanes, mask, reset });
+            return;
         }
+        let (residual, weights) = match residual {
+            Some(s) => (at(b, s.data, pixel, s.pixel_bytes), s.weights),
+            None => (number(b, 0), number(b, 0)),
+        };
+        let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
+        let stride = b.ins().ushr_imm_u(n.before_stride, 2);
+        let arguments = [currents, n.threshold, n.before, stride, n.membrane, out, body.steps, n.shape, size, residual, weights];
+        b.ins().call(kernel, &arguments);
     }
 
     /// Expands the operands of matrix products.
@@ -213,12 +231,21 @@ impl<'a, M: Module> Lowering<'a, M> {
     }
 
     /// The matrix product of `size` pixels from row `y`, column `x`.
-    fn product(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, (y, x): (Value, Value), currents: Value, size: Value) {
+    fn product(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        s: &Wired,
+        (y, x): (Value, Value),
+        currents: Value,
+        size: Value,
+        base: Value,
+    ) {
         let Some((plane, _, stride)) = s.matrix else { return };
         let line = at(b, plane, y, stride[0]);
         let window = at(b, line, x, stride[1]);
         let product = self.kernel(b, "snnc_product");
-        b.ins().call(product, &[window, s.weights, currents, body.steps, s.shape_value, size]);
+        b.ins().call(product, &[window, s.weights, currents, body.steps, s.shape_value, size, base]);
     }
 
     /// Constants of one synapse: weights in the kernel's layout, shape, and table of taps.
@@ -249,7 +276,7 @@ impl<'a, M: Module> Lowering<'a, M> {
         };
         if let Some((m, plane)) = &planned.matrix {
             let s = &m.shape;
-            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add];
+            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add, s.base];
             let shape_value = self.constant(b, words.iter().chain(&m.offsets).flat_map(|v| v.to_ne_bytes()).collect())?;
             let p = &m.plane;
             let words = [p.input[0], p.input[1], p.size[0], p.size[1], p.pad[0], p.pad[1], p.mask, p.chunk, p.pixel];
@@ -306,7 +333,7 @@ impl<'a, M: Module> Lowering<'a, M> {
                 portable::event(b, &shape, taps, count, currents, body.steps);
                 return;
             }
-            (Family::Matrix, _) => unreachable!("products are not computed pixel by pixel"),
+            (Family::Matrix | Family::Residual, _) => unreachable!("products and residuals are not computed pixel by pixel"),
             (Family::Event, _) => "snnc_event",
             (Family::WideEvent, _) => "snnc_wide_event",
             (Family::Masked, _) => "snnc_masked",
@@ -337,8 +364,12 @@ struct Neurons {
     /// Potentials at the start of the chunk.
     before: Value,
     membrane: Value,
-    /// Bytes from pixel to pixel, of thresholds and of potentials at the start.
-    strides: (usize, Value),
+    /// Bytes from pixel to pixel of thresholds.
+    threshold_stride: usize,
+    /// And of potentials at the start.
+    before_stride: Value,
+    /// The fire kernel's constants.
+    shape: Value,
     reset: Reset,
 }
 
