@@ -1,3 +1,4 @@
 //! What the tests share.
 
 pub mod shared;
+pub mod window_sums;
