@@ -1,4 +1,5 @@
-//! One layer as one function: `layer(arena, steps)`.
+//! One layer as one function: `layer(arena, steps, first)`; `first` is 1 in the first chunk of a window, whose neurons start from
+//! their initial potentials.
 //!
 //! The function walks the output pixels. For each it lists the taps of every synapse (their borders, strides and
 //! dilations are constants in the code), lets the synapse's kernel add its currents for all steps of the chunk, and ends with the
@@ -6,7 +7,7 @@
 
 use super::emit::{POINTER, at, count_to, flags, number, plus, times, when};
 use super::portable;
-use crate::kernels::{Cpu, Symbol, SynapseShape};
+use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::kernel::{Base, Family, LayerPlan, SynapsePlan};
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
@@ -51,7 +52,7 @@ impl<'a, M: Module> Lowering<'a, M> {
             unreachable!("only stepped layers are lowered");
         };
         let mut signature = self.module.make_signature();
-        signature.params = vec![AbiParam::new(POINTER); 2];
+        signature.params = vec![AbiParam::new(POINTER); 3];
         let id = self.module.declare_function(&format!("layer{node}"), Linkage::Local, &signature)?;
         let mut context = std::mem::replace(&mut self.context, Context::new());
         let mut frontend = std::mem::take(&mut self.builder);
@@ -62,8 +63,9 @@ impl<'a, M: Module> Lowering<'a, M> {
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
         b.seal_block(entry);
-        let (arena, steps) = (b.block_params(entry)[0], b.block_params(entry)[1]);
-        let body = Body { node: &plan.nodes[node], index: node, work, layer, arena, steps };
+        let parameters = b.block_params(entry).to_vec();
+        let (arena, steps, first) = (parameters[0], parameters[1], parameters[2]);
+        let body = Body { node: &plan.nodes[node], index: node, work, layer, arena, steps, first };
         let built = self.body(&mut b, &body);
         b.ins().return_(&[]);
         b.finalize(self.module.target_config());
@@ -92,7 +94,7 @@ impl<'a, M: Module> Lowering<'a, M> {
     fn body(&mut self, b: &mut FunctionBuilder, body: &Body) -> Result<(), Box<ModuleError>> {
         let plan = self.plan;
         let node = body.node;
-        let (row, width) = (lanes(node.channels), columns(body));
+        let (row, width) = (lanes(node.channels), body.layer.columns);
         let mut synapses = Vec::new();
         for synapse in &body.layer.synapses {
             synapses.push(self.synapse_constants(b, body, synapse)?);
@@ -106,56 +108,144 @@ impl<'a, M: Module> Lowering<'a, M> {
             (Some(n), Some(membrane)) => {
                 // Padding lanes never reach the largest threshold, so they never fire.
                 let threshold = self.constant(b, rows(&n.threshold, node, i32::MAX))?;
-                Some((threshold, per_pixel(&n.threshold), membrane, n.reset))
+                let initial = self.constant(b, rows(&n.initial, node, 0))?;
+                let membranes = plus(b, body.arena, membrane.offset);
+                let before = b.ins().select(body.first, initial, membranes);
+                let (initial_stride, stride) = (number(b, per_pixel(&n.initial)), number(b, 4 * row));
+                let before_stride = b.ins().select(body.first, initial_stride, stride);
+                let threshold_stride = per_pixel(&n.threshold);
+                let shape = FireShape {
+                    lanes: row as u32,
+                    mask: mask_bytes(node.channels) as u32,
+                    currents: (plan.chunk * row) as u32,
+                    threshold: threshold_stride as u32 / 4,
+                    spikes: plan.pixel_bytes(node) as u32,
+                };
+                let words = [shape.lanes, shape.mask, shape.currents, shape.threshold, shape.spikes];
+                let shape = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
+                Some(Neurons { threshold, before, membrane: membranes, threshold_stride, before_stride, shape, reset: n.reset })
             }
             _ => None,
         };
         let out = plus(b, body.arena, plan.values[body.index].map_or(0, |v| v.offset));
         let out_bytes = plan.pixel_bytes(node);
         let currents = plus(b, body.arena, body.layer.currents.offset);
-        let all_currents = times(b, body.steps, row);
-        let clear = self.kernel(b, "snnc_clear");
-        let (height, width_value) = (number(b, node.pixels / width), number(b, width));
-        let mut failed = None;
+        let cell = plan.chunk * row;
+        let block = body.layer.block;
+        let products = synapses.iter().filter(|s| s.matrix.is_some()).count();
+        let by_pixel = synapses.iter().position(|s| s.family == Family::Residual).unwrap_or(synapses.len());
+        self.begin_products(b, body, &synapses[..products]);
+        let start = self.kernel(b, "snnc_start");
+        let (height, blocks) = (number(b, node.pixels / width), number(b, width.div_ceil(block)));
         count_to(b, height, &[], |b, y, _| {
-            count_to(b, width_value, &[], |b, x, _| {
+            count_to(b, blocks, &[], |b, block_index, _| {
+                let first = times(b, block_index, block);
+                let size = number(b, block);
+                let size = if width.is_multiple_of(block) {
+                    size
+                } else {
+                    let end = number(b, width);
+                    let left = b.ins().isub(end, first);
+                    b.ins().umin(size, left)
+                };
                 let above = times(b, y, width);
-                let pixel = b.ins().iadd(above, x);
-                b.ins().call(clear, &[currents, all_currents]);
-                for synapse in &synapses {
-                    if let Err(e) = self.synapse(b, body, synapse, (y, x, pixel), currents) {
-                        failed = Some(e);
-                    }
-                }
+                let pixel = b.ins().iadd(above, first);
                 let base = at(b, base, pixel, base_stride);
                 let out = at(b, out, pixel, out_bytes);
-                let row_value = number(b, row);
-                match neurons {
-                    None => {
-                        let emit = self.kernel(b, "snnc_emit");
-                        b.ins().call(emit, &[currents, base, out, body.steps, row_value]);
-                    }
-                    Some((threshold, stride, membrane, reset)) => {
-                        let threshold = at(b, threshold, pixel, stride);
-                        let membranes = plus(b, body.arena, membrane.offset);
-                        let membrane = at(b, membranes, pixel, 4 * row);
-                        let mask = mask_bytes(node.channels);
-                        if plan.cpu == Cpu::Portable {
-                            let cell =
-                                portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes: row, mask, reset };
-                            portable::fire(b, &cell);
-                        } else {
-                            let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
-                            let mask = number(b, mask);
-                            b.ins().call(fire, &[currents, base, threshold, membrane, out, body.steps, row_value, mask]);
+                // The value of a layer without neurons has the layout of its currents.
+                let currents = if neurons.is_some() { currents } else { out };
+                for s in &synapses[..products] {
+                    self.product(b, body, s, (y, first), currents, size, base);
+                }
+                if products < by_pixel || products == 0 {
+                    count_to(b, size, &[], |b, i, _| {
+                        let x = b.ins().iadd(first, i);
+                        let pixel = b.ins().iadd(pixel, i);
+                        let currents = at(b, currents, i, 4 * cell);
+                        if products == 0 {
+                            let row = number(b, row);
+                            b.ins().call(start, &[currents, base, body.steps, row]);
                         }
-                    }
+                        for synapse in &synapses[products..by_pixel] {
+                            self.synapse(b, body, synapse, (y, x, pixel), currents);
+                        }
+                        vec![]
+                    });
+                }
+                if let Some(n) = neurons {
+                    let offset = b.ins().imul(pixel, n.before_stride);
+                    let before = b.ins().iadd(n.before, offset);
+                    let threshold = at(b, n.threshold, pixel, n.threshold_stride);
+                    let n = Neurons { threshold, before, membrane: at(b, n.membrane, pixel, 4 * row), ..n };
+                    self.fire(b, body, &n, (currents, out), (pixel, size), synapses.get(by_pixel));
                 }
                 vec![]
             });
             vec![]
         });
-        failed.map_or(Ok(()), Err)
+        if products > 0 && plan.cpu == Cpu::Amx {
+            let end = self.kernel(b, "snnc_end");
+            b.ins().call(end, &[]);
+        }
+        Ok(())
+    }
+
+    /// From the currents of `size` pixels from `pixel` on to their spikes.
+    fn fire(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        n: &Neurons,
+        (currents, out): (Value, Value),
+        (pixel, size): (Value, Value),
+        residual: Option<&Wired>,
+    ) {
+        if self.plan.cpu == Cpu::Portable {
+            let (lanes, mask) = (lanes(body.node.channels), mask_bytes(body.node.channels));
+            let Neurons { threshold, before, membrane, reset, .. } = *n;
+            portable::fire(b, &portable::Cell { currents, threshold, before, membrane, out, steps: body.steps, lanes, mask, reset });
+            return;
+        }
+        let (residual, weights) = match residual {
+            Some(s) => (at(b, s.data, pixel, s.pixel_bytes), s.weights),
+            None => (number(b, 0), number(b, 0)),
+        };
+        let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
+        let stride = b.ins().ushr_imm_u(n.before_stride, 2);
+        let arguments = [currents, n.threshold, n.before, stride, n.membrane, out, body.steps, n.shape, size, residual, weights];
+        b.ins().call(kernel, &arguments);
+    }
+
+    /// Expands the operands of matrix products.
+    fn begin_products(&mut self, b: &mut FunctionBuilder, body: &Body, products: &[Wired]) {
+        for s in products {
+            if let Some((plane, plane_shape, _)) = s.matrix {
+                let expand = self.kernel(b, "snnc_expand");
+                b.ins().call(expand, &[s.data, plane, body.steps, plane_shape]);
+            }
+        }
+        if !products.is_empty() && self.plan.cpu == Cpu::Amx {
+            let begin = self.kernel(b, "snnc_begin");
+            b.ins().call(begin, &[body.steps]);
+        }
+    }
+
+    /// The matrix product of `size` pixels from row `y`, column `x`.
+    fn product(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        s: &Wired,
+        (y, x): (Value, Value),
+        currents: Value,
+        size: Value,
+        base: Value,
+    ) {
+        let Some((plane, _, stride)) = s.matrix else { return };
+        let line = at(b, plane, y, stride[0]);
+        let window = at(b, line, x, stride[1]);
+        let product = self.kernel(b, "snnc_product");
+        b.ins().call(product, &[window, s.weights, currents, body.steps, s.shape_value, size, base]);
     }
 
     /// Constants of one synapse: weights in the kernel's layout, shape, and table of taps.
@@ -169,6 +259,32 @@ impl<'a, M: Module> Lowering<'a, M> {
         let source = &self.plan.nodes[body.node.operands[planned.index]];
         let out_lanes = lanes(body.node.channels);
         let step_bytes = self.plan.pixel_bytes(source) / self.plan.chunk;
+        let offset = self.plan.values[body.node.operands[planned.index]].map_or(0, |v| v.offset);
+        let data = plus(b, body.arena, offset);
+        let pixel_bytes = self.plan.pixel_bytes(source);
+        let common = |shape, shape_value, weights| Wired {
+            geometry: &synapse.geometry,
+            family: planned.family,
+            shape,
+            shape_value,
+            weights,
+            slice_bytes: 0,
+            table: None,
+            data,
+            pixel_bytes,
+            matrix: None,
+        };
+        if let Some((m, plane)) = &planned.matrix {
+            let s = &m.shape;
+            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add, s.base];
+            let shape_value = self.constant(b, words.iter().chain(&m.offsets).flat_map(|v| v.to_ne_bytes()).collect())?;
+            let p = &m.plane;
+            let words = [p.input[0], p.input[1], p.size[0], p.size[1], p.pad[0], p.pad[1], p.mask, p.chunk, p.pixel];
+            let plane_shape = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
+            let weights = self.constant(b, m.pack(&synapse.weights, source.channels))?;
+            let plane = plus(b, body.arena, plane.offset);
+            return Ok(Wired { matrix: Some((plane, plane_shape, m.stride)), ..common(None, shape_value, weights) });
+        }
         let (inputs, outputs, row, bytes, slice_bytes) = pack(synapse, planned.family, self.plan.cpu, source.channels, out_lanes);
         let shape = SynapseShape {
             channels: source.channels as u32,
@@ -178,8 +294,8 @@ impl<'a, M: Module> Lowering<'a, M> {
             row: row as u32,
             lanes: out_lanes as u32,
         };
-        let shape_bytes = [shape.channels, shape.step_bytes, shape.inputs, shape.outputs, shape.row, shape.lanes];
-        let shape_value = self.constant(b, shape_bytes.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
+        let words = [shape.channels, shape.step_bytes, shape.inputs, shape.outputs, shape.row, shape.lanes];
+        let shape_value = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
         let weights = self.constant(b, bytes)?;
         let table = match &synapse.geometry {
             Geometry::Window(_) => None,
@@ -189,30 +305,11 @@ impl<'a, M: Module> Lowering<'a, M> {
                 Some((self.constant(b, first)?, self.constant(b, entries)?))
             }
         };
-        let offset = self.plan.values[body.node.operands[planned.index]].map_or(0, |v| v.offset);
-        let data = plus(b, body.arena, offset);
-        Ok(Wired {
-            geometry: &synapse.geometry,
-            family: planned.family,
-            shape,
-            shape_value,
-            weights,
-            slice_bytes,
-            table,
-            data,
-            pixel_bytes: self.plan.pixel_bytes(source),
-        })
+        Ok(Wired { slice_bytes, table, ..common(Some(shape), shape_value, weights) })
     }
 
     /// Adds one synapse's currents at one pixel.
-    fn synapse(
-        &mut self,
-        b: &mut FunctionBuilder,
-        body: &Body,
-        s: &Wired,
-        at_pixel: (Value, Value, Value),
-        currents: Value,
-    ) -> Result<(), Box<ModuleError>> {
+    fn synapse(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, at_pixel: (Value, Value, Value), currents: Value) {
         let (y, x, pixel) = at_pixel;
         let taps = plus(b, body.arena, body.layer.taps.offset);
         let count = match (s.geometry, s.table) {
@@ -231,21 +328,21 @@ impl<'a, M: Module> Lowering<'a, M> {
             }
             (Geometry::Table(_), None) => unreachable!("tables are wired"),
         };
-        let name = match s.family {
-            Family::Event if self.plan.cpu == Cpu::Portable => {
-                portable::event(b, &s.shape, taps, count, currents, body.steps);
-                return Ok(());
+        let name = match (s.family, s.shape) {
+            (Family::Event, Some(shape)) if self.plan.cpu == Cpu::Portable => {
+                portable::event(b, &shape, taps, count, currents, body.steps);
+                return;
             }
-            Family::Event => "snnc_event",
-            Family::WideEvent => "snnc_wide_event",
-            Family::Masked => "snnc_masked",
-            Family::Dense => "snnc_dense",
-            Family::DenseChannel => "snnc_dense_channel",
+            (Family::Matrix | Family::Residual, _) => unreachable!("products and residuals are not computed pixel by pixel"),
+            (Family::Event, _) => "snnc_event",
+            (Family::WideEvent, _) => "snnc_wide_event",
+            (Family::Masked, _) => "snnc_masked",
+            (Family::Dense, _) => "snnc_dense",
+            (Family::DenseChannel, _) => "snnc_dense_channel",
         };
         let kernel = self.kernel(b, name);
         let list = plus(b, body.arena, body.layer.list.offset);
         b.ins().call(kernel, &[taps, count, currents, body.steps, s.shape_value, list]);
-        Ok(())
     }
 }
 
@@ -257,29 +354,39 @@ struct Body<'a> {
     layer: &'a LayerPlan,
     arena: Value,
     steps: Value,
+    first: Value,
+}
+
+/// Addresses of neurons' parameters and state, of the first pixel or of one.
+#[derive(Clone, Copy)]
+struct Neurons {
+    threshold: Value,
+    /// Potentials at the start of the chunk.
+    before: Value,
+    membrane: Value,
+    /// Bytes from pixel to pixel of thresholds.
+    threshold_stride: usize,
+    /// And of potentials at the start.
+    before_stride: Value,
+    /// The fire kernel's constants.
+    shape: Value,
+    reset: Reset,
 }
 
 /// A synapse with its constants in the code.
 struct Wired<'a> {
     geometry: &'a Geometry,
     family: Family,
-    shape: SynapseShape,
+    /// Of kernels that work pixel by pixel.
+    shape: Option<SynapseShape>,
     shape_value: Value,
     weights: Value,
     slice_bytes: usize,
     table: Option<(Value, Value)>,
     data: Value,
     pixel_bytes: usize,
-}
-
-/// Columns of the grid of output pixels. Windows that move agree on it, since a layer has one shape; without them the grid
-/// is one row.
-fn columns(body: &Body) -> usize {
-    let moving = body.layer.synapses.iter().find_map(|s| match &body.work.synapses[s.index].geometry {
-        Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
-        _ => None,
-    });
-    moving.unwrap_or(body.node.pixels)
+    /// Plane, its shape, and bytes from window to window, of matrix products.
+    matrix: Option<(Value, Value, [usize; 2])>,
 }
 
 /// Rows of `i32` for every channel or element, padded to lanes with `padding`.
