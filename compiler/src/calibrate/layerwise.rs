@@ -48,6 +48,7 @@ pub struct Site<'a> {
     pub cap: f32,
     /// The network; change it only between the populations before this one and this one.
     pub graph: &'a mut Graph,
+    ann: &'a Graph,
     states: &'a HashMap<NodeId, Vec<State>>,
     amplitudes: &'a HashMap<NodeId, Vec<f32>>,
 }
@@ -55,6 +56,8 @@ pub struct Site<'a> {
 /// Computes what stands in front of a population, for one sample after the other.
 pub struct Reader<'a> {
     region: Region,
+    /// The same part as it was before anything was changed, if it was there: what the ANN computes.
+    ann: Option<Region>,
     states: &'a HashMap<NodeId, Vec<State>>,
     amplitudes: &'a HashMap<NodeId, Vec<f32>>,
     timesteps: usize,
@@ -71,7 +74,15 @@ impl<'a> Site<'a> {
     /// # Errors
     /// When that part of the graph cannot be executed.
     pub fn reader(&self, node: NodeId) -> Result<Reader<'a>, PassError> {
-        Ok(Reader { region: Region::before(self.graph, node)?, states: self.states, amplitudes: self.amplitudes, timesteps: self.timesteps })
+        let root = if node == self.operand() { self.ann.operands(self.id)[0] } else { node };
+        let ann = self.ann.ids().any(|id| id == root).then(|| Region::before(self.ann, root)).transpose()?;
+        Ok(Reader {
+            region: Region::before(self.graph, node)?,
+            ann,
+            states: self.states,
+            amplitudes: self.amplitudes,
+            timesteps: self.timesteps,
+        })
     }
 
     /// The node whose value is the population's current.
@@ -92,7 +103,7 @@ impl Reader<'_> {
     /// The value for the ANN and in every step.
     pub fn trace(&self, sample: usize) -> SampleTrace {
         let (sources, worth) = self.sources(sample);
-        self.region.trace(&sources, &worth, self.timesteps)
+        SampleTrace { analog: self.analog(sample), current: self.region.currents(&sources, &worth, self.timesteps) }
     }
 
     /// The value averaged over the window; a linear operation of the averages of what it reads.
@@ -102,10 +113,14 @@ impl Reader<'_> {
         self.region.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// The value for the ANN alone.
+    /// The value that the ANN computes.
+    ///
+    /// # Panics
+    /// When the node is not part of the ANN.
     pub fn analog(&self, sample: usize) -> Vec<f32> {
-        let (sources, _) = self.sources(sample);
-        self.region.run(&sources.iter().map(|s| s.analog.as_slice()).collect::<Vec<_>>())
+        let ann = self.ann.as_ref().expect("the ANN has this node");
+        let inputs: Vec<&[f32]> = ann.sources.iter().map(|s| self.states[s][sample].analog.as_slice()).collect();
+        ann.run(&inputs)
     }
 
     /// Whether the value is the same in all steps, because only the input is behind it.
@@ -204,13 +219,11 @@ impl Region {
         self.network.run(inputs, &mut |_, _| {}).swap_remove(0)
     }
 
-    /// The region's value for the ANN and in every step, given its sources' states.
-    fn trace(&self, states: &[&State], amplitudes: &[Option<&Vec<f32>>], timesteps: usize) -> SampleTrace {
-        let analog_inputs: Vec<&[f32]> = states.iter().map(|s| s.analog.as_slice()).collect();
-        let analog = self.run(&analog_inputs);
+    /// The region's value in every step, given its sources' states; a single step where all are the same.
+    fn currents(&self, states: &[&State], amplitudes: &[Option<&Vec<f32>>], timesteps: usize) -> Vec<f32> {
         let steady = states.iter().all(|s| matches!(s.train, Train::Steady(_)));
         let steps = if steady { 1 } else { timesteps };
-        let mut current = Vec::with_capacity(steps * analog.len());
+        let mut current = Vec::new();
         let mut buffers: Vec<Vec<f32>> = states.iter().map(|s| vec![0.0; s.analog.len()]).collect();
         for t in 0..steps {
             for ((buffer, state), amplitude) in buffers.iter_mut().zip(states).zip(amplitudes) {
@@ -227,7 +240,7 @@ impl Region {
             let inputs: Vec<&[f32]> = buffers.iter().map(Vec::as_slice).collect();
             current.extend(self.run(&inputs));
         }
-        SampleTrace { analog, current }
+        current
     }
 }
 
@@ -308,6 +321,7 @@ pub fn visit(
     let Some(analog) = &context.analog else {
         return Err(PassError::Missing("this pass compares with the ANN: run it behind replace-relu, in the same recipe".into()));
     };
+    let ann = graph.clone();
     let timesteps = context.timesteps as usize;
     let order = graph.topological()?;
     let populations = order.iter().filter(|&&id| matches!(graph.op(id), Op::If(_))).count();
@@ -336,7 +350,7 @@ pub fn visit(
                 states.insert(id, samples.iter().map(of).collect());
             }
             Op::CumulativeMaxPool(_) | Op::CumulativeMax => {
-                let made = maxima(graph, id, &states, &amplitudes, samples.len(), timesteps)?;
+                let made = maxima(graph, &ann, id, &states, &amplitudes, samples.len(), timesteps)?;
                 states.insert(id, made);
             }
             Op::If(_) => {
@@ -344,7 +358,8 @@ pub fn visit(
                     Some(Op::Relu(Relu { cap, .. })) => cap.unwrap_or(f32::INFINITY),
                     _ => return Err(PassError::node(graph, id, "the ANN has no rectifier of this name to compare with")),
                 };
-                let mut site = Site { id, timesteps, samples: samples.len(), cap, graph, states: &states, amplitudes: &amplitudes };
+                let mut site =
+                    Site { id, timesteps, samples: samples.len(), cap, graph, ann: &ann, states: &states, amplitudes: &amplitudes };
                 changed += usize::from(adjust(&mut site)?);
                 let reader = site.reader(site.operand())?;
                 let neuron = site.neuron();
@@ -382,6 +397,7 @@ pub fn visit(
 /// The states of a cumulative maximum.
 fn maxima(
     graph: &Graph,
+    ann: &Graph,
     id: NodeId,
     states: &HashMap<NodeId, Vec<State>>,
     amplitudes: &HashMap<NodeId, Vec<f32>>,
@@ -394,7 +410,8 @@ fn maxima(
     let mut readers = Vec::new();
     for (i, &operand) in operands.iter().enumerate() {
         ids.push(part.add(format!("operand{i}"), Op::Input(Signal::Analog, graph.ty(operand).shape.clone()), &[])?);
-        readers.push(Reader { region: Region::before(graph, operand)?, states, amplitudes, timesteps });
+        let ann = Some(Region::before(ann, ann.operands(id)[i])?);
+        readers.push(Reader { region: Region::before(graph, operand)?, ann, states, amplitudes, timesteps });
     }
     let root = part.add("maximum", graph.op(id).clone(), &ids)?;
     part.set_outputs([root]);

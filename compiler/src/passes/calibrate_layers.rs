@@ -91,7 +91,6 @@ impl Places {
             .collect();
         Places { elements, channels, positions }
     }
-
 }
 
 /// Currents and targets at the chosen places, channel by channel.
@@ -191,7 +190,8 @@ impl CalibrateLayers {
                         let (mut v, mut counts) = (Vec::new(), Vec::new());
                         let mut best = (found[c].1.error, 0.0);
                         for &length in &STEP_LENGTHS {
-                            let mixed: Vec<f32> = observed.current[c].iter().zip(&whole.current[c]).map(|(a, b)| a + length * (b - a)).collect();
+                            let mixed: Vec<f32> =
+                                observed.current[c].iter().zip(&whole.current[c]).map(|(a, b)| a + length * (b - a)).collect();
                             let error = goal.entries(c, &mixed).score(&found[c].0, &mut v, &mut counts).error;
                             if error < best.0 {
                                 best = (error, length);
