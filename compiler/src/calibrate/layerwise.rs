@@ -80,9 +80,9 @@ struct State {
 }
 
 /// A part of the graph without memory, from the populations it reads to one node, as an analog network.
-struct Region {
+pub(super) struct Region {
     network: AnalogNetwork,
-    sources: Vec<NodeId>,
+    pub sources: Vec<NodeId>,
 }
 
 fn has_memory(op: &Op) -> bool {
@@ -90,7 +90,8 @@ fn has_memory(op: &Op) -> bool {
 }
 
 impl Region {
-    fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
+    /// The part in front of and with `root`.
+    pub fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
         let mut inside = vec![root];
         let mut seen: std::collections::HashSet<NodeId> = inside.iter().copied().collect();
         let mut at = 0;
@@ -123,7 +124,8 @@ impl Region {
         Ok(Region { network, sources })
     }
 
-    fn run(&self, inputs: &[&[f32]]) -> Vec<f32> {
+    /// Its value, given those of its sources.
+    pub fn run(&self, inputs: &[&[f32]]) -> Vec<f32> {
         self.network.run(inputs, &mut |_, _| {}).swap_remove(0)
     }
 

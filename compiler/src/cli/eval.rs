@@ -2,8 +2,8 @@
 
 use super::arguments::{Engine, Format, Samples, all_cpus, timesteps};
 use super::{Failure, load, output, progress};
-use crate::frontend::onnx::{ImportOptions, Oracle, import};
 use crate::data::Dataset;
+use crate::frontend::onnx::{ImportOptions, Oracle, import};
 use crate::report::certificate::{Certificate, CertificateRequest, certify};
 use crate::report::evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};
 use clap::Args;

@@ -175,8 +175,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
         |session, index| {
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
             let ann = request.ann.map(|ann| ann(&x).map_err(|reason| EvaluationError::Ann { index, reason })).transpose()?;
-            let snn = run_windows(request.network, session, &x, &timesteps)
-                .map_err(|source| EvaluationError::Run { index, source })?;
+            let snn = run_windows(request.network, session, &x, &timesteps).map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
             Ok::<_, EvaluationError>(Outcome { ann: ann.map(|y| top1(&y)), snn })
         },
