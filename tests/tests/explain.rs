@@ -8,6 +8,9 @@ use snnc::explain::{ExplainRequest, Explanation, explain};
 use snnc::frontend::onnx::{ImportOptions, import};
 use snnc::recipe::Recipe;
 
+/// What summing currents in f32 may leave of an error that is not there.
+const ROUNDING: f64 = 1e-9;
+
 fn explained(recipe: &str, timesteps: u32) -> Explanation {
     let folder = root().join("models/digits");
     let graph = import(&folder.join("digits.onnx"), &ImportOptions::default()).unwrap().graph;
@@ -30,10 +33,10 @@ fn explained(recipe: &str, timesteps: u32) -> Explanation {
 #[test]
 fn the_order_of_spikes_costs_nothing_in_the_first_layer_and_nowhere_behind_a_window_barrier() {
     let binary = explained("deng2021", 8);
-    assert_eq!(binary.layers[0].error.unevenness, 0.0);
-    assert!(binary.layers[1..].iter().any(|l| l.error.unevenness > 0.0));
+    assert!(binary.layers[0].error.unevenness < ROUNDING);
+    assert!(binary.layers[1..].iter().any(|l| l.error.unevenness > 1e-3));
     let barrier = explained("two-phase", 8);
-    assert!(barrier.layers.iter().all(|l| l.error.unevenness == 0.0));
+    assert!(barrier.layers.iter().all(|l| l.error.unevenness < ROUNDING));
     assert!(barrier.layers.iter().any(|l| l.error.quantization > 0.0));
 }
 
