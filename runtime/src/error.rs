@@ -63,6 +63,12 @@ pub enum RunError {
     /// The network has two-phase neurons, which need the whole window in one call.
     #[error("two-phase neurons need the whole window in one call: start a new one")]
     SplitWindow,
+    /// The window's input is over: the network has settled.
+    #[error("the network has settled, its window is over: start a new one")]
+    Settled,
+    /// The network has neurons that cannot take spikes back.
+    #[error("only networks whose neurons are all ternary settle")]
+    NeverSettles,
     /// The window would be longer than [`crate::MAX_TIMESTEPS`].
     #[error("a window has at most {} time steps", crate::MAX_TIMESTEPS)]
     WindowTooLong,

@@ -61,8 +61,10 @@ pub struct MatrixShape {
     pub cell: u32,
     /// Number of slabs.
     pub slabs: u32,
-    /// Whether currents are added to; else they are overwritten.
+    /// Whether currents are added to; else they start from `base`.
     pub add: u32,
+    /// Elements of `base` from pixel to pixel.
+    pub base: u32,
 }
 
 impl MatrixShape {
@@ -77,6 +79,14 @@ impl MatrixShape {
     }
 }
 
-/// A matrix kernel: `pixels` neighbouring output pixels, the first one's window at `window`, through `steps` steps.
-pub type Product =
-    unsafe extern "C" fn(window: *const u8, weights: *const i8, currents: *mut i32, steps: usize, shape: *const MatrixShape, pixels: usize);
+/// A matrix kernel: `pixels` neighbouring output pixels, the first one's window at `window`, through `steps` steps; `base` is a row of
+/// currents per pixel.
+pub type Product = unsafe extern "C" fn(
+    window: *const u8,
+    weights: *const i8,
+    currents: *mut i32,
+    steps: usize,
+    shape: *const MatrixShape,
+    pixels: usize,
+    base: *const i32,
+);

@@ -20,8 +20,9 @@ pub struct MatrixPlan {
 }
 
 impl MatrixPlan {
-    /// The products of a window over a value of `channels` channels whose masks have `mask` bytes.
-    pub fn new(window: &Plane, channels: usize, mask: usize, lanes: usize, chunk: usize, add: bool) -> Self {
+    /// The products of a window over a value of `channels` channels whose masks have `mask` bytes. `add` says whether currents
+    /// are added to, `base` how far what they start from is from pixel to pixel.
+    pub fn new(window: &Plane, channels: usize, mask: usize, lanes: usize, chunk: usize, (add, base): (bool, usize)) -> Self {
         let pixel = channels.next_multiple_of(4);
         let reach = |a: usize| (window.output[a] - 1) * window.stride[a] + (window.kernel[a] - 1) * window.dilation[a] + 1;
         let plane = PlaneShape {
@@ -54,6 +55,7 @@ impl MatrixPlan {
             cell: (chunk * lanes) as u32,
             slabs: offsets.len() as u32,
             add: u32::from(add),
+            base: base as u32,
         };
         let stride = [window.stride[0] * plane.row_pitch(), window.stride[1] * pixel];
         MatrixPlan { plane, shape, offsets, bytes, stride }
