@@ -69,6 +69,12 @@ pub enum RunError {
     /// A potential could leave 32 bits.
     #[error("a potential of this network may leave 32 bits after {0} time steps; use --engine reference")]
     Overflow(u32),
+    /// The window's input is over: the network has settled.
+    #[error("the network has settled, its window is over: start a new one")]
+    Settled,
+    /// The network has neurons that cannot take spikes back.
+    #[error("only networks whose neurons are all ternary settle")]
+    NeverSettles,
     /// The window would be longer than [`crate::MAX_TIMESTEPS`].
     #[error("a window has at most {} time steps", crate::MAX_TIMESTEPS)]
     WindowTooLong,
