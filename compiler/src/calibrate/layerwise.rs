@@ -163,7 +163,8 @@ pub fn simulate(neuron: &ExpandedNeuron, trace: &SampleTrace, bias: &[f32], time
     let mut v = neuron.initial.clone();
     let mut sent = vec![0i32; n];
     let mut out = vec![0i8; n * timesteps];
-    if neuron.firing == Firing::TwoPhase {
+    // A ternary network is read when it has settled, and then its counts are these, too; the order of its spikes is not.
+    if neuron.firing == Firing::TwoPhase || neuron.firing == Firing::Ternary && !neuron.signed {
         for t in 0..timesteps {
             v.iter_mut().zip(trace.step(t)).zip(bias).for_each(|((v, i), b)| *v += i + b);
         }
