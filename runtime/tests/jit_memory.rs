@@ -16,4 +16,3 @@ fn machine_code_is_never_writable_and_is_freed_with_its_network() {
     drop(networks);
     assert!(code(&maps()) < code(&during), "{}", maps());
 }
-
