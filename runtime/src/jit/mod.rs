@@ -7,7 +7,17 @@
 //!
 //! What the JIT buys is constants in the loop nest, a fixed memory plan and fused layers; the time goes into the kernels.
 //!
-//! The engine runs binary neurons with soft reset on integers. Other firing modes, and networks that are not quantized, are for the
+//! ## Kernels
+//!
+//! A layer's function lists taps, calls one kernel per synapse, and ends with the neurons, for a few neighbouring pixels at a time
+//! through all steps of a chunk. Spikes through a full matrix of weights are either *events* (for every set bit add a row of weights, so
+//! the time grows with the rate) or a *matrix product* of the spikes as bytes (steps × taps by taps × outputs, at any rate), whichever
+//! [`crate::plan`]'s cost table says is cheaper. With AMX the product is: it takes 64 taps of 16 steps to 16 outputs in 16 cycles, which
+//! event lists match only below rates of a few percent. Products start from the bias and the constant currents, a scaled
+//! residual is added while the neurons integrate, so currents are written and read once. Sums of integers do not depend on order: all
+//! of this is bit for bit what the reference engine does.
+//!
+//! The engine runs binary neurons on integers. Other firing modes, and networks that are not quantized, are for the
 //! reference engine: compiling says so.
 
 pub mod code;
