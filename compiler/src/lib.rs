@@ -4,6 +4,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod compile;
 pub mod data;
+pub mod explain;
 pub mod frontend;
 pub mod passes;
 pub mod recipe;

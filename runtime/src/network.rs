@@ -92,6 +92,14 @@ impl Network {
         self.window_barrier
     }
 
+    /// Longest window whose integers are proven to fit.
+    pub(crate) fn max_steps(&self) -> u32 {
+        match &self.program {
+            Program::Jit(program) => program.max_steps(),
+            Program::Reference(_) => u32::MAX,
+        }
+    }
+
     /// Whether all neurons are ternary, so that [`Session::settle`] brings the network to rest.
     pub fn settles(&self) -> bool {
         self.settles

@@ -68,8 +68,8 @@ impl<'n> Session<'n> {
     /// Runs `steps` more steps of the window. State persists: `advance(8)` twice is `advance(16)`.
     ///
     /// # Errors
-    /// Without a window, beyond [`MAX_TIMESTEPS`], behind [`Session::settle`], or when a network with two-phase neurons would
-    /// have its window cut in two.
+    /// Without a window, beyond [`MAX_TIMESTEPS`] or what the proof of no overflow covers, behind [`Session::settle`], or when a
+    /// network with two-phase neurons would have its window cut in two.
     pub fn advance(&mut self, steps: u32) -> Result<(), RunError> {
         let done = self.steps.ok_or(RunError::NotStarted)?;
         let total = done.checked_add(steps).filter(|&t| t <= MAX_TIMESTEPS).ok_or(RunError::WindowTooLong)?;
@@ -81,6 +81,9 @@ impl<'n> Session<'n> {
         }
         if done > 0 && self.network.has_window_barrier() {
             return Err(RunError::SplitWindow);
+        }
+        if total > self.network.max_steps() {
+            return Err(RunError::Overflow(self.network.max_steps()));
         }
         match &mut self.machine {
             Machine::Reference(m) => m.advance(steps),

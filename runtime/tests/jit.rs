@@ -160,3 +160,20 @@ proptest! {
         compare(&wide_graph(seed), seed, &cuts)?;
     }
 }
+
+#[test]
+fn networks_of_floats_and_other_firing_modes_are_refused_with_advice() {
+    for (form, firing) in [(Form::Fused, Firing::Binary), (Form::Integer, Firing::Ternary)] {
+        let graph = random_graph(3, form, &[firing]);
+        let error = Network::compile(&graph, EngineKind::Jit).err().expect("the engine runs binary integers only").to_string();
+        assert!(error.starts_with("node `") && error.contains("--engine reference"), "{error}");
+    }
+}
+
+#[test]
+fn the_plan_says_which_kernel_each_layer_got_and_why() {
+    let graph = wide_graph(1);
+    let network = Network::compile_for(&graph, Cpu::Portable).expect("it runs");
+    let plan = network.plan().expect("the JIT engine plans").to_string();
+    assert!(graph.ids().all(|id| plan.contains(graph.node(id).name())) && plan.contains("event (any CPU)"), "{plan}");
+}

@@ -172,9 +172,9 @@ impl State {
 }
 
 /// A part of the graph without memory, from the populations it reads to one node, as an analog network.
-struct Region {
+pub(super) struct Region {
     network: AnalogNetwork,
-    sources: Vec<NodeId>,
+    pub sources: Vec<NodeId>,
 }
 
 fn has_memory(op: &Op) -> bool {
@@ -182,7 +182,8 @@ fn has_memory(op: &Op) -> bool {
 }
 
 impl Region {
-    fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
+    /// The part in front of and with `root`.
+    pub fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
         let mut inside = vec![root];
         let mut seen: std::collections::HashSet<NodeId> = inside.iter().copied().collect();
         let mut at = 0;
@@ -215,7 +216,8 @@ impl Region {
         Ok(Region { network, sources })
     }
 
-    fn run(&self, inputs: &[&[f32]]) -> Vec<f32> {
+    /// Its value, given those of its sources.
+    pub fn run(&self, inputs: &[&[f32]]) -> Vec<f32> {
         self.network.run(inputs, &mut |_, _| {}).swap_remove(0)
     }
 
@@ -250,7 +252,8 @@ pub fn simulate(neuron: &ExpandedNeuron, trace: &SampleTrace, timesteps: usize) 
     let mut v = neuron.initial.clone();
     let mut sent = vec![0i32; n];
     let mut out = vec![0i8; n * timesteps];
-    if neuron.firing == Firing::TwoPhase {
+    // A ternary network is read when it has settled, and then its counts are these, too; the order of its spikes is not.
+    if neuron.firing == Firing::TwoPhase || neuron.firing == Firing::Ternary && !neuron.signed {
         for t in 0..timesteps {
             v.iter_mut().zip(trace.step(t)).for_each(|(v, i)| *v += i);
         }

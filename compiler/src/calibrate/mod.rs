@@ -5,6 +5,7 @@
 
 pub mod activations;
 pub mod histogram;
+pub mod hybrid;
 pub mod layerwise;
 pub mod least_squares;
 pub mod moments;

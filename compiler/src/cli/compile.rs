@@ -70,7 +70,7 @@ pub struct Arguments {
 /// Which samples thresholds come from.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Calibration")]
-struct CalibrationArguments {
+pub(super) struct CalibrationArguments {
     /// Samples that thresholds are balanced on; labels are not used
     #[arg(long, value_name = "DATA")]
     calib: Option<PathBuf>,
@@ -82,7 +82,7 @@ struct CalibrationArguments {
 /// How 8-bit pixels become the network's input; stored with the network.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Preprocessing of 8-bit pixels, stored with the network: (p · scale − mean) / std")]
-struct PreprocessingArguments {
+pub(super) struct PreprocessingArguments {
     /// Mean per channel, or one for all
     #[arg(long, value_name = "M,..", value_delimiter = ',', value_parser = finite, allow_negative_numbers = true)]
     mean: Vec<f32>,
@@ -123,9 +123,9 @@ impl From<WeightName> for Weights {
 
 /// Dimensions as one argument (clap takes a plain `Vec` for many).
 #[derive(Clone, Debug)]
-struct Shape(Vec<usize>);
+pub(super) struct Shape(Vec<usize>);
 
-fn parse_shape(text: &str) -> Result<Shape, String> {
+pub(super) fn parse_shape(text: &str) -> Result<Shape, String> {
     shape(text).map(Shape)
 }
 
@@ -189,7 +189,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The imported model and the CRC-32 of its file.
-fn import_file(path: &Path, input_shape: Option<&Shape>) -> Result<(Imported, u32), Failure> {
+pub(super) fn import_file(path: &Path, input_shape: Option<&Shape>) -> Result<(Imported, u32), Failure> {
     let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
     let model = Model::decode(path, &bytes)?;
     let imported = import_model(&model, &ImportOptions { input_shape: input_shape.map(|s| s.0.clone()) })?;
@@ -212,7 +212,7 @@ fn check_pass_name(name: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-fn preprocessing(arguments: &PreprocessingArguments, graph: &Graph) -> Preprocessing {
+pub(super) fn preprocessing(arguments: &PreprocessingArguments, graph: &Graph) -> Preprocessing {
     let shape = graph.inputs().first().map(|&i| graph.ty(i).shape.clone()).unwrap_or_default();
     Preprocessing {
         layout: arguments.layout.map_or_else(|| likely_layout(&shape), Into::into),
@@ -223,7 +223,11 @@ fn preprocessing(arguments: &PreprocessingArguments, graph: &Graph) -> Preproces
     }
 }
 
-fn calibration(arguments: &CalibrationArguments, graph: &Graph, preprocessing: &Preprocessing) -> Result<Option<Calibration>, Failure> {
+pub(super) fn calibration(
+    arguments: &CalibrationArguments,
+    graph: &Graph,
+    preprocessing: &Preprocessing,
+) -> Result<Option<Calibration>, Failure> {
     let Some(path) = &arguments.calib else { return Ok(None) };
     let &[input] = &graph.inputs()[..] else {
         return Err(Failure::new(format!("the network has {} inputs; --calib feeds one", graph.inputs().len())));

@@ -2,10 +2,14 @@
 
 use super::arguments::{Engine, Format, Samples, all_cpus, timesteps};
 use super::{Failure, load, output, progress};
+use crate::data::Dataset;
 use crate::frontend::onnx::{ImportOptions, Oracle, import};
-use crate::report::evaluation::{EvaluationError, EvaluationRequest, evaluate};
+use crate::report::certificate::{Certificate, CertificateRequest, certify};
+use crate::report::evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};
 use clap::Args;
+use serde::Serialize;
 use snn_ir::Graph;
+use snn_ir::file::Program;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +33,9 @@ pub struct Arguments {
     /// Print the mean rate of every layer, too
     #[arg(long)]
     rates: bool,
+    /// Say which share of counts is provably exact, too, and why the others are not (slow: the reference engine)
+    #[arg(long)]
+    certify: bool,
     /// Threads [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -71,10 +78,40 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     });
     bar.finish_and_clear();
     let evaluation = evaluation?;
+    let certificates = if arguments.certify { certificates(arguments, &program, &dataset, &timesteps)? } else { Vec::new() };
     output::print(&match arguments.format {
-        Format::Text => evaluation.to_text(arguments.rates),
-        Format::Json => output::json(&evaluation)?,
+        Format::Text => {
+            let texts = certificates.iter().map(|c| format!("\n{}", c.to_text()));
+            std::iter::once(evaluation.to_text(arguments.rates)).chain(texts).collect()
+        }
+        Format::Json => output::json(&Report { evaluation, certificates })?,
     })
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<Certificate>,
+}
+
+fn certificates(arguments: &Arguments, program: &Program, dataset: &Dataset, timesteps: &[u32]) -> Result<Vec<Certificate>, Failure> {
+    let bar = progress::bar(dataset.len() * timesteps.len(), "certifying");
+    let certify = |&timesteps: &u32| {
+        certify(&CertificateRequest {
+            graph: &program.graph,
+            preprocessing: &program.preprocessing,
+            dataset,
+            timesteps,
+            threads: arguments.threads.unwrap_or_else(all_cpus).get(),
+            progress: &|| bar.inc(1),
+        })
+    };
+    let certificates: Result<Vec<Certificate>, EvaluationError> = timesteps.iter().map(certify).collect();
+    bar.finish_and_clear();
+    Ok(certificates?)
 }
 
 /// The ANN as tract runs it, for inputs of the shape the SNN takes.

@@ -7,6 +7,7 @@ mod arguments;
 mod bench;
 mod compile;
 mod eval;
+mod explain;
 mod failure;
 mod inspect;
 mod load;
@@ -46,6 +47,8 @@ enum Command {
     Run(run::Arguments),
     /// Measure accuracy and activity against T, next to the ANN
     Eval(eval::Arguments),
+    /// Say which layers lose the accuracy, and why
+    Explain(explain::Arguments),
     /// Measure how long a sample takes
     Bench(bench::Arguments),
     /// Say what is in an .onnx or .snn file
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     let result = match (cli.command, cli.compile) {
         (Some(Command::Run(arguments)), _) => run::run(&arguments),
         (Some(Command::Eval(arguments)), _) => eval::run(&arguments),
+        (Some(Command::Explain(arguments)), _) => explain::run(&arguments),
         (Some(Command::Bench(arguments)), _) => bench::run(&arguments),
         (Some(Command::Inspect(arguments)), _) => inspect::run(&arguments),
         (Some(Command::Opt(arguments)), _) => opt::run(&arguments),

@@ -3,6 +3,7 @@
 use super::evaluation::EvaluationError;
 use super::parallel::{for_each_sample, pool};
 use super::table::{Align, table};
+use super::window::run_window;
 use crate::data::Dataset;
 use serde::Serialize;
 use snn_ir::Preprocessing;
@@ -52,7 +53,7 @@ pub fn answers(request: &AnswerRequest<'_>) -> Result<Answers, EvaluationError> 
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
             session
                 .start(&[&x])
-                .and_then(|()| session.advance(request.timesteps))
+                .and_then(|()| run_window(request.network, session, request.timesteps))
                 .map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
             Ok::<_, EvaluationError>((session.potentials().swap_remove(0), session.statistics().clone()))

@@ -2,11 +2,12 @@
 
 use super::parallel::{for_each_sample, pool};
 use super::table::{Align, table};
+use super::window::run_window;
 use crate::data::{DataError, Dataset};
 use serde::Serialize;
 use snn_ir::op::{Firing, Layer};
 use snn_ir::{Graph, Op, Preprocessing};
-use snn_runtime::{Network, RunError, Session, Statistics};
+use snn_runtime::{CompileError, Network, RunError, Session, Statistics};
 use std::collections::HashMap;
 use thiserror::Error;
 
@@ -32,6 +33,9 @@ pub enum EvaluationError {
         /// What it said.
         reason: String,
     },
+    /// The engine refused the network.
+    #[error(transparent)]
+    Network(#[from] CompileError),
     /// Samples come one array at a time.
     #[error("the network has {0} inputs; a data set feeds one")]
     Inputs(usize),
@@ -100,7 +104,8 @@ pub struct AnnResult {
 pub struct SnnResult {
     /// T.
     pub timesteps: u32,
-    /// Steps from a sample's first to its answer: T, or more with window barriers.
+    /// Steps from a sample's first to its answer: T, or more with window barriers or where a network settles (the longest of all
+    /// samples).
     pub latency_steps: u32,
     /// Top-1 accuracy; absent without labels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,10 +143,16 @@ pub fn top1(values: &[f32]) -> usize {
     best
 }
 
+/// One window of one sample.
+struct Window {
+    class: usize,
+    statistics: Statistics,
+    settling: u32,
+}
+
 struct Outcome {
     ann: Option<usize>,
-    /// Per T: class and counts.
-    snn: Vec<(usize, Statistics)>,
+    snn: Vec<Window>,
 }
 
 /// Evaluates a network at every T on every sample; all T of a sample in one pass over its longest window, except with
@@ -164,8 +175,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
         |session, index| {
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
             let ann = request.ann.map(|ann| ann(&x).map_err(|reason| EvaluationError::Ann { index, reason })).transpose()?;
-            let snn = run_windows(session, &x, &timesteps, request.network.has_window_barrier())
-                .map_err(|source| EvaluationError::Run { index, source })?;
+            let snn = run_windows(request.network, session, &x, &timesteps).map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
             Ok::<_, EvaluationError>(Outcome { ann: ann.map(|y| top1(&y)), snn })
         },
@@ -181,13 +191,14 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
         .iter()
         .enumerate()
         .map(|(at, &t)| {
-            let layers = super::total(outcomes.iter().map(|o| &o.snn[at].1));
+            let layers = super::total(outcomes.iter().map(|o| &o.snn[at].statistics));
+            let settling = outcomes.iter().map(|o| o.snn[at].settling).max().unwrap_or(0);
             let mean = |count: u64| count as f64 / outcomes.len() as f64;
             SnnResult {
                 timesteps: t,
-                latency_steps: t.saturating_mul(1 + depth),
-                accuracy: labels.as_ref().map(|l| share(&|i, o| o.snn[at].0 == l[i])),
-                agreement: request.ann.map(|_| share(&|_, o| o.ann == Some(o.snn[at].0))),
+                latency_steps: t.saturating_mul(1 + depth).saturating_add(settling),
+                accuracy: labels.as_ref().map(|l| share(&|i, o| o.snn[at].class == l[i])),
+                agreement: request.ann.map(|_| share(&|_, o| o.ann == Some(o.snn[at].class))),
                 spikes_per_sample: mean(layers.spikes()),
                 synops_per_sample: mean(layers.synops()),
                 layers: layers
@@ -213,14 +224,15 @@ fn labels(request: &EvaluationRequest<'_>, classes: usize) -> Result<Option<Vec<
     request.dataset.labels().map(|labels| labels.iter().enumerate().map(class).collect()).transpose()
 }
 
-fn run_windows(session: &mut Session<'_>, x: &[f32], timesteps: &[u32], barrier: bool) -> Result<Vec<(usize, Statistics)>, RunError> {
+fn run_windows(network: &Network, session: &mut Session<'_>, x: &[f32], timesteps: &[u32]) -> Result<Vec<Window>, RunError> {
+    let whole = network.has_window_barrier() || network.settles();
     let mut results = Vec::with_capacity(timesteps.len());
     for (at, &t) in timesteps.iter().enumerate() {
-        if at == 0 || barrier {
+        if at == 0 || whole {
             session.start(&[x])?;
         }
-        session.advance(t - session.steps())?;
-        results.push((top1(&session.potentials()[0]), session.statistics().clone()));
+        let settling = run_window(network, session, t)?;
+        results.push(Window { class: top1(&session.potentials()[0]), statistics: session.statistics().clone(), settling });
     }
     Ok(results)
 }

@@ -2,12 +2,14 @@
 
 pub mod answers;
 pub mod bench;
+pub mod certificate;
 pub mod compilation;
 pub mod evaluation;
 pub mod network;
 pub mod onnx;
 mod parallel;
 mod table;
+mod window;
 
 pub use bench::{Bench, BenchError, BenchRequest, bench};
 pub use evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};

@@ -226,7 +226,9 @@ impl<'a, M: Module> Lowering<'a, M> {
         }
         if !products.is_empty() && self.plan.cpu == Cpu::Amx {
             let begin = self.kernel(b, "snnc_begin");
-            b.ins().call(begin, &[body.steps]);
+            let quads = body.layer.synapses.iter().find_map(|s| s.matrix.as_ref()).map_or(0, |(m, _)| m.shape.quads);
+            let quads = number(b, quads as usize);
+            b.ins().call(begin, &[body.steps, quads]);
         }
     }
 
@@ -276,7 +278,7 @@ impl<'a, M: Module> Lowering<'a, M> {
         };
         if let Some((m, plane)) = &planned.matrix {
             let s = &m.shape;
-            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add, s.base];
+            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add, s.base, s.quads];
             let shape_value = self.constant(b, words.iter().chain(&m.offsets).flat_map(|v| v.to_ne_bytes()).collect())?;
             let p = &m.plane;
             let words = [p.input[0], p.input[1], p.size[0], p.size[1], p.pad[0], p.pad[1], p.mask, p.chunk, p.pixel];

@@ -202,7 +202,7 @@ impl<'n> Machine<'n> {
                 _ => (0..operands.len()).for_each(|o| visit(o, p)),
             };
             let masks = &mut bytes(&mut self.arena)[out.offset..][..out.bytes];
-            running.spikes(&operands, &taps, (node.pixels, node.channels), masks, (plan.chunk, steps));
+            running.spikes(plan.cpu, &operands, &taps, (node.pixels, node.channels), masks, (plan.chunk, steps));
         } else {
             let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
             let taps = |p: usize, visit: &mut dyn FnMut(usize)| match &node.work {
@@ -332,7 +332,10 @@ fn constant_current(work: &LayerWork, node: &PlanNode, constants: &[Vec<i32>], n
 }
 
 fn biased(bias: &PerElement, node: &PlanNode, factor: i64) -> Vec<i64> {
-    (0..node.len()).map(|e| factor * i64::from(bias.at(e / node.channels, e % node.channels, node.channels))).collect()
+    match bias {
+        PerElement::Channel(row) => row.iter().cycle().take(node.len()).map(|&b| factor * i64::from(b)).collect(),
+        PerElement::Full(values) => values.iter().map(|&b| factor * i64::from(b)).collect(),
+    }
 }
 
 /// A node without state, on constant values (`steps` = 1) or on sums over `steps` steps; everything pixel-major.

@@ -47,14 +47,15 @@ fn request_permission() -> bool {
 struct Configuration([u8; 64]);
 
 /// Configures the tiles for `steps` steps: the first and second row of tiles hold 16 steps each, or, of at most 16 steps, all rows
-/// of tiles hold all.
-pub unsafe extern "C" fn begin(steps: usize) {
+/// of tiles hold all. Slabs have `quads` times four bytes.
+pub unsafe extern "C" fn begin(steps: usize, quads: usize) {
     let mut c = Configuration([0; 64]);
     c.0[0] = 1;
     let low = steps.min(16) as u8;
     let high = if steps > 16 { (steps - 16) as u8 } else { low };
-    for (tile, rows) in [low, low, high, high, low, high, 16, 16].into_iter().enumerate() {
-        c.0[16 + 2 * tile] = 64;
+    let quads = quads as u8;
+    for (tile, rows) in [low, low, high, high, low, high, quads, quads].into_iter().enumerate() {
+        c.0[16 + 2 * tile] = if tile == 4 || tile == 5 { 4 * quads } else { 64 };
         c.0[48 + tile] = rows;
     }
     // SAFETY: a valid configuration of palette 1; the plan chose this kernel because the CPU has AMX.

@@ -1,6 +1,7 @@
 //! Kernels for AVX-512.
 
 use super::bits::for_each_channel;
+use super::cumulative::Lanes;
 use super::{SynapseShape, Tap};
 use std::arch::x86_64::*;
 
@@ -144,4 +145,33 @@ pub unsafe fn tally(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
         }
         _mm512_storeu_si512(to, sum);
     }
+}
+
+/// The maximum of 16 channels over the taps of one window; see [`super::cumulative`].
+///
+/// # Safety
+/// The CPU has AVX-512.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub unsafe fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], (at, bytes): (usize, usize)) -> Lanes {
+    let one = _mm512_set1_epi32(1);
+    let mut risen = _mm512_setzero_si512();
+    for t in (at..out.len()).step_by(bytes) {
+        let before = risen;
+        for (mask, behind) in masks.iter().zip(behind.iter_mut()) {
+            let spikes = u16::from_le_bytes([mask[t], mask[t + 1]]);
+            // SAFETY: lanes are 64 bytes.
+            unsafe {
+                let place = behind.0.as_mut_ptr().cast();
+                let count = _mm512_loadu_si512(place);
+                let count = _mm512_mask_add_epi32(count, spikes, count, one);
+                _mm512_storeu_si512(place, count);
+                risen = _mm512_max_epi32(risen, count);
+            }
+        }
+        out[t..t + 2].copy_from_slice(&_mm512_cmpgt_epi32_mask(risen, before).to_le_bytes());
+    }
+    let mut lanes = Lanes([0; 16]);
+    // SAFETY: lanes are 64 bytes.
+    unsafe { _mm512_storeu_si512(lanes.0.as_mut_ptr().cast(), risen) };
+    lanes
 }

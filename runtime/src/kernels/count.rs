@@ -134,17 +134,24 @@ impl Crossings {
         let columns = bytes.div_ceil(8);
         let added = word_count(bytes, steps);
         let Counts { counts, tallies } = counts;
-        for (&class, masks) in self.class.iter().zip(masks.chunks_exact(chunk * bytes)) {
+        let mut pixel = 0;
+        while pixel < self.class.len() {
+            let class = self.class[pixel];
+            // Full chunks of neighbours of one class are one stretch of memory.
+            let most = if steps == chunk { TALLY_WORDS / added } else { 1 };
+            let run = self.class[pixel..].iter().take(most).take_while(|&&c| c == class).count();
+            let masks = &masks[pixel * chunk * bytes..];
             for column in 0..columns {
                 let (counters, used) = &mut tallies[class as usize * columns + column];
-                if *used + added > TALLY_WORDS {
+                if *used + run * added > TALLY_WORDS {
                     empty(counters, bytes, column, &mut counts[class as usize * self.channels..][..self.channels]);
                     *used = 0;
                 }
-                let (words, stride) = column_of(masks, bytes, column, steps);
+                let (words, stride) = column_of(masks, bytes, column, run * steps);
                 tally(cpu, words, stride, counters);
-                *used += added;
+                *used += run * added;
             }
+            pixel += run;
         }
         for (i, (counters, used)) in tallies.iter_mut().enumerate().filter(|(_, t)| t.1 > 0) {
             empty(counters, bytes, i % columns, &mut counts[i / columns * self.channels..][..self.channels]);

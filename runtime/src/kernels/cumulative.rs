@@ -1,6 +1,7 @@
 //! The exact max-pool of spike trains and currents: the step-to-step difference of the maximum of running sums.
 
-use super::bits;
+use super::Cpu;
+use super::count::per_element;
 use crate::plan::mask_bytes;
 
 /// The running sums of one maximum node.
@@ -26,6 +27,46 @@ pub struct Spikes<'a> {
     pub pixels: usize,
 }
 
+/// One number for each of 16 channels.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct Lanes(pub [i32; 16]);
+
+impl Lanes {
+    fn from_fn(f: impl FnMut(usize) -> i32) -> Self {
+        Lanes(std::array::from_fn(f))
+    }
+}
+
+/// The maximum of 16 channels over the taps of one window. `masks` are the taps' masks, of which the two bytes at `at` in every
+/// `bytes` count, `behind` is how far each tap's count is ahead of the maximum (not at all, that is, at most zero). Writes the same two
+/// bytes of `out` and returns how far the maximum has risen.
+fn pool(cpu: Cpu, masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], (at, bytes): (usize, usize)) -> Lanes {
+    #[cfg(target_arch = "x86_64")]
+    if cpu >= Cpu::Avx512 {
+        // SAFETY: the level says that the CPU has the features.
+        return unsafe { super::avx512::pool(masks, behind, out, (at, bytes)) };
+    }
+    let mut risen = Lanes([0; 16]);
+    for t in (at..out.len()).step_by(bytes) {
+        let mut fired = 0u16;
+        for (mask, behind) in masks.iter().zip(behind.iter_mut()) {
+            let mut bits = u16::from_le_bytes([mask[t], mask[t + 1]]);
+            while bits != 0 {
+                let lane = bits.trailing_zeros() as usize;
+                behind.0[lane] += 1;
+                if behind.0[lane] > risen.0[lane] {
+                    risen.0[lane] = behind.0[lane];
+                    fired |= 1 << lane;
+                }
+                bits &= bits - 1;
+            }
+        }
+        out[t..t + 2].copy_from_slice(&fired.to_le_bytes());
+    }
+    risen
+}
+
 impl Running {
     /// Fresh sums.
     pub fn new(operand_elements: usize, elements: usize) -> Self {
@@ -38,10 +79,10 @@ impl Running {
         self.maximum.fill(0);
     }
 
-    /// Spikes. A maximum of counts moves only when a count
-    /// that equals it does, so the work is per spike.
+    /// Spikes. Each count moves by at most one, so does their maximum.
     pub fn spikes(
         &mut self,
+        cpu: Cpu,
         operands: &[Spikes],
         taps: &PixelTaps,
         (pixels, channels): (usize, usize),
@@ -57,35 +98,29 @@ impl Running {
                 Some(start)
             })
             .collect();
-        let (mut seen, mut counts) = (Vec::new(), Vec::new());
+        let (mut seen, mut behind) = (Vec::new(), Vec::new());
         for p in 0..pixels {
             seen.clear();
             taps(p, &mut |operand, pixel| seen.push((operand, pixel)));
-            counts.clear();
-            for &(operand, pixel) in &seen {
-                counts.extend_from_slice(&self.sums[starts[operand] + pixel * channels..][..channels]);
-            }
             let maximum = &mut self.maximum[p * channels..][..channels];
-            for t in 0..steps {
-                let out = &mut out[(p * chunk + t) * bytes..][..bytes];
-                out.fill(0);
-                for (&(operand, pixel), counts) in seen.iter().zip(counts.chunks_exact_mut(channels)) {
-                    bits::for_each_set(&operands[operand].masks[(pixel * chunk + t) * bytes..][..bytes], |c| {
-                        counts[c] += 1;
-                        if counts[c] > maximum[c] {
-                            maximum[c] = counts[c];
-                            out[c / 8] |= 1 << (c % 8);
-                        }
-                    });
+            behind.clear();
+            for block in (0..bytes / 2 * 16).step_by(16) {
+                for &(operand, pixel) in &seen {
+                    let sums = &self.sums[starts[operand] + pixel * channels..][..channels];
+                    behind.push(Lanes::from_fn(|lane| sums.get(block + lane).map_or(0, |sum| (sum - maximum[block + lane]) as i32)));
                 }
+            }
+            let masks: Vec<&[u8]> =
+                seen.iter().map(|&(operand, pixel)| &operands[operand].masks[pixel * chunk * bytes..][..steps * bytes]).collect();
+            let out = &mut out[p * chunk * bytes..][..steps * bytes];
+            for block in 0..bytes / 2 {
+                let behind = &mut behind[block * seen.len()..][..seen.len()];
+                let risen = pool(cpu, &masks, behind, out, (2 * block, bytes));
+                maximum.iter_mut().skip(16 * block).zip(risen.0).for_each(|(maximum, risen)| *maximum += i64::from(risen));
             }
         }
         for (operand, &start) in operands.iter().zip(&starts) {
-            for pixel in 0..operand.pixels {
-                let sums = &mut self.sums[start + pixel * channels..][..channels];
-                let masks = &operand.masks[pixel * chunk * bytes..][..steps * bytes];
-                masks.chunks_exact(bytes).for_each(|mask| bits::for_each_set(mask, |c| sums[c] += 1));
-            }
+            per_element(cpu, operand.masks, channels, (chunk, steps), &mut self.sums[start..][..operand.pixels * channels]);
         }
     }
 

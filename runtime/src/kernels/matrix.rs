@@ -1,12 +1,12 @@
 //! Matrix products of byte planes and 8-bit weights: what [`super::amx`] and [`super::vnni`] compute.
 //!
-//! For one output pixel, the rows of the left matrix are its steps and the columns its taps' channels, cut into *slabs* of 64
+//! For one output pixel, the rows of the left matrix are its steps and the columns its taps' channels, cut into *slabs* of up to 64
 //! bytes; the right matrix is the weights, `[slab][block of 16 outputs][quad][output][4]`.
 //!
 //! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`, so that the taps of one window
 //! row are contiguous and the steps of a pixel stand at a fixed distance. Borders hold zeros.
 
-/// Bytes of a slab.
+/// Most bytes of a slab.
 pub const SLAB: usize = 64;
 
 /// Bytes of the weights of one slab and block.
@@ -65,6 +65,8 @@ pub struct MatrixShape {
     pub add: u32,
     /// Elements of `base` from pixel to pixel.
     pub base: u32,
+    /// Bytes of a slab, divided by four.
+    pub quads: u32,
 }
 
 impl MatrixShape {

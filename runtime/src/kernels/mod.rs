@@ -16,6 +16,8 @@ pub mod count;
 pub mod cumulative;
 #[cfg(target_arch = "x86_64")]
 mod fire_avx512;
+#[cfg(target_arch = "x86_64")]
+mod maddubs;
 pub mod matrix;
 pub mod moves;
 #[cfg(target_arch = "x86_64")]
@@ -181,6 +183,8 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             synaptic("snnc_dense_channel", avx2::dense_channel),
             fire("snnc_fire", avx2::fire::<false>),
             fire("snnc_fire_hard", avx2::fire::<true>),
+            plain("snnc_expand", plane::expand_avx2 as *const u8, 4, false),
+            product(maddubs::product),
         ]),
         #[cfg(target_arch = "x86_64")]
         Cpu::Avx512 | Cpu::Amx => table.extend([
@@ -191,9 +195,9 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             synaptic("snnc_dense_channel", avx2::dense_channel),
             fire("snnc_fire", fire_avx512::fire::<false>),
             fire("snnc_fire_hard", fire_avx512::fire::<true>),
-            plain("snnc_expand", plane::expand as *const u8, 4, false),
+            plain("snnc_expand", plane::expand_avx512 as *const u8, 4, false),
             product(if cpu == Cpu::Amx { amx::product } else { vnni::product }),
-            plain("snnc_begin", amx::begin as *const u8, 1, false),
+            plain("snnc_begin", amx::begin as *const u8, 2, false),
             plain("snnc_end", amx::end as *const u8, 0, false),
         ]),
         #[cfg(not(target_arch = "x86_64"))]

@@ -32,7 +32,7 @@ pub unsafe extern "C" fn product(
                 let base = (shape.add == 0).then(|| base.add(p * shape.base as usize + 16 * block));
                 for first in (0..steps).step_by(STEPS) {
                     let (window, out) = (window.add(first * pitch), currents.add(first * lanes + 16 * block));
-                    let job = Job { offsets, weights, next: lanes / 16 * TILE, pitch, lanes, base };
+                    let job = Job { offsets, weights, next: lanes / 16 * TILE, pitch, lanes, base, quads: shape.quads as usize };
                     match (steps - first).min(STEPS) {
                         8 => job.run::<8>(window, out),
                         n => {
@@ -64,6 +64,7 @@ struct Job<'a> {
     next: usize,
     pitch: usize,
     lanes: usize,
+    quads: usize,
     /// What currents start from; without it they are added to.
     base: Option<*const i32>,
 }
@@ -83,7 +84,7 @@ impl Job<'_> {
             let mut weights = self.weights;
             for &offset in self.offsets {
                 let window = window.add(offset as usize);
-                for quad in 0..16 {
+                for quad in 0..self.quads {
                     let w = _mm512_loadu_si512(weights.add(64 * quad).cast());
                     for (t, sum) in sums.iter_mut().enumerate() {
                         let spikes = _mm512_set1_epi32(window.add(t * self.pitch + 4 * quad).cast::<i32>().read_unaligned());

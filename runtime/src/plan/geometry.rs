@@ -67,14 +67,6 @@ impl Geometry {
         })
     }
 
-    /// Number of output pixels.
-    pub fn output_pixels(&self) -> usize {
-        match self {
-            Geometry::Window(p) => p.output[0] * p.output[1],
-            Geometry::Table(t) => t.first.len() - 1,
-        }
-    }
-
     /// The most taps an output pixel has.
     pub fn max_taps(&self) -> usize {
         match self {

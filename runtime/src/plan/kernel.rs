@@ -2,12 +2,13 @@
 
 use super::cost::{Costs, RATE};
 use super::geometry::{Geometry, Plane};
-use super::matrix::MatrixPlan;
+use super::matrix::{MatrixPlan, slab_width};
 use super::memory::Buffer;
 use super::node::PerElement;
 use super::synapse::{Synapse, Weights};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::kernels::Cpu;
+use crate::kernels::matrix::SLAB;
 use std::fmt;
 
 /// A family of kernels: one way to turn operands into currents.
@@ -108,6 +109,12 @@ impl LayerPlan {
         };
         let base_stride = if base == Base::Channel { 0 } else { lanes(layer.channels) };
         let mut synapses: Vec<SynapsePlan> = Vec::new();
+        // Tiles are configured once a layer: products of one layer share the width of their slabs.
+        let mut widths = work.synapses.iter().zip(&layer.operands).filter_map(|(synapse, &o)| match &synapse.geometry {
+            Geometry::Window(p) if matches!(synapse.weights, Weights::Full { .. }) => Some(slab_width(p, plan.nodes[o].channels)),
+            _ => None,
+        });
+        let width = widths.next().filter(|w| widths.all(|v| v == *w)).unwrap_or(SLAB);
         let (mut taps, mut rows_listed) = (1, 0);
         let moving = work.synapses.iter().find_map(|s| match &s.geometry {
             Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
@@ -140,6 +147,7 @@ impl LayerPlan {
                         lanes(layer.channels),
                         plan.chunk,
                         (add, base_stride),
+                        width,
                     );
                     let bytes = m.plane.bytes();
                     Some((m, unplaced(scratch(bytes))))
@@ -203,7 +211,8 @@ fn choose(cpu: Cpu, bits: bool, synapse: &Synapse, channels: usize, lanes: usize
     }
     let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
-    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes;
+    // The kernels of AVX2 sum in 16 bits.
+    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (narrow || cpu > Cpu::Avx2);
     let (taps, costs) = (synapse.geometry.max_taps() * channels, Costs::of(cpu));
     let event = costs.event(taps, lanes);
     match costs.matrix(taps, lanes) {

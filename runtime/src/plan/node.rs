@@ -16,6 +16,8 @@ pub enum Mode {
     Stepped,
     /// Only its sum over time is ever used, and it is linear: once an advance, on sums.
     Summed,
+    /// Never: a move of elements that became part of the next one.
+    Unused,
 }
 
 /// A node of the graph, ready for an engine. Nodes refer to each other by index.
@@ -37,8 +39,6 @@ pub struct PlanNode {
     pub operands: Vec<usize>,
     /// What it computes.
     pub work: Work,
-    /// Smallest and largest value of an element in a step.
-    pub range: (i64, i64),
 }
 
 /// What a node computes.
@@ -273,41 +273,29 @@ impl PlanNode {
         let (channels, pixels) = channels_pixels(&ty.shape);
         let types: Vec<&ValueType> = operands.iter().map(|&o| &planned[o].ty).collect();
         let all = |mode: Mode| operands.iter().all(|&o| planned[o].mode == mode);
-        let hull = operands.iter().fold((0, 0), |r: (i64, i64), &o| (r.0.min(planned[o].range.0), r.1.max(planned[o].range.1)));
         let mode = if all(Mode::Constant) { Mode::Constant } else { Mode::Stepped };
-        let (mode, work, range) = match op {
-            _ if front_end.contains(id) && front_end.is_integer(id) => {
-                let range = match op {
-                    Op::Encode { limit, .. } => (-i64::from(*limit), i64::from(*limit)),
-                    Op::Constant(_, t) => {
-                        t.to_i32_vec().unwrap_or_default().iter().fold((0, 0), |r, &v| (r.0.min(v.into()), r.1.max(v.into())))
-                    }
-                    _ => return Err("an integer where the front end has none".into()),
-                };
-                (Mode::Constant, Work::Given(front_end.result_of(id)), range)
-            }
-            _ if front_end.contains(id) => (Mode::FrontEnd, Work::FrontEnd, (0, 0)),
+        let (mode, work) = match op {
+            _ if front_end.contains(id) && front_end.is_integer(id) => (Mode::Constant, Work::Given(front_end.result_of(id))),
+            _ if front_end.contains(id) => (Mode::FrontEnd, Work::FrontEnd),
             _ if operands.iter().any(|&o| planned[o].mode == Mode::FrontEnd) => {
                 return Err("it takes real numbers; the JIT engine runs quantized networks: quantize it, or use --engine reference".into());
             }
-            Op::Readout { scale } => (Mode::Summed, Work::Readout(scale.as_ref().map(|s| s.expanded(&ty.shape))), hull),
-            Op::CumulativeMaxPool(w) => (mode, Work::MaxPool(pool_geometry(w, types[0], &ty)), hull),
-            Op::CumulativeMax => (mode, Work::Maximum, hull),
+            Op::Readout { scale } => (Mode::Summed, Work::Readout(scale.as_ref().map(|s| s.expanded(&ty.shape)))),
+            Op::CumulativeMaxPool(w) => (mode, Work::MaxPool(pool_geometry(w, types[0], &ty))),
+            Op::CumulativeMax => (mode, Work::Maximum),
             _ => {
                 if let Some(map) = structural(op, &types, &ty) {
-                    let map = map?;
-                    let fill = i64::from(map.fill);
-                    (mode, Work::Structural(map), (hull.0.min(fill), hull.1.max(fill)))
+                    (mode, Work::Structural(map?))
                 } else if let Some(layer) = as_layer(op, operands.len()) {
-                    let (work, range) = layer_work(&layer, &operands, planned, &ty)?;
+                    let work = layer_work(&layer, &operands, planned, &ty)?;
                     let mode = if work.neuron.is_some() { Mode::Stepped } else { mode };
-                    (mode, Work::Layer(work), range)
+                    (mode, Work::Layer(work))
                 } else {
                     return Err("the JIT engine has no code for this operation; use --engine reference".into());
                 }
             }
         };
-        Ok(PlanNode { id, name: graph.node(id).name().to_string(), ty, channels, pixels, mode, operands, work, range })
+        Ok(PlanNode { id, name: graph.node(id).name().to_string(), ty, channels, pixels, mode, operands, work })
     }
 
     /// Whether its value in a step is a bit per element.
@@ -321,25 +309,52 @@ impl PlanNode {
     }
 }
 
-fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &ValueType) -> Result<(LayerWork, (i64, i64)), Reason> {
-    let (channels, _) = channels_pixels(&ty.shape);
+fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &ValueType) -> Result<LayerWork, Reason> {
     let bias = match &layer.bias {
         Some(b) => PerElement::new(b, &ty.shape, "bias")?,
-        None => PerElement::Channel(vec![0; channels]),
+        None => PerElement::Channel(vec![0; channels_pixels(&ty.shape).0]),
     };
-    let (mut low, mut high) = bias.values().iter().fold((0, 0), |r: (i64, i64), &b| (r.0.min(b.into()), r.1.max(b.into())));
-    let mut synapses = Vec::with_capacity(operands.len());
-    for (op, &operand) in layer.synapses.iter().zip(operands) {
-        let operand = &planned[operand];
-        let synapse = Synapse::new(op, &operand.ty, &ty.shape)?;
-        let (l, h) = synapse.bounds(operand.range, channels);
-        (low, high) = (low.saturating_add(l), high.saturating_add(h));
-        synapses.push(synapse);
-    }
-    if low < i64::from(i32::MIN) || high > i64::from(i32::MAX) {
-        return Err(format!("its current may reach [{low}, {high}], beyond 32 bits"));
-    }
+    let synapse = |(op, &operand): (&Op, &usize)| Synapse::new(op, &planned[operand].ty, &ty.shape);
+    let synapses = layer.synapses.iter().zip(operands).map(synapse).collect::<Result<_, _>>()?;
     let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape)).transpose()?;
-    let range = if neuron.is_some() { (0, 1) } else { (low, high) };
-    Ok((LayerWork { synapses, bias, neuron }, range))
+    Ok(LayerWork { synapses, bias, neuron })
+}
+
+/// Makes chains of moves of spikes one move: what only moves use need not be computed.
+pub(super) fn join_moves(nodes: &mut [PlanNode]) {
+    let moves = |n: &PlanNode| n.mode == Mode::Stepped && n.is_bits() && matches!(n.work, Work::Structural(_));
+    for i in 0..nodes.len() {
+        if !moves(&nodes[i]) || !nodes[i].operands.iter().any(|&o| moves(&nodes[o])) {
+            continue;
+        }
+        let (mut operands, mut parts, mut end) = (Vec::new(), Vec::new(), 0);
+        for &o in &nodes[i].operands {
+            let inner = if let (true, Work::Structural(map)) = (moves(&nodes[o]), &nodes[o].work) { Some(map) } else { None };
+            let sources = if inner.is_some() { nodes[o].operands.clone() } else { vec![o] };
+            parts.push((nodes[o].len(), end, inner));
+            end += sources.iter().map(|&s| nodes[s].len()).sum::<usize>();
+            operands.extend(sources);
+        }
+        let Work::Structural(map) = &nodes[i].work else { continue };
+        let through = |&source: &u32| {
+            let mut e = source as usize;
+            for &(len, base, inner) in &parts {
+                if e < len {
+                    let from = inner.map_or(e as u32, |m| m.source[e]);
+                    return if from == ElementMap::FILL { from } else { base as u32 + from };
+                }
+                e -= len;
+            }
+            ElementMap::FILL
+        };
+        let source = map.source.iter().map(through).collect();
+        nodes[i].work = Work::Structural(ElementMap { source, fill: 0 });
+        nodes[i].operands = operands;
+    }
+    for i in (0..nodes.len()).rev() {
+        let used = nodes[i + 1..].iter().any(|n| n.mode != Mode::Unused && n.operands.contains(&i));
+        if moves(&nodes[i]) && !used {
+            nodes[i].mode = Mode::Unused;
+        }
+    }
 }

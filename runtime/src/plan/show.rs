@@ -18,10 +18,12 @@ impl fmt::Display for Plan {
             let what = match (&node.work, node.mode) {
                 (Work::FrontEnd, _) => "f32, once a window".to_string(),
                 (_, Mode::Constant) => "integers, once a window".to_string(),
+                (_, Mode::Unused) => "part of the next move".to_string(),
                 (_, Mode::Summed) => "on sums, once an advance".to_string(),
                 (Work::Layer(_), _) => {
                     let synapses = self.layers[i].iter().flat_map(|l| &l.synapses);
-                    synapses.map(|s| format!("{} ({})", s.family, s.why)).collect::<Vec<_>>().join(" + ")
+                    let families = synapses.map(|s| format!("{} ({})", s.family, s.why)).collect::<Vec<_>>().join(" + ");
+                    if families.is_empty() { "neurons on a constant current".to_string() } else { families }
                 }
                 (Work::Structural(_), _) => "moves elements".to_string(),
                 _ => "running maxima".to_string(),

@@ -1,0 +1,261 @@
+//! Which layers lose the accuracy, and why.
+//!
+//! Ground: the error of the whole network is a sum over layers (Deng & Gu, ICLR 2021, section 3). Each layer's part is measured from both
+//! ends: how far the output is from the ANN's when it alone spikes, and how much nearer it comes when it alone does not. The mean
+//! of the two, as squared errors, is its share of the loss. Its own error is split as the certificate does
+//! ([`crate::report::certificate`]), with the input it gets in the whole spiking network; what it was given wrong by the layers
+//! before is kept apart as inherited.
+
+use crate::calibrate::Calibration;
+use crate::calibrate::hybrid::{Hybrid, Population, Run};
+use crate::passes::pipeline::{self, PipelineError};
+use crate::passes::{Context, PassError};
+use crate::recipe::Recipe;
+use crate::report::evaluation::top1;
+use crate::report::{Align, table};
+use rayon::prelude::*;
+use serde::Serialize;
+use snn_ir::Graph;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use thiserror::Error;
+
+/// Why nothing could be explained.
+#[derive(Debug, Error)]
+pub enum ExplainError {
+    /// The network cannot be converted.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The spiking network cannot be laid beside the ANN.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The recipe makes no neurons.
+    #[error("recipe {0} has no replace-relu: there is no spiking network to explain")]
+    NotSpiking(String),
+}
+
+/// What to explain.
+pub struct ExplainRequest<'a> {
+    /// The ANN, as imported.
+    pub graph: Graph,
+    /// How it is converted.
+    pub recipe: Recipe,
+    /// Window length T.
+    pub timesteps: u32,
+    /// Samples that the recipe calibrates on.
+    pub calibration: Option<&'a Calibration>,
+    /// Samples to compare on: per sample, per input, the flat values.
+    pub samples: &'a [Vec<Vec<f32>>],
+    /// Told how far long work has come: what, done, total.
+    pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
+}
+
+/// Squared errors of a layer's activations, relative to the ANN's squared activations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ActivationError {
+    /// Wrong input, from the layers before.
+    pub inherited: f64,
+    /// Activation beyond the threshold.
+    pub clipping: f64,
+    /// Rounding to levels.
+    pub quantization: f64,
+    /// Order of arrival.
+    pub unevenness: f64,
+}
+
+/// What is known of one layer. Agreements are percentages of samples with the ANN's own top-1 class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerExplanation {
+    /// Name of the ANN's node.
+    pub name: String,
+    /// Number of neurons.
+    pub neurons: usize,
+    /// Share of the loss, in percent.
+    pub share: f64,
+    /// Its activations' error.
+    pub error: ActivationError,
+    /// Agreement when only this layer spikes.
+    pub agreement_alone: f64,
+    /// Agreement when all layers but this one spike.
+    pub agreement_without: f64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// T.
+    pub timesteps: u32,
+    /// Number of samples.
+    pub samples: usize,
+    /// Agreement when all layers spike, before weights are quantised.
+    pub agreement: f64,
+    /// Per layer, in the order of the network.
+    pub layers: Vec<LayerExplanation>,
+    /// The layers that lose most and what to do about them, the worst first.
+    pub ranking: Vec<String>,
+}
+
+/// Layers that the ranking names.
+const RANKED: usize = 5;
+
+/// Sums over neurons and samples for one layer.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    error: ActivationError,
+    activation: f64,
+    output_alone: f64,
+    output_without: f64,
+    agrees_alone: u32,
+    agrees_without: u32,
+}
+
+/// What one sample says.
+struct SampleTally {
+    layers: Vec<Tally>,
+    output: f64,
+    agrees: bool,
+}
+
+/// Explains a conversion.
+///
+/// # Errors
+/// [`ExplainError`].
+pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError> {
+    let ExplainRequest { mut graph, recipe, timesteps, calibration, samples, progress } = request;
+    let mut passes = recipe.passes;
+    if let Some(end) = passes.iter().position(|p| p.name() == "normalize") {
+        passes.truncate(end);
+    }
+    let mut context = Context { calibration, progress, ..Context::new(timesteps) };
+    pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;
+    let analog = context.analog.ok_or(ExplainError::NotSpiking(recipe.name))?;
+    let hybrid = Hybrid::new(&graph, &analog, timesteps)?;
+    let populations = hybrid.populations();
+    let done = AtomicUsize::new(0);
+    let tallies: Vec<SampleTally> = samples
+        .par_iter()
+        .map(|sample| {
+            let tally = explain_sample(&hybrid, &populations, sample, timesteps as usize);
+            progress("samples explained", done.fetch_add(1, Ordering::Relaxed) + 1, samples.len());
+            tally
+        })
+        .collect();
+    Ok(summarise(&populations, &tallies, timesteps))
+}
+
+fn explain_sample(hybrid: &Hybrid, populations: &[(usize, &Population)], sample: &[Vec<f32>], timesteps: usize) -> SampleTally {
+    let ann = hybrid.run(sample, |_| false, None);
+    let snn = hybrid.run(sample, |_| true, None);
+    let answer = hybrid.output(&ann);
+    let distance = |run: &Run| -> (f64, bool) {
+        let output = hybrid.output(run);
+        let squares = output.iter().zip(&answer).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        (squares, top1(&output) == top1(&answer))
+    };
+    let layer = |&(at, population): &(usize, &Population)| {
+        let (output_alone, agrees_alone) = distance(&hybrid.run(sample, |p| p == at, Some((&ann, at))));
+        let (output_without, agrees_without) = distance(&hybrid.run(sample, |p| p != at, Some((&snn, at))));
+        let (agrees_alone, agrees_without) = (u32::from(agrees_alone), u32::from(agrees_without));
+        let mut tally = Tally { output_alone, output_without, agrees_alone, agrees_without, ..Tally::default() };
+        let (_, activation) = hybrid.observed(&ann, at);
+        let (current, output) = hybrid.observed(&snn, at);
+        for (i, &a) in activation.iter().enumerate() {
+            let rectified = population.rectified(current[i]);
+            let clipped = rectified.min(population.neurons.threshold[i] * population.quanta);
+            let even = population.even_output(i, current[i], timesteps);
+            tally.activation += f64::from(a).powi(2);
+            tally.error.inherited += f64::from(a - rectified).powi(2);
+            tally.error.clipping += f64::from(rectified - clipped).powi(2);
+            tally.error.quantization += f64::from(clipped - even).powi(2);
+            tally.error.unevenness += f64::from(even - output[i]).powi(2);
+        }
+        tally
+    };
+    let (output, agrees) = distance(&snn);
+    SampleTally { layers: populations.iter().map(layer).collect(), output, agrees }
+}
+
+fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], timesteps: u32) -> Explanation {
+    let count = tallies.len().max(1) as f64;
+    let total: f64 = tallies.iter().map(|t| t.output).sum();
+    let sum = |layer: usize, of: fn(&Tally) -> f64| -> f64 { tallies.iter().map(|t| of(&t.layers[layer])).sum() };
+    let parts: Vec<f64> =
+        (0..populations.len()).map(|l| (sum(l, |t| t.output_alone) + (total - sum(l, |t| t.output_without)).max(0.0)) / 2.0).collect();
+    let whole = parts.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let layers: Vec<LayerExplanation> = populations
+        .iter()
+        .enumerate()
+        .map(|(l, (_, population))| {
+            let norm = sum(l, |t| t.activation).max(f64::MIN_POSITIVE);
+            LayerExplanation {
+                name: population.name.clone(),
+                neurons: population.neurons.threshold.len(),
+                share: 100.0 * parts[l] / whole,
+                error: ActivationError {
+                    inherited: sum(l, |t| t.error.inherited) / norm,
+                    clipping: sum(l, |t| t.error.clipping) / norm,
+                    quantization: sum(l, |t| t.error.quantization) / norm,
+                    unevenness: sum(l, |t| t.error.unevenness) / norm,
+                },
+                agreement_alone: 100.0 * sum(l, |t| f64::from(t.agrees_alone)) / count,
+                agreement_without: 100.0 * sum(l, |t| f64::from(t.agrees_without)) / count,
+            }
+        })
+        .collect();
+    let mut worst: Vec<&LayerExplanation> = layers.iter().filter(|l| l.share > 0.0).collect();
+    worst.sort_by(|a, b| b.share.total_cmp(&a.share));
+    let ranking = worst.iter().take(RANKED).map(|l| l.in_words(timesteps)).collect();
+    let agreement = 100.0 * tallies.iter().filter(|t| t.agrees).count() as f64 / count;
+    Explanation { timesteps, samples: tallies.len(), agreement, layers, ranking }
+}
+
+impl LayerExplanation {
+    /// Share, the largest of its own three errors, and what would make that smaller.
+    fn in_words(&self, timesteps: u32) -> String {
+        let longer = timesteps.saturating_mul(2);
+        let errors = [
+            (
+                self.error.clipping,
+                "clipping",
+                "try a larger threshold (a higher percentile, or thresholds chosen for a longer window)".to_string(),
+            ),
+            (self.error.quantization, "quantisation", format!("try T >= {longer}, or lanes")),
+            (self.error.unevenness, "unevenness", format!("try two-phase, or T >= {longer}")),
+        ];
+        let [first, second, third] = errors;
+        let worst = [second, third].into_iter().fold(first, |worst, e| if e.0 > worst.0 { e } else { worst });
+        format!("{}: {:.0}% of the loss, {}; {}", self.name, self.share, worst.1, worst.2)
+    }
+}
+
+impl Explanation {
+    /// The report for people.
+    pub fn to_text(&self) -> String {
+        let headings = [
+            "neurons",
+            "share %",
+            "clipping",
+            "quantisation",
+            "unevenness",
+            "inherited",
+            "alone: same as ANN %",
+            "all but it: same as ANN %",
+        ];
+        let mut columns = vec![("layer", Align::Left)];
+        columns.extend(headings.map(|h| (h, Align::Right)));
+        let row = |l: &LayerExplanation| {
+            let e = &l.error;
+            let errors = [e.clipping, e.quantization, e.unevenness, e.inherited].map(|e| format!("{e:.4}"));
+            let agreements = [l.agreement_alone, l.agreement_without].map(|a| format!("{a:.1}"));
+            [&[l.name.clone(), l.neurons.to_string(), format!("{:.1}", l.share)][..], &errors, &agreements].concat()
+        };
+        format!(
+            "{} samples, T = {}: the spiking network agrees with the ANN on {:.1} %\n\n{}\nErrors are squared, relative to the ANN's \
+             activations.\n\n{}\n",
+            self.samples,
+            self.timesteps,
+            self.agreement,
+            table(&columns, &self.layers.iter().map(row).collect::<Vec<_>>()),
+            self.ranking.join("\n")
+        )
+    }
+}
