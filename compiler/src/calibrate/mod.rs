@@ -4,9 +4,11 @@
 //! the same whatever the thread count.
 
 pub mod activations;
+pub mod distribution;
 pub mod histogram;
 pub mod layerwise;
 pub mod moments;
+pub mod piecewise;
 pub mod synthetic;
 
 /// Sample inputs of the ANN, already preprocessed.

@@ -6,6 +6,8 @@
 
 mod registry;
 
+pub mod approximate_activations;
+pub mod approximate_normalisation;
 pub mod balance_thresholds;
 pub mod canonicalize;
 pub mod correct_bias;
