@@ -1,8 +1,10 @@
 //! Compiles a trained network in ONNX to a spiking network of integrate-and-fire neurons.
 
 pub mod calibrate;
+pub mod cli;
 pub mod compile;
 pub mod data;
 pub mod frontend;
 pub mod passes;
 pub mod recipe;
+pub mod report;

@@ -99,7 +99,7 @@ fn neuron_fits(n: &Neuron, shape: &[usize]) -> Result<(), TypeError> {
     if n.threshold.is_integer() != n.initial.is_integer() {
         return Err(TypeError::Parameter("threshold and init must both be integers or both be floats".into()));
     }
-    if !n.threshold.to_f64_vec().iter().all(|&t| t > 0.0 && t.is_finite()) {
+    if !n.threshold.values().all(|t| t > 0.0 && t.is_finite()) {
         return Err(TypeError::Parameter("every threshold must be positive and finite".into()));
     }
     if n.signed && n.firing != Firing::Ternary {

@@ -64,6 +64,8 @@
 
 pub mod activation;
 pub mod attr;
+pub mod bounds;
+pub mod file;
 pub mod graph;
 pub mod index_map;
 pub mod infer;
@@ -76,6 +78,7 @@ pub mod verify;
 pub mod window;
 
 pub use activation::Activation;
+pub use bounds::{Bounds, BoundsError};
 pub use graph::{Graph, GraphError, Node, NodeId};
 pub use infer::TypeError;
 pub use op::Op;

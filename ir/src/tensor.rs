@@ -188,14 +188,19 @@ impl Tensor {
         }
     }
 
-    /// All elements as `f64` (exact for every element type).
-    pub fn to_f64_vec(&self) -> Vec<f64> {
+    /// All elements as `f64` (exact for every element type), one by one.
+    pub fn values(&self) -> Box<dyn Iterator<Item = f64> + '_> {
         match &self.data {
-            TensorData::F32(d) => d.iter().map(|&v| f64::from(v)).collect(),
-            TensorData::I8(d) => d.iter().map(|&v| f64::from(v)).collect(),
-            TensorData::I16(d) => d.iter().map(|&v| f64::from(v)).collect(),
-            TensorData::I32(d) => d.iter().map(|&v| f64::from(v)).collect(),
+            TensorData::F32(d) => Box::new(d.iter().map(|&v| f64::from(v))),
+            TensorData::I8(d) => Box::new(d.iter().map(|&v| f64::from(v))),
+            TensorData::I16(d) => Box::new(d.iter().map(|&v| f64::from(v))),
+            TensorData::I32(d) => Box::new(d.iter().map(|&v| f64::from(v))),
         }
+    }
+
+    /// All elements as `f64`.
+    pub fn to_f64_vec(&self) -> Vec<f64> {
+        self.values().collect()
     }
 
     /// All elements of an integer tensor, widened; `None` for floats.

@@ -1,6 +1,7 @@
 //! Whole-graph invariants: what every pass must leave behind and every engine may rely on.
 
 use crate::attr::Attr;
+use crate::bounds::{Bounds, BoundsError};
 use crate::graph::{Graph, GraphError, NodeId};
 use crate::infer::{TypeError, infer};
 use crate::op::{Amplitude, Divisor, Neuron, Op};
@@ -94,6 +95,9 @@ pub enum VerifyError {
         /// Why not.
         reason: &'static str,
     },
+    /// An integer may overflow within the window the graph is for.
+    #[error(transparent)]
+    Overflow(#[from] BoundsError),
 }
 
 /// Checks every invariant of the graph:
@@ -101,7 +105,8 @@ pub enum VerifyError {
 /// * every node's type is the one its operation gives;
 /// * it is all analog or all temporal, and the outputs of a spiking graph are potentials;
 /// * parameters are finite, and floats, unless the graph is quantized;
-/// * a quantized graph (see [`Graph::is_quantized`]) computes in integers from `encode` on, and its spikes are worth one.
+/// * a quantized graph (see [`Graph::is_quantized`]) computes in integers from `encode` on, its spikes are worth one,
+///   and no integer leaves 32 bits within its window (see [`Bounds`]).
 ///
 /// # Errors
 /// The first broken invariant, naming the node.
@@ -116,7 +121,11 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
     check_types(graph, &order)?;
     check_signals(graph, &order)?;
     order.iter().try_for_each(|&id| check_finite(graph, id))?;
-    if graph.is_quantized() { check_integers(graph, &order) } else { order.iter().try_for_each(|&id| check_floats(graph, id)) }
+    if !graph.is_quantized() {
+        return order.iter().try_for_each(|&id| check_elements(graph, id, false));
+    }
+    check_integers(graph, &order)?;
+    Ok(Bounds::new(graph)?.check_window(graph.timesteps.unwrap_or(1))?)
 }
 
 fn label(graph: &Graph, id: NodeId) -> (String, &'static str) {
@@ -200,10 +209,6 @@ fn check_elements(graph: &Graph, id: NodeId, integers: bool) -> Result<(), Verif
             Err(VerifyError::ElementType { name, op, parameter, got: t.element_type().name(), expected })
         }
     }
-}
-
-fn check_floats(graph: &Graph, id: NodeId) -> Result<(), VerifyError> {
-    check_elements(graph, id, false)
 }
 
 /// In a quantized graph the front end, which depends on the input alone and has no neurons, is real; `encode` makes its

@@ -79,16 +79,16 @@ fn parameters_of_different_nodes_never_share_a_name_by_accident() {
 #[test]
 fn nonsense_is_refused_with_its_place_and_reason() {
     let cases = [
-        ("kernel=3x3", "kernel=3x", "3:67: expected a value"),
-        ("pad=1x1", "pda=1x1", "3:76: attribute `pda` is unknown here"),
-        ("kernel=3x3", "kernel=relu", "3:63: attribute `kernel` should be sizes such as 3x3"),
+        ("kernel=3x3", "kernel=3x", "3:64: expected a value"),
+        ("pad=1x1", "pda=1x1", "3:69: attribute `pda` is unknown here"),
+        ("kernel=3x3", "kernel=relu", "3:57: attribute `kernel` should be sizes such as 3x3"),
         ("weight=@w, ", "", "3:8: attribute `weight` is missing"),
         ("%c = conv", "%c = convolve", "3:8: unknown operation `convolve`"),
         ("if %c", "if %d", "4:11: there is no node `d` above"),
-        ("current[3x4x4]", "current[3x4x5]", "3:88: the type is current[3x4x4]"),
+        ("current[3x4x4]", "current[3x4x5]", "3:79: the type is current[3x4x4]"),
         ("%n = if", "%c = if", "4:3: there is already a node named `c`"),
         ("@w = f32[3x2x3x3]", "@w = f32[3x2x3x2]", "3:3: node `c` (conv): weight [3, 2, 3, 2] does not fit kernel [3, 3] in 1 groups"),
-        ("@w = f32[3x2x3x3]", "@v = f32[3x2x3x3]", "3:23: there is no parameter `w`"),
+        ("@w = f32[3x2x3x3]", "@v = f32[3x2x3x3]", "3:24: there is no parameter `w`"),
         ("seeded(7, 0.1)", "[1, 2]", "8:19: the shape needs 54 elements, here are 2"),
         ("seeded(7, 0.1)", "base64(\"AAAA\")", "8:26: 3 bytes do not fill the shape"),
         (
@@ -100,7 +100,7 @@ fn nonsense_is_refused_with_its_place_and_reason() {
         ("[3x2x3x3] seeded(7, 0.1)", "[99999x99999] splat(1)", "8:9: generated parameters are limited to 16777216 elements"),
         ("output %y", "output", "7:1: expected a node's name such as `%conv1`"),
         ("steps=4", "steps=-4", "1:20: expected a number of steps"),
-        ("current[2x4x4]", "currents[2x4x4]", "2:14: expected a signal: analog, current, spikes or potential"),
+        ("current[2x4x4]", "currents[2x4x4]", "2:16: expected a signal: analog, current, spikes or potential"),
         ("%x = input", "%\"x = input", "2:4: the closing quote is missing"),
         ("init=0.5", "threshold=0.5", "4:28: attribute `threshold` stands here twice"),
         ("init=0.5", "init=?", "4:33: unexpected character '?'"),

@@ -1,8 +1,8 @@
 //! The JIT engine equals the reference engine bit for bit, at every CPU level this machine has.
 
 use proptest::prelude::*;
-use snn_ir::Graph;
-use snn_ir::op::Firing;
+use snn_ir::op::{Amplitude, AvgPool, Conv, Divisor, Firing, Layer, Linear, Neuron, Reset, Scale};
+use snn_ir::{Graph, Op, Signal, Tensor, Window};
 use snn_runtime::testing::{Form, random_graph, random_inputs};
 use snn_runtime::{Cpu, EngineKind, Network};
 
@@ -31,11 +31,132 @@ fn compare(graph: &Graph, seed: u64, cuts: &[u32]) -> Result<(), TestCaseError> 
     Ok(())
 }
 
+/// A source of numbers for [`wide_graph`].
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % n
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+/// A layer of neurons whose thresholds suit its synapses, so that rates stay between silence and saturation.
+fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: usize) -> Op {
+    let mut per_channel = |low: i32, n: usize| {
+        let values: Vec<i32> = (0..channels).map(|_| low + random.below(n) as i32).collect();
+        Tensor::i32([channels, 1, 1], values)
+    };
+    let neuron = Neuron {
+        initial: per_channel(0, threshold),
+        threshold: per_channel(threshold as i32 / 2, threshold),
+        reset: Reset::Subtract,
+        amplitude: Amplitude::One,
+        firing: Firing::Binary,
+        signed: false,
+    };
+    Op::Layer(Layer { synapses, bias: Some(per_channel(-(threshold as i32) / 20, threshold / 4)), neuron: Some(neuron) })
+}
+
+/// Channel counts around the widths of vectors and masks, weights at the ends of their types, and what fast kernels treat apart:
+/// borders, strides, dilations, groups, residuals by scale and by convolution, and currents between layers.
+fn wide_graph(seed: u64) -> Graph {
+    let random = &mut Random(seed);
+    let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 130];
+    let mut graph = Graph::new("wide");
+    let mut shape = vec![random.pick(&widths), 1 + random.below(9), 1 + random.below(9)];
+    let input = graph.add("input", Op::Input(Signal::Current, shape.clone()), &[]).expect("it fits");
+    let encode = Op::Encode { scale: Tensor::scalar(20.0), limit: 100 };
+    let encode = graph.add("encode", encode, &[input]).expect("it fits");
+    let first = wide_layer(random, vec![Op::Identity], shape[0], 60);
+    let mut x = graph.add("first", first, &[encode]).expect("it fits");
+    for i in 0..1 + random.below(3) {
+        let kernel = random.pick(&[1, 1, 2, 3, 3, 5]);
+        let (stride, dilation) = (random.pick(&[1, 1, 2]), random.pick(&[1, 1, 2]));
+        let pad = random.below((kernel - 1) * dilation + 1);
+        let window = Window {
+            stride: vec![stride; 2],
+            dilation: vec![dilation; 2],
+            pad_begin: vec![pad; 2],
+            pad_end: vec![random.below((kernel - 1) * dilation + 1); 2],
+            ..Window::unit([kernel; 2])
+        };
+        if window.output(&shape[1..]).is_none() {
+            continue;
+        }
+        let groups = if random.below(5) == 0 { shape[0] } else { 1 };
+        let outputs = if groups > 1 { shape[0] } else { random.pick(&widths) };
+        let largest = random.pick(&[3, 31, 127, 127, 128, 2000]);
+        let count = outputs * shape[0] / groups * kernel * kernel;
+        // Mostly extreme weights, so that 16-bit sums are as large as the plan lets them be.
+        let weight: Vec<i16> =
+            (0..count).map(|_| if random.below(3) > 0 { random.pick(&[largest, -largest]) } else { random.below(7) as i16 - 3 }).collect();
+        let weight = if largest < 128 {
+            Tensor::i8([outputs, shape[0] / groups, kernel, kernel], weight.into_iter().map(|w| w as i8).collect::<Vec<_>>())
+        } else {
+            Tensor::i16([outputs, shape[0] / groups, kernel, kernel], weight)
+        };
+        let conv = Op::Conv(Conv { weight, bias: None, window, groups });
+        let threshold = 4 + largest as usize * ((shape[0] / groups * kernel * kernel) as f64).sqrt() as usize;
+        if random.below(6) == 0 {
+            let bare = Op::Layer(Layer {
+                synapses: vec![Op::AvgPool(AvgPool { window: Window::unit([1, 1]), divisor: Divisor::One })],
+                bias: None,
+                neuron: None,
+            });
+            x = graph.add(format!("current{i}"), bare, &[x]).expect("it fits");
+        }
+        let y = graph.add(format!("layer{i}"), wide_layer(random, vec![conv], outputs, threshold), &[x]).expect("it fits");
+        let out = graph.ty(y).shape.clone();
+        let scale = Scale { weight: Some(Tensor::i16([out[0], 1, 1], vec![threshold as i16 / 3; out[0]])), bias: None };
+        let mut synapses = vec![Op::Scale(scale)];
+        let mut operands = vec![y];
+        if out == shape {
+            synapses.push(Op::Identity);
+            operands.push(x);
+        }
+        if random.below(2) == 0 {
+            let weight: Vec<i8> = (0..out[0] * out[0]).map(|_| random.below(256) as u8 as i8).collect();
+            let point = Conv { weight: Tensor::i8([out[0], out[0], 1, 1], weight), bias: None, window: Window::unit([1, 1]), groups: 1 };
+            synapses.push(Op::Conv(point));
+            operands.push(y);
+        }
+        x = graph.add(format!("sum{i}"), wide_layer(random, synapses, out[0], threshold), &operands).expect("it fits");
+        shape = out;
+    }
+    if random.below(3) == 0 {
+        x = graph.add("concat", Op::Concat { axis: 0 }, &[x, x]).expect("it fits");
+        x = graph.add("max", Op::CumulativeMaxPool(Window::unit([1, 1])), &[x]).expect("it fits");
+    }
+    let flat = graph.add("flat", Op::Reshape { shape: vec![graph.ty(x).len()] }, &[x]).expect("it fits");
+    let weight: Vec<i8> = (0..3 * graph.ty(flat).len()).map(|_| random.below(256) as u8 as i8).collect();
+    let linear = Op::Linear(Linear { weight: Tensor::i8([3, graph.ty(flat).len()], weight), bias: None });
+    let logits = graph.add("logits", Op::Layer(Layer { synapses: vec![linear], bias: None, neuron: None }), &[flat]).expect("it fits");
+    let readout = graph.add("readout", Op::Readout { scale: None }, &[logits]).expect("it fits");
+    graph.set_outputs([readout]);
+    graph
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_kernel_set_equals_the_reference(seed: u64, cuts in prop::collection::vec(1u32..40, 1..4)) {
         compare(&random_graph(seed, Form::Integer, &[Firing::Binary]), seed, &cuts)?;
+    }
+
+}
+
+proptest! {
+    // Wide networks take the reference engine long.
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn wide_layers_and_extreme_weights_equal_the_reference(seed: u64, cuts in prop::collection::vec(1u32..40, 1..3)) {
+        compare(&wide_graph(seed), seed, &cuts)?;
     }
 }

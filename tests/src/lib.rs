@@ -1,3 +1,4 @@
 //! What the tests share.
 
+pub mod onnx;
 pub mod shared;

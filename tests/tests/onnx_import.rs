@@ -45,3 +45,23 @@ fn networks_with_data_import_and_equal_tract() {
         assert_eq!(failures(&folder(&models)), Vec::<String>::new());
     }
 }
+
+/// Files that are refused, and a piece of the reason.
+const REFUSED: [(&str, &str); 2] = [
+    ("tract_bidi_lstm", "recurrent networks are not converted"),
+    ("tract_linear_classifier", "classical machine learning operators have no spiking form"),
+];
+
+#[test]
+fn files_of_other_peoples_exporters_import_or_are_refused_for_the_right_reason() {
+    let Some(wild) = shared_or_skip("files_of_other_peoples_exporters_import", "models/wild") else { return };
+    let (refused, converted): (Vec<PathBuf>, Vec<PathBuf>) = folder(&wild)
+        .into_iter()
+        .partition(|f| REFUSED.iter().any(|(name, _)| f.file_stem().is_some_and(|s| s.to_string_lossy() == *name)));
+    assert_eq!(failures(&converted), Vec::<String>::new());
+    for file in refused {
+        let message = import(&file, &ImportOptions::default()).expect_err("it is refused").to_string();
+        println!("{message}");
+        assert!(REFUSED.iter().any(|(name, why)| message.contains(name) && message.contains(why)), "{message}");
+    }
+}

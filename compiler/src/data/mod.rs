@@ -16,6 +16,7 @@ pub mod preprocess;
 #[cfg(test)]
 mod tests;
 
+use rayon::prelude::*;
 use snn_ir::Preprocessing;
 use snn_ir::signal::Dims;
 use std::borrow::Cow;
@@ -248,6 +249,21 @@ impl Dataset {
                 })
             }
         }
+    }
+
+    /// The inputs of all samples, read on every CPU; `progress` is called after each.
+    ///
+    /// # Errors
+    /// As [`Dataset::input`], for the first sample that fails.
+    pub fn inputs(&self, preprocessing: &Preprocessing, shape: &[usize], progress: impl Fn() + Sync) -> Result<Vec<Vec<f32>>, DataError> {
+        let read = |index| {
+            let input = self.input(index, preprocessing, shape);
+            progress();
+            input
+        };
+        // Collected before the first error is looked for, so that it is the same every time.
+        let inputs: Vec<Result<_, _>> = (0..self.len()).into_par_iter().map(read).collect();
+        inputs.into_iter().collect()
     }
 
     fn misfit(&self, index: usize, error: preprocess::Misfit) -> DataError {

@@ -34,7 +34,7 @@ pub fn print(graph: &Graph, parameters: Parameters) -> String {
         } else if parameters == Parameters::Full {
             format!("base64(\"{}\")", STANDARD.encode(tensor.to_le_bytes()))
         } else {
-            let (min, max) = tensor.to_f64_vec().into_iter().fold((f64::MAX, f64::MIN), |(lo, hi), v| (lo.min(v), hi.max(v)));
+            let (min, max) = tensor.values().fold((f64::MAX, f64::MIN), |(lo, hi), v| (lo.min(v), hi.max(v)));
             format!("summary(min={}, max={}, hash={:016x})", short_float(min), short_float(max), tensor.content_hash())
         };
         let _ = writeln!(out, "@{} = {}[{}] {values}", quote(name), tensor.element_type().name(), Dims(tensor.shape()));

@@ -92,7 +92,7 @@ impl<'a, M: Module> Lowering<'a, M> {
     fn body(&mut self, b: &mut FunctionBuilder, body: &Body) -> Result<(), Box<ModuleError>> {
         let plan = self.plan;
         let node = body.node;
-        let (row, width) = (lanes(node.channels), columns(body));
+        let (row, width) = (lanes(node.channels), body.layer.columns);
         let mut synapses = Vec::new();
         for synapse in &body.layer.synapses {
             synapses.push(self.synapse_constants(b, body, synapse)?);
@@ -113,49 +113,106 @@ impl<'a, M: Module> Lowering<'a, M> {
         let out = plus(b, body.arena, plan.values[body.index].map_or(0, |v| v.offset));
         let out_bytes = plan.pixel_bytes(node);
         let currents = plus(b, body.arena, body.layer.currents.offset);
-        let all_currents = times(b, body.steps, row);
+        let cell = plan.chunk * row;
+        let block = body.layer.block;
+        let products = synapses.iter().filter(|s| s.matrix.is_some()).count();
+        self.begin_products(b, body, &synapses[..products]);
         let clear = self.kernel(b, "snnc_clear");
-        let (height, width_value) = (number(b, node.pixels / width), number(b, width));
-        let mut failed = None;
+        let all_currents = times(b, body.steps, row);
+        let (height, blocks) = (number(b, node.pixels / width), number(b, width.div_ceil(block)));
         count_to(b, height, &[], |b, y, _| {
-            count_to(b, width_value, &[], |b, x, _| {
-                let above = times(b, y, width);
-                let pixel = b.ins().iadd(above, x);
-                b.ins().call(clear, &[currents, all_currents]);
-                for synapse in &synapses {
-                    if let Err(e) = self.synapse(b, body, synapse, (y, x, pixel), currents) {
-                        failed = Some(e);
-                    }
+            count_to(b, blocks, &[], |b, block_index, _| {
+                let first = times(b, block_index, block);
+                let size = number(b, block);
+                let size = if width.is_multiple_of(block) {
+                    size
+                } else {
+                    let end = number(b, width);
+                    let left = b.ins().isub(end, first);
+                    b.ins().umin(size, left)
+                };
+                for s in &synapses[..products] {
+                    self.product(b, body, s, (y, first), currents, size);
                 }
-                let base = at(b, base, pixel, base_stride);
-                let out = at(b, out, pixel, out_bytes);
-                let row_value = number(b, row);
-                match neurons {
-                    None => {
-                        let emit = self.kernel(b, "snnc_emit");
-                        b.ins().call(emit, &[currents, base, out, body.steps, row_value]);
+                count_to(b, size, &[], |b, i, _| {
+                    let x = b.ins().iadd(first, i);
+                    let above = times(b, y, width);
+                    let pixel = b.ins().iadd(above, x);
+                    let currents = at(b, currents, i, 4 * cell);
+                    if products == 0 {
+                        b.ins().call(clear, &[currents, all_currents]);
                     }
-                    Some((threshold, stride, membrane, reset)) => {
-                        let threshold = at(b, threshold, pixel, stride);
+                    for synapse in &synapses[products..] {
+                        self.synapse(b, body, synapse, (y, x, pixel), currents);
+                    }
+                    let base = at(b, base, pixel, base_stride);
+                    let out = at(b, out, pixel, out_bytes);
+                    let neurons = neurons.map(|(threshold, stride, membrane, reset)| {
                         let membranes = plus(b, body.arena, membrane.offset);
-                        let membrane = at(b, membranes, pixel, 4 * row);
-                        let mask = mask_bytes(node.channels);
-                        if plan.cpu == Cpu::Portable {
-                            let cell =
-                                portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes: row, mask, reset };
-                            portable::fire(b, &cell);
-                        } else {
-                            let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
-                            let mask = number(b, mask);
-                            b.ins().call(fire, &[currents, base, threshold, membrane, out, body.steps, row_value, mask]);
-                        }
-                    }
-                }
+                        (at(b, threshold, pixel, stride), at(b, membranes, pixel, 4 * row), reset)
+                    });
+                    self.finish(b, body, currents, base, neurons, out);
+                    vec![]
+                });
                 vec![]
             });
             vec![]
         });
-        failed.map_or(Ok(()), Err)
+        if products > 0 && plan.cpu == Cpu::Amx {
+            let end = self.kernel(b, "snnc_end");
+            b.ins().call(end, &[]);
+        }
+        Ok(())
+    }
+
+    /// From the currents of one pixel to its spikes, or to its value where the layer has no neurons.
+    fn finish(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        currents: Value,
+        base: Value,
+        neurons: Option<(Value, Value, Reset)>,
+        out: Value,
+    ) {
+        let lanes = lanes(body.node.channels);
+        let row = number(b, lanes);
+        let Some((threshold, membrane, reset)) = neurons else {
+            let emit = self.kernel(b, "snnc_emit");
+            b.ins().call(emit, &[currents, base, out, body.steps, row]);
+            return;
+        };
+        let mask = mask_bytes(body.node.channels);
+        if self.plan.cpu == Cpu::Portable {
+            portable::fire(b, &portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes, mask, reset });
+        } else {
+            let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
+            let mask = number(b, mask);
+            b.ins().call(fire, &[currents, base, threshold, membrane, out, body.steps, row, mask]);
+        }
+    }
+
+    /// Expands the operands of matrix products.
+    fn begin_products(&mut self, b: &mut FunctionBuilder, body: &Body, products: &[Wired]) {
+        for s in products {
+            if let Some((plane, plane_shape, _)) = s.matrix {
+                let expand = self.kernel(b, "snnc_expand");
+                b.ins().call(expand, &[s.data, plane, body.steps, plane_shape]);
+            }
+        }
+        if !products.is_empty() && self.plan.cpu == Cpu::Amx {
+            let begin = self.kernel(b, "snnc_begin");
+            b.ins().call(begin, &[body.steps]);
+        }
+    }
+
+    /// The matrix product of `size` pixels from row `y`, column `x`.
+    fn product(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, (y, x): (Value, Value), currents: Value, size: Value) {
+        let Some((plane, _, stride)) = s.matrix else { return };
+        let line = at(b, plane, y, stride[0]);
+        let window = at(b, line, x, stride[1]);
+        let product = self.kernel(b, "snnc_product");
+        b.ins().call(product, &[window, s.weights, currents, body.steps, s.shape_value, size]);
     }
 
     /// Constants of one synapse: weights in the kernel's layout, shape, and table of taps.
@@ -169,6 +226,32 @@ impl<'a, M: Module> Lowering<'a, M> {
         let source = &self.plan.nodes[body.node.operands[planned.index]];
         let out_lanes = lanes(body.node.channels);
         let step_bytes = self.plan.pixel_bytes(source) / self.plan.chunk;
+        let offset = self.plan.values[body.node.operands[planned.index]].map_or(0, |v| v.offset);
+        let data = plus(b, body.arena, offset);
+        let pixel_bytes = self.plan.pixel_bytes(source);
+        let common = |shape, shape_value, weights| Wired {
+            geometry: &synapse.geometry,
+            family: planned.family,
+            shape,
+            shape_value,
+            weights,
+            slice_bytes: 0,
+            table: None,
+            data,
+            pixel_bytes,
+            matrix: None,
+        };
+        if let Some((m, plane)) = &planned.matrix {
+            let s = &m.shape;
+            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add];
+            let shape_value = self.constant(b, words.iter().chain(&m.offsets).flat_map(|v| v.to_ne_bytes()).collect())?;
+            let p = &m.plane;
+            let words = [p.input[0], p.input[1], p.size[0], p.size[1], p.pad[0], p.pad[1], p.mask, p.chunk, p.pixel];
+            let plane_shape = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
+            let weights = self.constant(b, m.pack(&synapse.weights, source.channels))?;
+            let plane = plus(b, body.arena, plane.offset);
+            return Ok(Wired { matrix: Some((plane, plane_shape, m.stride)), ..common(None, shape_value, weights) });
+        }
         let (inputs, outputs, row, bytes, slice_bytes) = pack(synapse, planned.family, self.plan.cpu, source.channels, out_lanes);
         let shape = SynapseShape {
             channels: source.channels as u32,
@@ -178,8 +261,8 @@ impl<'a, M: Module> Lowering<'a, M> {
             row: row as u32,
             lanes: out_lanes as u32,
         };
-        let shape_bytes = [shape.channels, shape.step_bytes, shape.inputs, shape.outputs, shape.row, shape.lanes];
-        let shape_value = self.constant(b, shape_bytes.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
+        let words = [shape.channels, shape.step_bytes, shape.inputs, shape.outputs, shape.row, shape.lanes];
+        let shape_value = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
         let weights = self.constant(b, bytes)?;
         let table = match &synapse.geometry {
             Geometry::Window(_) => None,
@@ -189,30 +272,11 @@ impl<'a, M: Module> Lowering<'a, M> {
                 Some((self.constant(b, first)?, self.constant(b, entries)?))
             }
         };
-        let offset = self.plan.values[body.node.operands[planned.index]].map_or(0, |v| v.offset);
-        let data = plus(b, body.arena, offset);
-        Ok(Wired {
-            geometry: &synapse.geometry,
-            family: planned.family,
-            shape,
-            shape_value,
-            weights,
-            slice_bytes,
-            table,
-            data,
-            pixel_bytes: self.plan.pixel_bytes(source),
-        })
+        Ok(Wired { slice_bytes, table, ..common(Some(shape), shape_value, weights) })
     }
 
     /// Adds one synapse's currents at one pixel.
-    fn synapse(
-        &mut self,
-        b: &mut FunctionBuilder,
-        body: &Body,
-        s: &Wired,
-        at_pixel: (Value, Value, Value),
-        currents: Value,
-    ) -> Result<(), Box<ModuleError>> {
+    fn synapse(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, at_pixel: (Value, Value, Value), currents: Value) {
         let (y, x, pixel) = at_pixel;
         let taps = plus(b, body.arena, body.layer.taps.offset);
         let count = match (s.geometry, s.table) {
@@ -231,21 +295,21 @@ impl<'a, M: Module> Lowering<'a, M> {
             }
             (Geometry::Table(_), None) => unreachable!("tables are wired"),
         };
-        let name = match s.family {
-            Family::Event if self.plan.cpu == Cpu::Portable => {
-                portable::event(b, &s.shape, taps, count, currents, body.steps);
-                return Ok(());
+        let name = match (s.family, s.shape) {
+            (Family::Event, Some(shape)) if self.plan.cpu == Cpu::Portable => {
+                portable::event(b, &shape, taps, count, currents, body.steps);
+                return;
             }
-            Family::Event => "snnc_event",
-            Family::WideEvent => "snnc_wide_event",
-            Family::Masked => "snnc_masked",
-            Family::Dense => "snnc_dense",
-            Family::DenseChannel => "snnc_dense_channel",
+            (Family::Matrix, _) => unreachable!("products are not computed pixel by pixel"),
+            (Family::Event, _) => "snnc_event",
+            (Family::WideEvent, _) => "snnc_wide_event",
+            (Family::Masked, _) => "snnc_masked",
+            (Family::Dense, _) => "snnc_dense",
+            (Family::DenseChannel, _) => "snnc_dense_channel",
         };
         let kernel = self.kernel(b, name);
         let list = plus(b, body.arena, body.layer.list.offset);
         b.ins().call(kernel, &[taps, count, currents, body.steps, s.shape_value, list]);
-        Ok(())
     }
 }
 
@@ -263,23 +327,16 @@ struct Body<'a> {
 struct Wired<'a> {
     geometry: &'a Geometry,
     family: Family,
-    shape: SynapseShape,
+    /// Of kernels that work pixel by pixel.
+    shape: Option<SynapseShape>,
     shape_value: Value,
     weights: Value,
     slice_bytes: usize,
     table: Option<(Value, Value)>,
     data: Value,
     pixel_bytes: usize,
-}
-
-/// Columns of the grid of output pixels. Windows that move agree on it, since a layer has one shape; without them the grid
-/// is one row.
-fn columns(body: &Body) -> usize {
-    let moving = body.layer.synapses.iter().find_map(|s| match &body.work.synapses[s.index].geometry {
-        Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
-        _ => None,
-    });
-    moving.unwrap_or(body.node.pixels)
+    /// Plane, its shape, and bytes from window to window, of matrix products.
+    matrix: Option<(Value, Value, [usize; 2])>,
 }
 
 /// Rows of `i32` for every channel or element, padded to lanes with `padding`.

@@ -6,14 +6,21 @@
 //! `jit::portable`), and faster for CPUs that have more; which one a symbol stands for is decided at load, by [`Cpu`].
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod bits;
 pub mod count;
 pub mod cumulative;
+pub mod matrix;
 pub mod moves;
+#[cfg(target_arch = "x86_64")]
+mod plane;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use std::fmt;
 
@@ -26,11 +33,13 @@ pub enum Cpu {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL, DQ, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
     Avx512,
+    /// x86-64 with AMX for 8-bit integers (Sapphire Rapids and later).
+    Amx,
 }
 
 impl Cpu {
     /// All levels, lowest first.
-    pub const ALL: [Cpu; 3] = [Cpu::Portable, Cpu::Avx2, Cpu::Avx512];
+    pub const ALL: [Cpu; 4] = [Cpu::Portable, Cpu::Avx2, Cpu::Avx512, Cpu::Amx];
 
     /// The highest level of this machine.
     pub fn detect() -> Cpu {
@@ -43,6 +52,9 @@ impl Cpu {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vbmi2")
                 && is_x86_feature_detected!("avx512vnni");
+            if avx2 && avx512 && amx::is_available() {
+                return Cpu::Amx;
+            }
             if avx2 && avx512 {
                 return Cpu::Avx512;
             }
@@ -60,6 +72,7 @@ impl fmt::Display for Cpu {
             Cpu::Portable => "portable",
             Cpu::Avx2 => "avx2",
             Cpu::Avx512 => "avx512",
+            Cpu::Amx => "amx",
         })
     }
 }
@@ -149,7 +162,7 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             fire("snnc_fire_hard", avx2::fire::<true>),
         ]),
         #[cfg(target_arch = "x86_64")]
-        Cpu::Avx512 => table.extend([
+        Cpu::Avx512 | Cpu::Amx => table.extend([
             synaptic("snnc_event", avx512::event),
             synaptic("snnc_wide_event", avx2::wide_event),
             synaptic("snnc_masked", avx512::masked),
@@ -157,6 +170,10 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             synaptic("snnc_dense_channel", avx2::dense_channel),
             fire("snnc_fire", avx512::fire::<false>),
             fire("snnc_fire_hard", avx512::fire::<true>),
+            plain("snnc_expand", plane::expand as *const u8, 4, false),
+            plain("snnc_product", if cpu == Cpu::Amx { amx::product as matrix::Product } else { vnni::product } as *const u8, 6, false),
+            plain("snnc_begin", amx::begin as *const u8, 1, false),
+            plain("snnc_end", amx::end as *const u8, 0, false),
         ]),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("detected on x86-64 only"),

@@ -1,10 +1,12 @@
 //! Which kernel computes each synapse of a layer, and what memory the layer needs.
 
-use super::geometry::Geometry;
+use super::cost::{Costs, RATE};
+use super::geometry::{Geometry, Plane};
+use super::matrix::MatrixPlan;
 use super::memory::Buffer;
 use super::node::PerElement;
-use super::synapse::Weights;
-use super::{Mode, Plan, Work, lanes};
+use super::synapse::{Synapse, Weights};
+use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::kernels::Cpu;
 use std::fmt;
 
@@ -13,6 +15,8 @@ use std::fmt;
 pub enum Family {
     /// Spikes, channels mix: for every set bit, add a row of weights.
     Event,
+    /// Spikes, channels mix: as bytes, through a matrix product. The time does not depend on the rate.
+    Matrix,
     /// Spikes, channels mix, in groups or with weights beyond 16 bits: the same without vectors of narrow weights.
     WideEvent,
     /// Spikes, channels stay: add the weights under the mask.
@@ -27,6 +31,7 @@ impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Family::Event => "event",
+            Family::Matrix => "matrix",
             Family::WideEvent => "wide-event",
             Family::Masked => "masked",
             Family::Dense => "dense",
@@ -44,7 +49,12 @@ pub struct LayerPlan {
     pub base: Base,
     /// Membranes `[pixel][lane]`, for layers with neurons.
     pub membrane: Option<Buffer>,
-    /// Currents of one pixel `[step][lane]`.
+    /// Columns of the grid of output pixels. Windows that move agree on it, since a layer has one shape; without them the grid is
+    /// one row.
+    pub columns: usize,
+    /// Pixels that are computed together.
+    pub block: usize,
+    /// Currents of a block `[pixel][step][lane]`.
     pub currents: Buffer,
     /// Taps of one pixel.
     pub taps: Buffer,
@@ -60,7 +70,9 @@ pub struct SynapsePlan {
     /// The kernel.
     pub family: Family,
     /// Why it was chosen, in words.
-    pub why: &'static str,
+    pub why: String,
+    /// How the matrix product is laid out, and its plane.
+    pub matrix: Option<(MatrixPlan, Buffer)>,
 }
 
 /// The current that every step starts from.
@@ -87,6 +99,11 @@ impl LayerPlan {
         let rows = layer.pixels * lanes(layer.channels);
         let mut synapses = Vec::new();
         let (mut taps, mut rows_listed) = (1, 0);
+        let moving = work.synapses.iter().find_map(|s| match &s.geometry {
+            Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
+            _ => None,
+        });
+        let columns = moving.unwrap_or(layer.pixels);
         for (index, (synapse, &operand)) in work.synapses.iter().zip(&layer.operands).enumerate() {
             let source = &plan.nodes[operand];
             if source.mode == Mode::Constant {
@@ -94,9 +111,28 @@ impl LayerPlan {
             }
             taps = taps.max(synapse.geometry.max_taps());
             rows_listed = rows_listed.max(synapse.geometry.max_taps() * source.channels);
-            let (family, why) = choose(plan.cpu, source.is_bits(), &synapse.weights, &synapse.geometry);
-            synapses.push(SynapsePlan { index, family, why });
+            let (family, why) = choose(plan.cpu, source.is_bits(), synapse, source.channels, lanes(layer.channels));
+            let matrix = match (family, &synapse.geometry) {
+                (Family::Matrix, Geometry::Window(plane)) => {
+                    let add = synapses.iter().any(|s: &SynapsePlan| s.matrix.is_some());
+                    let grid = [layer.pixels / columns, columns];
+                    let plane = if plane.is_pointwise() { &Plane { input: grid, output: grid, ..plane.clone() } } else { plane };
+                    let m = MatrixPlan::new(plane, source.channels, mask_bytes(source.channels), lanes(layer.channels), plan.chunk, add);
+                    let bytes = m.plane.bytes();
+                    Some((m, unplaced(scratch(bytes))))
+                }
+                _ => None,
+            };
+            // Matrix products come first: the first one need not add.
+            let place =
+                if matrix.is_some() { synapses.iter().filter(|s: &&SynapsePlan| s.matrix.is_some()).count() } else { synapses.len() };
+            synapses.insert(place, SynapsePlan { index, family, why, matrix });
         }
+        let block = match synapses.first() {
+            Some(SynapsePlan { matrix: Some(_), .. }) if lanes(layer.channels) == 16 => 4,
+            Some(SynapsePlan { matrix: Some(_), .. }) => 2,
+            _ => 1,
+        };
         let constant = layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
         let base = match (&work.bias, constant) {
             (_, true) => Base::Window(unplaced(persist(4 * rows))),
@@ -105,9 +141,11 @@ impl LayerPlan {
         };
         LayerPlan {
             synapses,
+            columns,
             base,
             membrane: work.neuron.as_ref().map(|_| unplaced(persist(4 * rows))),
-            currents: unplaced(scratch(4 * plan.chunk * lanes(layer.channels))),
+            block,
+            currents: unplaced(scratch(4 * block * plan.chunk * lanes(layer.channels))),
             taps: unplaced(scratch(16 * (taps + 1))),
             list: unplaced(scratch(8 * rows_listed)),
         }
@@ -121,24 +159,39 @@ impl LayerPlan {
         self.currents = transient[self.currents.offset];
         self.taps = transient[self.taps.offset];
         self.list = transient[self.list.offset];
+        for synapse in &mut self.synapses {
+            synapse.matrix.iter_mut().for_each(|(_, plane)| *plane = transient[plane.offset]);
+        }
     }
 }
 
 /// Chooses the kernel of one synapse.
-fn choose(cpu: Cpu, bits: bool, weights: &Weights, geometry: &Geometry) -> (Family, &'static str) {
-    match (bits, weights) {
-        (true, Weights::Channel(_)) => (Family::Masked, "channels do not mix"),
-        (false, Weights::Channel(_)) => (Family::DenseChannel, "integer currents, channels do not mix"),
-        (false, Weights::Full { .. }) => (Family::Dense, "integer currents"),
-        (true, Weights::Full { groups, data, .. }) => {
-            if *groups > 1 {
-                (Family::WideEvent, "grouped weights")
-            } else if cpu != Cpu::Portable && !fits_i16(weights, data, geometry) {
-                (Family::WideEvent, "sums of weights beyond 16 bits")
-            } else {
-                (Family::Event, "spikes through narrow weights")
-            }
+fn choose(cpu: Cpu, bits: bool, synapse: &Synapse, channels: usize, lanes: usize) -> (Family, String) {
+    let Weights::Full { groups, data, .. } = &synapse.weights else {
+        let family = if bits { Family::Masked } else { Family::DenseChannel };
+        return (family, "channels do not mix".into());
+    };
+    if !bits {
+        return (Family::Dense, "the operand is a current".into());
+    }
+    if *groups > 1 {
+        return (Family::WideEvent, format!("{groups} groups"));
+    }
+    if cpu == Cpu::Portable {
+        return (Family::Event, "any CPU".into());
+    }
+    let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
+    let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
+    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes;
+    let (taps, costs) = (synapse.geometry.max_taps() * channels, Costs::of(cpu));
+    let event = costs.event(taps, lanes);
+    match costs.matrix(taps, lanes) {
+        Some(product) if matrix && (product <= event || !narrow) => {
+            (Family::Matrix, format!("{product:.0} cycles a step against {event:.0} by events at a rate of {RATE}"))
         }
+        _ if !narrow => (Family::WideEvent, "sums of weights may leave 16 bits".into()),
+        Some(product) if matrix => (Family::Event, format!("{event:.0} cycles a step at a rate of {RATE} against {product:.0} by matrix")),
+        _ => (Family::Event, format!("{event:.0} cycles a step at a rate of {RATE}")),
     }
 }
 

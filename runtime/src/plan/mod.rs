@@ -11,8 +11,10 @@
 //! Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are `i32` in the same
 //! order with channels padded to [`lanes`].
 
+mod cost;
 pub mod geometry;
 pub mod kernel;
+pub mod matrix;
 pub mod memory;
 pub mod node;
 mod show;

@@ -43,6 +43,7 @@ pub const OPS: &[OpSpec] = &[
     smooth("Softplus", 1, "`softplus`", |imp, node| activation(imp, node, Activation::Softplus)),
     smooth("Softsign", 1, "`softsign`", |imp, node| activation(imp, node, Activation::Softsign)),
     smooth("Gelu", 20, "`gelu`, or `gelu_tanh` with approximate = tanh", gelu),
+    smooth("Swish", 24, "`silu`, scaled when alpha is not 1", swish),
     smooth("Mish", 18, "`mish`", |imp, node| activation(imp, node, Activation::Mish)),
     OpSpec {
         limits: "at the end of the network, where it is dropped: it changes no ranking",
@@ -122,6 +123,19 @@ fn gelu(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
         "none" => activation(imp, node, Activation::Gelu),
         "tanh" => activation(imp, node, Activation::GeluTanh),
         other => Err(format!("approximate is `{other}`").into()),
+    }
+}
+
+/// `x · sigmoid(alpha · x)`.
+fn swish(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
+    match node.float("alpha", 1.0)? {
+        1.0 => activation(imp, node, Activation::Silu),
+        0.0 => Ok(vec![imp.times(node.runtime(0)?, 0.5)?.into()]),
+        alpha => {
+            let inside = imp.times(node.runtime(0)?, alpha)?;
+            let y = imp.unary(&inside, Op::Activation(Activation::Silu))?;
+            Ok(vec![imp.times(&y, 1.0 / alpha)?.into()])
+        }
     }
 }
 

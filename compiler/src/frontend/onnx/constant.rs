@@ -83,6 +83,11 @@ impl Constant {
         element_count(&self.shape).unwrap_or(usize::MAX)
     }
 
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
     /// Number of elements held in memory.
     pub fn stored(&self) -> usize {
         if self.is_splat() { 1 } else { self.len() }

@@ -16,12 +16,12 @@ const fn spec(name: &'static str, inputs: (usize, usize), becomes: &'static str,
 
 /// The operators of this family.
 pub const OPS: &[OpSpec] = &[
-    spec("Add", (2, 2), "`scale` with a constant, `add` between branches", "", |imp, node| sum_of(imp, node)),
+    spec("Add", (2, 2), "`scale` with a constant, `add` between branches", "", sum_of),
     spec("Sub", (2, 2), "`scale` with a constant, `add` of the negative between branches", "", sub),
     spec("Mul", (2, 2), "`scale`", "one factor must be constant, save in x · sigmoid(x) and the like", mul),
     spec("Div", (2, 2), "`scale`", "the divisor must be constant", div),
     spec("Neg", (1, 1), "`scale` by −1", "", neg),
-    spec("Sum", (1, VARIADIC), "`add`", "", |imp, node| sum_of(imp, node)),
+    spec("Sum", (1, VARIADIC), "`add`", "", sum_of),
     spec("Mean", (1, VARIADIC), "`add` and `scale`", "", mean),
     spec("Max", (1, VARIADIC), "`maximum`, or a clip with a constant", "", |imp, node| extremum(imp, node, true)),
     spec("Min", (1, VARIADIC), "minus the maximum of the negatives, or a clip with a constant", "", |imp, node| extremum(imp, node, false)),
@@ -84,7 +84,7 @@ fn mul(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
     }
     match (node.input(0)?, node.input(1)?) {
         (Value::Runtime(x), Value::Constant(c)) | (Value::Constant(c), Value::Runtime(x)) => Ok(vec![imp.scale(x, Some(c), None)?.into()]),
-        _ => Err(Refusal::with_way_out("it multiplies two computed values, which neurons do not do", "use layers with constant weights")),
+        _ => super::function::combine(imp, node),
     }
 }
 
@@ -97,7 +97,7 @@ fn div(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
             let reciprocal = fold::map(c, |v| 1.0 / v)?;
             Ok(vec![imp.scale(x, Some(&reciprocal), None)?.into()])
         }
-        _ => Err("it divides by a computed value, which neurons do not do".into()),
+        _ => super::function::combine(imp, node),
     }
 }
 

@@ -29,10 +29,6 @@ pub const OPS: &[OpSpec] = &[
     spec("Or", (2, 2), |_, n| accumulate(&known(n)?, |a, _| a, |a, b| a | b)),
     spec("Not", (1, 1), |_, n| ints_mapped(n, |v| i64::from(v == 0))),
     spec("Mod", (2, 2), modulo),
-    spec("Sqrt", (1, 1), |_, n| mapped(n, f32::sqrt)),
-    spec("Exp", (1, 1), |_, n| mapped(n, f32::exp)),
-    spec("Log", (1, 1), |_, n| mapped(n, f32::ln)),
-    spec("Reciprocal", (1, 1), |_, n| mapped(n, |v| 1.0 / v)),
     spec("Floor", (1, 1), |_, n| mapped(n, f32::floor)),
     spec("Ceil", (1, 1), |_, n| mapped(n, f32::ceil)),
     spec("Round", (1, 1), |_, n| mapped(n, f32::round_ties_even)),
@@ -80,8 +76,11 @@ fn ints_mapped(node: &NodeView, f: impl Fn(i64) -> i64) -> Result<Vec<Value>, Re
     Ok(vec![Constant { data_type: c.data_type, ..Constant::ints(c.shape.clone(), data) }.into()])
 }
 
-/// Elementwise `f` or `g` over two broadcast constants.
-fn zip(a: &Constant, b: &Constant, f: impl Fn(f32, f32) -> f32, g: impl Fn(i64, i64) -> Option<i64>) -> Result<Constant, Refusal> {
+/// Elementwise `f` of floats, or `g` of integers, over two broadcast constants.
+///
+/// # Errors
+/// When their shapes do not broadcast, or `g` has no value.
+pub fn zip(a: &Constant, b: &Constant, f: impl Fn(f32, f32) -> f32, g: impl Fn(i64, i64) -> Option<i64>) -> Result<Constant, Refusal> {
     let shape = broadcast_shapes(&a.shape, &b.shape)?;
     bounded_fold(&shape, a.stored().max(b.stored()))?;
     let spread = |c: &Constant| -> Result<Constant, Refusal> {

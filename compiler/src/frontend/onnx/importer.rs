@@ -6,10 +6,12 @@
 
 use super::constant::Constant;
 use super::error::Refusal;
+use super::function::Function;
 use super::node::LARGEST_EXTENT;
 use snn_ir::op::{Reduce, Scale, Slice};
 use snn_ir::tensor::element_count;
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
+use std::collections::HashMap;
 
 /// Most entries of an index list in the graph (a quarter of a 4K image's rows and columns is far below).
 const LARGEST_INDEX_LIST: usize = 1 << 22;
@@ -85,6 +87,17 @@ impl Runtime {
     }
 }
 
+/// What a value is beyond what its node computes.
+#[derive(Clone)]
+pub enum Mark {
+    /// Integers of the network's input: to be moved and cast, not to be calculated with.
+    Integer,
+    /// The real number that a quantised integer stands for: to be moved and dequantised.
+    Quantized,
+    /// A scalar function that is still being put together; the node is a placeholder.
+    Function(Function),
+}
+
 /// A graph under construction.
 pub struct Importer {
     /// The graph so far.
@@ -95,6 +108,8 @@ pub struct Importer {
     pub name: String,
     /// Batch size fixed in the file, when it is not 1.
     pub fixed_batch: Option<usize>,
+    /// Values that are not simply what their node computes.
+    pub marks: HashMap<NodeId, Mark>,
     /// The folder that external data must lie in.
     pub directory: std::path::PathBuf,
 }
@@ -195,6 +210,11 @@ impl Importer {
             return Err(format!("{:?} does not broadcast to {shape:?}", x.shape).into());
         }
         let front = shape.len() - x.rank();
+        if let (Some(batch), Some(fixed)) = (x.batch.map(|b| b + front), self.fixed_batch)
+            && shape[batch] == fixed
+        {
+            return Err("a constant differs between the samples of the fixed batch".into());
+        }
         let padded = [&vec![1; front][..], &x.shape].concat();
         let batch = x.batch.map(|b| b + front);
         let mut x = self.with_batch(&Runtime { shape: padded.clone(), batch, node: x.node }, batch)?;

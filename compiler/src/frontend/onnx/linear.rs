@@ -29,6 +29,15 @@ pub const OPS: &[OpSpec] = &[
         limits: "one factor must be a constant matrix or vector",
         lower: mat_mul,
     },
+    OpSpec {
+        name: "Einsum",
+        since: 12,
+        inputs: (1, 2),
+        fidelity: Fidelity::Exact,
+        becomes: "`linear`, `scale`, `reduce` and `transpose`",
+        limits: "one computed operand, no ellipsis, no diagonal",
+        lower: super::einsum::einsum,
+    },
 ];
 
 /// `x · weightᵀ + bias` along the last ONNX axis; `weight` is `[out, in]`.
@@ -148,7 +157,7 @@ fn mat_mul(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
         let rows = if vector { 1 } else { matrix.shape[0] };
         let x = swapped(imp, x)?;
         let y = linear(imp, &x, matrix.parameter()?.reshaped([rows, matrix.len() / rows.max(1)]), None)?;
-        if vector { imp.reshape(&y, &y.shape[..y.rank() - 1].to_vec())? } else { swapped(imp, &y)? }
+        if vector { imp.reshape(&y, &y.shape[..y.rank() - 1])? } else { swapped(imp, &y)? }
     };
     let shape = [&vec![1; extra][..], &y.shape].concat();
     Ok(vec![if extra > 0 { imp.reshape(&y, &shape)? } else { y }.into()])

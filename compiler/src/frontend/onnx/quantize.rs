@@ -4,9 +4,11 @@
 
 use super::constant::{Constant, DataType, integer_range};
 use super::error::Refusal;
-use super::importer::{Importer, Value};
+use super::importer::{Importer, Mark, Value};
 use super::node::{NodeView, normal_axis};
 use super::registry::{Fidelity, OpSpec};
+use snn_ir::op::Relu;
+use snn_ir::{Activation, Graph, NodeId, Op};
 
 /// The operators of this family.
 pub const OPS: &[OpSpec] = &[
@@ -15,7 +17,7 @@ pub const OPS: &[OpSpec] = &[
         since: 10,
         inputs: (2, 3),
         fidelity: Fidelity::Approximated,
-        becomes: "a clip to the representable range; rounding is dropped",
+        becomes: "`relu` where the range starts at 0, else nothing; rounding is dropped",
         limits: "must be followed by DequantizeLinear; scale and zero point must be constant",
         lower: quantize,
     },
@@ -30,49 +32,80 @@ pub const OPS: &[OpSpec] = &[
     },
 ];
 
-/// Clips to what the integers can represent, in real units: where the least of them stands for 0 this is the ReLU that
-/// the quantiser fused away.
-fn quantize(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
-    let x = node.runtime(0)?;
-    let scale = node.constant(1, "scale")?;
-    let zero = node.optional_constant(2, "zero point")?;
-    let (low, high) = integer_range(zero.map_or(DataType::Uint8, |z| z.data_type));
-    let zero = zero.map_or(Some(0.0), |z| z.uniform()).ok_or("its zero points differ between channels")?;
-    imp.warn("the model is quantised (QDQ): it is converted as the float network it stands for, without the rounding");
-    match scale.uniform() {
-        Some(scale) if scale > 0.0 && scale.is_finite() => {
-            let bound = |q: i64| ((q as f64 - f64::from(zero)) * f64::from(scale)) as f32;
-            Ok(vec![super::activation::clipped(imp, x, bound(low), bound(high))?.into()])
+/// Whether a value cannot be negative, as far as a look at the nodes before it tells.
+fn is_non_negative(graph: &Graph, node: NodeId) -> bool {
+    let mut left = vec![node];
+    for _ in 0..64 {
+        let Some(at) = left.pop() else { return true };
+        match graph.op(at) {
+            Op::Relu(_) | Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. } | Activation::Abs | Activation::Softplus) => {
+            }
+            Op::Pad(p) if p.value < 0.0 => return false,
+            Op::MaxPool(_) | Op::AvgPool(_) | Op::Reduce(_) | Op::Add | Op::Maximum | Op::Pad(_) => left.extend(graph.operands(at)),
+            op if op.is_structural() => left.extend(graph.operands(at)),
+            _ => return false,
         }
-        _ => Err("its scale is not one positive number".into()),
     }
+    false
 }
 
-fn dequantize(_: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
-    let c = match node.input(0)? {
-        Value::Runtime(_) => return Ok(vec![node.input(0)?.clone()]),
-        Value::Constant(c) => c,
-    };
-    let scale = node.constant(1, "scale")?;
-    let rank = c.shape.len();
-    // A vector of scales lies along `axis`.
-    let axis = if scale.len() == 1 { 0 } else { normal_axis(node.int("axis", 1), rank)? };
-    let along = |p: &Constant| -> Result<Constant, Refusal> {
-        match p.len() {
-            1 => Ok(p.reshaped(vec![])),
-            n if n == c.shape[axis] => Ok(p.reshaped((0..rank).map(|a| if a == axis { n } else { 1 }).collect())),
-            n => Err(format!("{n} scales do not fit {:?}", c.shape).into()),
-        }
-    };
+/// Where the least integer stands for 0, quantising is the ReLU that the quantiser fused away.
+fn quantize(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
+    let x = node.runtime(0)?;
+    let scale = node.constant(1, "scale")?.to_floats()?;
+    if scale.iter().any(|&s| !(s > 0.0 && s.is_finite())) || node.int("block_size", 0) != 0 {
+        return Err("its scale is not a positive number, or blockwise".into());
+    }
+    let zero = node.optional_constant(2, "zero point")?;
+    let (low, _) = integer_range(zero.map_or(DataType::Uint8, |z| z.data_type));
+    let zero = zero.map_or(Some(0.0), |z| z.uniform()).ok_or("its zero points differ between channels")?;
+    imp.warn("the model is quantised (QDQ): it is converted as the float network it stands for, without the rounding");
+    let rectifies = low as f32 == zero && !is_non_negative(&imp.graph, x.node);
+    let y = imp.unary(x, if rectifies { Op::Relu(Relu::default()) } else { Op::Identity })?;
+    imp.marks.insert(y.node, Mark::Quantized);
+    Ok(vec![y.into()])
+}
+
+/// A scale or zero point for a tensor of `shape`: one for all, or one for each index of `axis`.
+fn along(p: &Constant, shape: &[usize], axis: i64) -> Result<Constant, Refusal> {
+    let p = super::fold::cast(p, DataType::Float)?;
+    if p.len() == 1 {
+        return Ok(p.reshaped(vec![]));
+    }
+    let axis = normal_axis(axis, shape.len())?;
+    if p.len() != shape[axis] || p.shape.len() != 1 {
+        return Err(format!("scales {:?} do not fit axis {axis} of {shape:?}", p.shape).into());
+    }
+    Ok(p.reshaped((0..shape.len()).map(|a| if a == axis { p.len() } else { 1 }).collect()))
+}
+
+fn dequantize(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
+    if let Value::Runtime(x) = node.input(0)?
+        && matches!(imp.marks.get(&x.node), Some(Mark::Quantized))
+    {
+        return Ok(vec![imp.unary(x, Op::Identity)?.into()]);
+    }
     if node.int("block_size", 0) != 0 {
         return Err("blockwise scales are not read".into());
     }
-    let mut value: Value = super::fold::cast(c, DataType::Float)?.into();
-    let float = |p: &Constant| super::fold::cast(p, DataType::Float);
-    if let Some(zero) = node.optional_constant(2, "zero point")? {
-        let (zero, value_now) = (float(&along(zero)?)?, value.as_constant().cloned());
-        value = super::fold::accumulate(&[value_now.as_ref(), Some(&zero)], |a, b| a - b, |a, _| a)?.remove(0);
+    let value = node.input(0)?;
+    let axis = node.int("axis", 1);
+    let scale = along(node.constant(1, "scale")?, value.shape(), axis)?;
+    let zero = node.optional_constant(2, "zero point")?.map(|z| along(z, value.shape(), axis)).transpose()?;
+    match value {
+        Value::Runtime(x) => {
+            let centred = match zero {
+                Some(zero) => imp.scale(x, None, Some(&super::fold::map(&zero, |z| -z)?))?,
+                None => x.clone(),
+            };
+            Ok(vec![imp.scale(&centred, Some(&scale), None)?.into()])
+        }
+        Value::Constant(c) => {
+            let mut real = super::fold::cast(c, DataType::Float)?;
+            if let Some(zero) = &zero {
+                real = super::fold::zip(&real, zero, |a, b| a - b, |a, _| Some(a))?;
+            }
+            Ok(vec![super::fold::zip(&real, &scale, |a, b| a * b, |a, _| Some(a))?.into()])
+        }
     }
-    let scale = float(&along(scale)?)?;
-    super::fold::accumulate(&[value.as_constant(), Some(&scale)], |a, b| a * b, |a, _| a)
 }

@@ -3,7 +3,7 @@
 use super::error::Refusal;
 use super::importer::{Importer, Value};
 use super::node::NodeView;
-use super::{activation, conv, elementwise, fold, linear, norm, pool, quantize, shape};
+use super::{activation, conv, elementwise, fold, function, linear, norm, pool, quantize, resize, shape};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -50,7 +50,9 @@ pub const FAMILIES: &[(&str, &[OpSpec])] = &[
     ("Pooling and reduction", pool::OPS),
     ("Activation", activation::OPS),
     ("Elementwise", elementwise::OPS),
+    ("Scalar functions in steps", function::OPS),
     ("Shape", shape::OPS),
+    ("Resampling", resize::OPS),
     ("Quantised models", quantize::OPS),
     ("Constants", fold::OPS),
 ];

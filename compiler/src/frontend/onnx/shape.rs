@@ -7,6 +7,7 @@ use super::error::Refusal;
 use super::importer::{Importer, Value, index_list};
 use super::node::{NodeView, extent, normal_axes, normal_axis};
 use super::registry::{Fidelity, Lower, OpSpec, VARIADIC};
+use snn_ir::Op;
 use snn_ir::tensor::element_count;
 
 const fn spec(name: &'static str, inputs: (usize, usize), becomes: &'static str, limits: &'static str, lower: Lower) -> OpSpec {
@@ -39,22 +40,26 @@ fn pass(_: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
     Ok(vec![node.input(0)?.clone()])
 }
 
-fn cast_value(value: &Value, to: DataType) -> Result<Vec<Value>, Refusal> {
+fn cast_value(imp: &mut Importer, value: &Value, to: DataType) -> Result<Vec<Value>, Refusal> {
     match value {
         Value::Constant(c) => Ok(vec![super::fold::cast(c, to)?.into()]),
+        // From here on the integers are floats: another node.
+        Value::Runtime(x) if super::constant::is_float(to) && imp.marks.contains_key(&x.node) => {
+            Ok(vec![imp.unary(x, Op::Identity)?.into()])
+        }
         Value::Runtime(_) if super::constant::is_float(to) => Ok(vec![value.clone()]),
         Value::Runtime(_) => Err(format!("it rounds a computed value to {}", to.as_str_name()).into()),
     }
 }
 
-fn cast(_: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
+fn cast(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
     let to = i32::try_from(node.int("to", 0)).ok().and_then(|t| DataType::try_from(t).ok()).unwrap_or(DataType::Undefined);
-    cast_value(node.input(0)?, to)
+    cast_value(imp, node.input(0)?, to)
 }
 
-fn cast_like(_: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
+fn cast_like(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
     let to = node.input(1)?.as_constant().map_or(DataType::Float, |c| c.data_type);
-    cast_value(node.input(0)?, to)
+    cast_value(imp, node.input(0)?, to)
 }
 
 fn product(extents: &[usize]) -> Result<usize, Refusal> {

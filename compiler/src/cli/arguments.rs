@@ -1,0 +1,142 @@
+//! Arguments that several commands share, and how their values are written.
+
+use clap::{Args, ValueEnum};
+use snn_ir::Layout;
+use snn_runtime::EngineKind;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Engines by their names on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Machine code for this CPU.
+    #[default]
+    Jit,
+    /// The interpreter: slow, the oracle.
+    Reference,
+}
+
+impl From<Engine> for EngineKind {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Jit => EngineKind::Jit,
+            Engine::Reference => EngineKind::Reference,
+        }
+    }
+}
+
+/// Layouts by their names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LayoutName {
+    /// Channel, height, width (ONNX, PyTorch).
+    #[value(alias = "nchw")]
+    Chw,
+    /// Height, width, channel (TensorFlow).
+    #[value(alias = "nhwc")]
+    Hwc,
+}
+
+impl From<LayoutName> for Layout {
+    fn from(name: LayoutName) -> Self {
+        match name {
+            LayoutName::Chw => Layout::Chw,
+            LayoutName::Hwc => Layout::Hwc,
+        }
+    }
+}
+
+/// What pixels are multiplied by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Scale {
+    /// p / 255, so that pixels are 0..1.
+    #[default]
+    Unit,
+    /// p, so that pixels are 0..255.
+    Raw,
+}
+
+impl Scale {
+    /// The factor.
+    pub fn factor(self) -> f32 {
+        match self {
+            Scale::Unit => 1.0 / 255.0,
+            Scale::Raw => 1.0,
+        }
+    }
+}
+
+/// Which samples of which data set, and how labels count.
+#[derive(Args, Debug)]
+pub struct Samples {
+    /// Labelled samples: .npz (x, y), .npy, image, folder with one folder of images per class, MNIST idx, CIFAR binary
+    #[arg(long, value_name = "DATA")]
+    pub data: PathBuf,
+    /// Use at most this many samples
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Leave out the first N samples (those used for calibration, say)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub skip: usize,
+}
+
+impl Samples {
+    /// Opens the data set.
+    pub fn open(&self) -> Result<crate::data::Dataset, super::Failure> {
+        let dataset = crate::data::Dataset::open(&self.data)?;
+        let all = dataset.len();
+        let dataset = dataset.slice(self.skip, self.limit);
+        if dataset.is_empty() {
+            let failure = super::Failure::new(format!("no samples are left of the {all} in {}", self.data.display()));
+            return Err(failure.help("check --skip and --limit"));
+        }
+        Ok(dataset)
+    }
+}
+
+/// `1x3x32x32` as dimensions.
+pub fn shape(text: &str) -> Result<Vec<usize>, String> {
+    let dims: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+    dims.ok().filter(|d| d.iter().all(|&d| d > 0)).ok_or_else(|| "write it as 1x3x32x32".into())
+}
+
+/// `224` or `HEIGHTxWIDTH`.
+pub fn resize(text: &str) -> Result<[usize; 2], String> {
+    match shape(text).as_deref() {
+        Ok(&[both]) if both <= 1 << 14 => Ok([both, both]),
+        Ok(&[height, width]) if height <= 1 << 14 && width <= 1 << 14 => Ok([height, width]),
+        _ => Err("write it as 224 or as HEIGHTxWIDTH, 240x320 for example".into()),
+    }
+}
+
+/// A length of the simulation window.
+pub fn timesteps(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|t| (1..=snn_runtime::MAX_TIMESTEPS).contains(t))
+        .ok_or_else(|| format!("a whole number from 1 to {}", snn_runtime::MAX_TIMESTEPS))
+}
+
+/// A finite number.
+pub fn finite(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|v: &f32| v.is_finite()).ok_or_else(|| "not a finite number".into())
+}
+
+/// A positive number.
+pub fn positive(text: &str) -> Result<f32, String> {
+    finite(text)?.gt(&0.0).then(|| text.parse().expect("it has just been parsed")).ok_or_else(|| "must be above zero".into())
+}
+
+/// The default number of threads: one per CPU.
+pub fn all_cpus() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

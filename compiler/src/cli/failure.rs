@@ -1,0 +1,104 @@
+//! One diagnostic per failure: what went wrong and where, why, and what to do.
+
+use crate::data::DataError;
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use std::error::Error;
+use std::fmt::{self, Display};
+use std::io::IsTerminal;
+
+/// Any error on its way to the user.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    cause: Option<Box<Failure>>,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// A failure that this program found itself.
+    pub fn new(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), cause: None, help: None }
+    }
+
+    /// A library's error with the chain of its causes. A cause that its error already quotes is left out.
+    pub fn from_error(error: &(dyn Error + 'static)) -> Self {
+        let message = error.to_string();
+        let mut source = error.source();
+        while let Some(s) = source.filter(|s| message.contains(&s.to_string())) {
+            source = s.source();
+        }
+        Failure { message, cause: source.map(|s| Box::new(Failure::from_error(s))), help: None }
+    }
+
+    /// Says what the failed action was; what was known so far becomes its cause.
+    pub fn while_doing(self, action: impl Into<String>) -> Self {
+        let help = self.help.clone();
+        Failure { message: action.into(), cause: Some(Box::new(Failure { help: None, ..self })), help }
+    }
+
+    /// Adds what the user can do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Prints the diagnostic on standard error: coloured on a terminal, plain elsewhere.
+    pub fn print(&self) {
+        let terminal = std::io::stderr().is_terminal();
+        let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(if terminal { 100 } else { 140 });
+        let mut text = String::new();
+        if handler.render_report(&mut text, self).is_err() {
+            text = format!("{self}\n");
+        }
+        eprint!("{text}");
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|c| c as &(dyn Error + 'static))
+    }
+}
+
+impl Diagnostic for Failure {
+    fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.help.as_ref().map(|h| Box::new(h) as Box<dyn Display>)
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        let failure = Failure::from_error(&error);
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
+macro_rules! from_errors {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Failure::from_error(&error)
+            }
+        })*
+    };
+}
+
+from_errors!(
+    crate::frontend::onnx::ImportError,
+    crate::frontend::onnx::check::CheckError,
+    crate::frontend::onnx::oracle::OracleError,
+    crate::passes::OptionError,
+    crate::passes::pipeline::PipelineError,
+    crate::recipe::RecipeError,
+    snn_ir::file::WriteError,
+);

@@ -1,0 +1,83 @@
+//! The command line: `snnc MODEL.onnx -o OUT.snn` compiles, subcommands do the rest. One file per command.
+//!
+//! Exit codes: 0 when all went well, 1 for a diagnostic, 2 for wrong usage, 130 after Ctrl-C. Reports go to standard
+//! output, everything else to standard error.
+
+mod arguments;
+mod bench;
+mod compile;
+mod eval;
+mod failure;
+mod inspect;
+mod load;
+mod opt;
+mod output;
+mod passes;
+mod progress;
+mod recipes;
+mod run;
+
+pub use failure::Failure;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Compiles a trained network (ONNX) to a spiking network of integrate-and-fire neurons, and runs it
+#[derive(Parser, Debug)]
+#[command(
+    name = "snnc",
+    bin_name = "snnc",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+#[command(override_usage = "snnc MODEL.onnx -o OUT.snn [OPTIONS]\n       snnc <COMMAND>", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    compile: Option<compile::Arguments>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a spiking network on samples
+    Run(run::Arguments),
+    /// Measure accuracy and activity against T, next to the ANN
+    Eval(eval::Arguments),
+    /// Measure how long a sample takes
+    Bench(bench::Arguments),
+    /// Say what is in an .onnx or .snn file
+    Inspect(inspect::Arguments),
+    /// Run passes on a graph in text form
+    Opt(opt::Arguments),
+    /// Describe the passes and their options
+    Passes(passes::Arguments),
+    /// Describe the recipes, or print one
+    Recipes(recipes::Arguments),
+}
+
+/// Runs the program on its command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::clean_up_on_interrupt();
+    let result = match (cli.command, cli.compile) {
+        (Some(Command::Run(arguments)), _) => run::run(&arguments),
+        (Some(Command::Eval(arguments)), _) => eval::run(&arguments),
+        (Some(Command::Bench(arguments)), _) => bench::run(&arguments),
+        (Some(Command::Inspect(arguments)), _) => inspect::run(&arguments),
+        (Some(Command::Opt(arguments)), _) => opt::run(&arguments),
+        (Some(Command::Passes(arguments)), _) => passes::run(&arguments),
+        (Some(Command::Recipes(arguments)), _) => recipes::run(&arguments),
+        (None, Some(arguments)) => compile::run(&arguments),
+        (None, None) => Err(Failure::new("no model was named").help("snnc MODEL.onnx -o OUT.snn; snnc --help lists the rest")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `snnc recipes`: the built-in recipes.
+
+use super::arguments::Format;
+use super::{Failure, output};
+use crate::recipe::{DEFAULT, Recipe, built_in};
+use clap::Args;
+use serde::Serialize;
+
+/// Arguments of `snnc recipes`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Print the YAML of this recipe, to start one of your own from
+    #[arg(value_name = "RECIPE")]
+    name: Option<String>,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct RecipeDescription {
+    name: String,
+    description: String,
+    default: bool,
+    yaml: String,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let recipes = match &arguments.name {
+        Some(name) => vec![Recipe::load(name)?],
+        None => built_in(),
+    };
+    let text = match (arguments.format, &arguments.name) {
+        (Format::Json, _) => {
+            let describe =
+                |r: Recipe| RecipeDescription { default: r.name == DEFAULT, name: r.name, description: r.description, yaml: r.text };
+            output::json(&recipes.into_iter().map(describe).collect::<Vec<_>>())?
+        }
+        (Format::Text, Some(_)) => recipes.into_iter().map(|r| r.text).collect(),
+        (Format::Text, None) => {
+            let width = recipes.iter().map(|r| r.name.len()).max().unwrap_or(0);
+            let line = |r: &Recipe| {
+                let mark = if r.name == DEFAULT { " (default)" } else { "" };
+                format!("{:width$}  {}{mark}\n", r.name, r.description)
+            };
+            recipes.iter().map(line).collect()
+        }
+    };
+    output::print(&text)
+}

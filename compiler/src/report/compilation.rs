@@ -1,0 +1,102 @@
+//! What compiling a network came to.
+
+use super::table::{Align, table};
+use crate::calibrate::Calibration;
+use crate::compile::Compiled;
+use serde::Serialize;
+use snn_ir::{Graph, Op};
+use std::path::Path;
+
+/// The report of a compilation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compilation {
+    /// The file written.
+    pub output: String,
+    /// The network's name.
+    pub network: String,
+    /// T.
+    pub timesteps: u32,
+    /// The recipe.
+    pub recipe: String,
+    /// The samples that thresholds came from, if any were given.
+    pub calibration: Option<String>,
+    /// Number of neuron populations.
+    pub layers: usize,
+    /// Number of neurons.
+    pub neurons: usize,
+    /// Number of parameters.
+    pub parameters: usize,
+    /// What each pass did.
+    pub passes: Vec<PassTime>,
+    /// Messages for the user.
+    pub notes: Vec<String>,
+}
+
+/// What one pass did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PassTime {
+    /// Its name.
+    pub name: String,
+    /// Places it changed.
+    pub changes: usize,
+    /// Wall time.
+    pub milliseconds: f64,
+}
+
+/// Number of populations, neurons and parameters of a graph.
+pub fn size(graph: &Graph) -> (usize, usize, usize) {
+    let (mut layers, mut neurons, mut parameters) = (0, 0, 0);
+    for id in graph.ids() {
+        let op = graph.op(id);
+        if matches!(op, Op::If(_)) || matches!(op, Op::Layer(l) if l.neuron.is_some()) {
+            layers += 1;
+            neurons += graph.ty(id).len();
+        }
+        parameters += op.parameters().iter().map(|(_, t)| t.len()).sum::<usize>();
+    }
+    (layers, neurons, parameters)
+}
+
+impl Compilation {
+    /// The report on `compiled`, written to `output`.
+    pub fn new(output: &Path, compiled: &Compiled, recipe: &str, calibration: Option<&Calibration>) -> Self {
+        let (layers, neurons, parameters) = size(&compiled.graph);
+        Compilation {
+            output: output.display().to_string(),
+            network: compiled.graph.name.clone(),
+            timesteps: compiled.graph.timesteps.unwrap_or(0),
+            recipe: recipe.into(),
+            calibration: calibration.map(|c| c.description.clone()),
+            layers,
+            neurons,
+            parameters,
+            passes: compiled
+                .records
+                .iter()
+                .map(|r| PassTime { name: r.name.into(), changes: r.changes, milliseconds: r.time.as_secs_f64() * 1e3 })
+                .collect(),
+            notes: compiled.notes.clone(),
+        }
+    }
+
+    /// The report for people; `passes` adds the table of passes.
+    pub fn to_text(&self, passes: bool) -> String {
+        let mut text = format!(
+            "{}: {} neurons in {}, {} parameters; T = {}, recipe {}, calibrated {}\n",
+            self.output,
+            self.neurons,
+            if self.layers == 1 { "1 layer".to_string() } else { format!("{} layers", self.layers) },
+            self.parameters,
+            self.timesteps,
+            self.recipe,
+            self.calibration.as_ref().map_or("without samples".to_string(), |c| format!("on {c}")),
+        );
+        if passes {
+            let columns = [("pass", Align::Left), ("changes", Align::Right), ("ms", Align::Right)];
+            let row = |p: &PassTime| vec![p.name.clone(), p.changes.to_string(), format!("{:.1}", p.milliseconds)];
+            text += "\n";
+            text += &table(&columns, &self.passes.iter().map(row).collect::<Vec<_>>());
+        }
+        text
+    }
+}

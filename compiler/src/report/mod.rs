@@ -1,0 +1,33 @@
+//! What is reported about networks and runs: measured here, printed as tables for people and JSON for programs.
+
+pub mod answers;
+pub mod bench;
+pub mod compilation;
+pub mod evaluation;
+pub mod network;
+pub mod onnx;
+mod parallel;
+mod table;
+
+pub use bench::{Bench, BenchError, BenchRequest, bench};
+pub use evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};
+pub use parallel::for_each_sample;
+pub use table::{Align, table};
+
+use snn_runtime::Statistics;
+
+/// Counts summed over runs of one network.
+fn total<'a>(runs: impl Iterator<Item = &'a Statistics>) -> Statistics {
+    let mut total = Statistics::default();
+    for run in runs {
+        if total.layers.is_empty() {
+            total = run.clone();
+            continue;
+        }
+        for (sum, layer) in total.layers.iter_mut().zip(&run.layers) {
+            sum.spikes += layer.spikes;
+            sum.synops += layer.synops;
+        }
+    }
+    total
+}

@@ -1,0 +1,384 @@
+//! How large the integers of a quantized graph can get: the proof that no engine overflows.
+//!
+//! Interval arithmetic, conservative in one place only: that every element of a value may take every value of the whole
+//! value's interval, independently. Spikes lie in `{0, 1}`, `{−1, 0, 1}` or `0..2ⁿ`, encoded currents in `±limit`;
+//! weights, biases and thresholds are known. What this gives per output channel is exact for binary spikes.
+//!
+//! Intervals of currents always contain zero, and every sum of *some* of a current's terms: an engine may add them in any
+//! order, skip those of silent synapses, and start from the bias or not.
+
+use crate::graph::{Graph, NodeId};
+use crate::op::{Firing, Neuron, Op, Reset};
+use crate::tensor::Tensor;
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// Lowest and highest value.
+pub type Interval = (i64, i64);
+
+/// An integer that could leave 32 bits.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BoundsError {
+    /// A current that is too large in a single step.
+    #[error("{name} ({op}): its current may reach {low} or {high} in a step, which 32 bits do not hold")]
+    Current {
+        /// The node.
+        name: String,
+        /// Its operation.
+        op: &'static str,
+        /// Lowest current.
+        low: i64,
+        /// Highest current.
+        high: i64,
+    },
+    /// A membrane potential or running sum that may overflow within the window.
+    #[error("{name} ({op}): its potential may leave 32 bits after {max} steps, the window has {steps}")]
+    Window {
+        /// The node.
+        name: String,
+        /// Its operation.
+        op: &'static str,
+        /// Steps wanted.
+        steps: u32,
+        /// Steps that are safe.
+        max: u32,
+    },
+}
+
+/// What is known about the integers of a quantized graph.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    currents: HashMap<NodeId, Interval>,
+    max_steps: u32,
+    /// The node that sets `max_steps`.
+    limiting: Option<(String, &'static str)>,
+}
+
+impl Bounds {
+    /// Analyses a graph that is acyclic and well typed. Graphs that are not quantized have no integers and no bounds.
+    ///
+    /// # Errors
+    /// [`BoundsError::Current`].
+    pub fn new(graph: &Graph) -> Result<Bounds, BoundsError> {
+        let mut bounds = Bounds { currents: HashMap::new(), max_steps: u32::MAX, limiting: None };
+        let mut values: HashMap<NodeId, Interval> = HashMap::new();
+        for id in graph.topological().unwrap_or_default() {
+            let op = graph.op(id);
+            let operands: Option<Vec<Operand>> =
+                graph.operands(id).iter().map(|o| Some(Operand { range: *values.get(o)?, shape: &graph.ty(*o).shape })).collect();
+            let operands = match op {
+                Op::Input(..) => continue,
+                Op::Constant(_, value) if !value.is_integer() => continue,
+                Op::Encode { .. } => Vec::new(),
+                // Behind an input and before `encode`: the front end, in floats.
+                _ => match operands {
+                    Some(operands) => operands,
+                    None => continue,
+                },
+            };
+            let label = || (graph.node(id).name().to_string(), op.name());
+            let current = Channels::of(op, &operands, &graph.ty(id).shape);
+            let (low, high) = current.hull();
+            if !fits(low) || !fits(high) {
+                let (name, op) = label();
+                return Err(BoundsError::Current { name, op, low, high });
+            }
+            bounds.currents.insert(id, (low, high));
+            let neuron = match op {
+                Op::If(n) => Some(n),
+                Op::Layer(l) => l.neuron.as_ref(),
+                _ => None,
+            };
+            let steps = match (neuron, op) {
+                (Some(n), _) => neuron_steps(n, &current, &graph.ty(id).shape),
+                (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => rising(high, high).min(falling(low, low)),
+                // Readouts accumulate in 64 bits, which 2³² steps of 32 bits do not fill.
+                _ => u32::MAX,
+            };
+            if steps < bounds.max_steps {
+                bounds.max_steps = steps;
+                bounds.limiting = Some(label());
+            }
+            values.insert(id, neuron.map_or((low, high), spikes));
+        }
+        Ok(bounds)
+    }
+
+    /// What the node's current (into its neurons, if it has some) can be in a step, and every partial sum of it; `None`
+    /// for nodes that compute in floats.
+    pub fn current(&self, id: NodeId) -> Option<Interval> {
+        self.currents.get(&id).copied()
+    }
+
+    /// The longest window in which no potential and no running sum leaves 32 bits.
+    pub fn max_steps(&self) -> u32 {
+        self.max_steps
+    }
+
+    /// Whether a window of `steps` steps is safe.
+    ///
+    /// # Errors
+    /// [`BoundsError::Window`], naming the node that may overflow first.
+    pub fn check_window(&self, steps: u32) -> Result<(), BoundsError> {
+        match &self.limiting {
+            Some((name, op)) if steps > self.max_steps => Err(BoundsError::Window { name: name.clone(), op, steps, max: self.max_steps }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn fits(v: i64) -> bool {
+    i32::try_from(v).is_ok()
+}
+
+/// What a neuron can send in a step; spikes of a quantized graph are worth one.
+fn spikes(n: &Neuron) -> Interval {
+    match n.firing {
+        Firing::Binary | Firing::TwoPhase => (0, 1),
+        Firing::Ternary => (-1, 1),
+        Firing::Lanes(lanes) => (0, quanta(lanes)),
+    }
+}
+
+fn quanta(lanes: u8) -> i64 {
+    (1i64 << lanes.min(62)) - 1
+}
+
+/// Most steps of a window in which what starts at `first` in the first step and may rise by `drift` in each further one
+/// stays within 32 bits.
+fn rising(first: i64, drift: i64) -> u32 {
+    match i64::from(i32::MAX).checked_sub(first) {
+        Some(room) if room >= 0 => {
+            let more = room.checked_div(drift.max(0)).unwrap_or(i64::MAX);
+            u32::try_from(more.saturating_add(1)).unwrap_or(u32::MAX)
+        }
+        _ => 0,
+    }
+}
+
+/// The same downwards, with a negative `drift`.
+fn falling(first: i64, drift: i64) -> u32 {
+    // −2³¹ itself is given away, so that both directions are one.
+    rising(first.saturating_neg(), drift.saturating_neg())
+}
+
+/// Most steps in which no potential leaves 32 bits.
+///
+/// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and after it is at most
+/// `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most `max(0, I − kθ)` a step. Downwards there is
+/// no reset, except that signed neurons mirror it.
+fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> u32 {
+    let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
+    let channels = [&threshold, &initial, current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
+    let steps = |c: usize| {
+        let ((theta, theta_high), (start, start_high), (low, high)) = (threshold.at(c), initial.at(c), current.at(c));
+        let bottom = start.min(0).saturating_add(low);
+        let top = start_high.max(theta_high - 1).saturating_add(high);
+        let sent = match n.firing {
+            Firing::TwoPhase => return rising(start_high.max(0).saturating_add(high), high).min(falling(bottom, low)),
+            Firing::Binary | Firing::Ternary => theta,
+            Firing::Lanes(lanes) => theta.saturating_mul(quanta(lanes)),
+        };
+        let up = if n.reset == Reset::Zero { 0 } else { high.saturating_sub(sent).max(0) };
+        let down = match (n.signed, n.reset) {
+            (false, _) => low,
+            (true, Reset::Zero) => 0,
+            (true, Reset::Subtract) => low.saturating_add(theta).min(0),
+        };
+        rising(top, up).min(falling(bottom, down))
+    };
+    (0..channels).map(steps).min().unwrap_or(u32::MAX)
+}
+
+/// An operand: what its elements may be, and its shape.
+struct Operand<'a> {
+    range: Interval,
+    shape: &'a [usize],
+}
+
+/// Intervals per channel (index of the first axis), or a single one for all.
+struct Channels(Vec<Interval>);
+
+/// Most channels that are told apart, so that memory stays bounded whatever a file says.
+const MAX_CHANNELS: usize = 1 << 16;
+
+fn hull((a, b): Interval, (c, d): Interval) -> Interval {
+    (a.min(c), b.max(d))
+}
+
+fn sum((a, b): Interval, (c, d): Interval) -> Interval {
+    (a.saturating_add(c), b.saturating_add(d))
+}
+
+/// The products of a number in `a` and one in `b`, and zero.
+fn product(a: Interval, b: Interval) -> Interval {
+    let corners = [a.0.saturating_mul(b.0), a.0.saturating_mul(b.1), a.1.saturating_mul(b.0), a.1.saturating_mul(b.1)];
+    corners.into_iter().fold((0, 0), |h, c| hull(h, (c, c)))
+}
+
+/// Elements of an integer tensor.
+fn integers(t: &Tensor) -> impl Iterator<Item = i64> {
+    t.values().map(|v| v as i64)
+}
+
+impl Channels {
+    fn hull(&self) -> Interval {
+        self.0.iter().fold((0, 0), |h, &c| hull(h, c))
+    }
+
+    fn at(&self, channel: usize) -> Interval {
+        self.0[if self.0.len() == 1 { 0 } else { channel }]
+    }
+
+    fn plus(&self, other: &Channels) -> Channels {
+        let channels = self.0.len().max(other.0.len());
+        Channels((0..channels).map(|c| sum(self.at(c), other.at(c))).collect())
+    }
+
+    /// The values of a tensor that broadcasts over `shape`.
+    fn of_tensor(t: &Tensor, shape: &[usize]) -> Channels {
+        let channels = match (t.shape().first(), shape.first()) {
+            (Some(&c), Some(&d)) if t.shape().len() == shape.len() && c == d && c <= MAX_CHANNELS => c,
+            _ => 1,
+        };
+        let each = (t.len() / channels).max(1);
+        let mut out = vec![(i64::MAX, i64::MIN); channels];
+        integers(t).enumerate().for_each(|(i, v)| out[i / each] = hull(out[i / each], (v, v)));
+        Channels(out)
+    }
+
+    /// The same with zero, as a summand that may or may not have been added yet.
+    fn of_bias(t: Option<&Tensor>, shape: &[usize]) -> Channels {
+        match t {
+            None => Channels(vec![(0, 0)]),
+            Some(t) => Channels(Channels::of_tensor(t, shape).0.into_iter().map(|i| hull(i, (0, 0))).collect()),
+        }
+    }
+
+    /// Weighted sums of numbers in `range`: `channel(i)` is the output that weight `i` belongs to.
+    fn weighted(weights: &Tensor, channels: usize, range: Interval, channel: impl Fn(usize) -> usize) -> Channels {
+        let single = channels > MAX_CHANNELS;
+        let mut out = vec![(0, 0); if single { 1 } else { channels }];
+        integers(weights).enumerate().for_each(|(i, w)| {
+            // With too many channels to tell apart, all weights together are an upper bound.
+            let c = if single { 0 } else { channel(i) };
+            out[c] = sum(out[c], product((w, w), range));
+        });
+        Channels(out)
+    }
+
+    /// The current of a node with the given operands and result.
+    fn of(op: &Op, operands: &[Operand<'_>], shape: &[usize]) -> Channels {
+        let all = operands.iter().fold((0, 0), |h, o| hull(h, o.range));
+        let one = |interval| Channels(vec![interval]);
+        match op {
+            Op::Encode { limit, .. } => one((-i64::from(*limit), i64::from(*limit))),
+            Op::Constant(_, value) => one(Channels::of_tensor(value, shape).hull()),
+            Op::Layer(l) => {
+                let bias = Channels::of_bias(l.bias.as_ref(), shape);
+                let synapse = |(s, o): (&Op, &Operand<'_>)| Channels::of(s, std::slice::from_ref(o), shape);
+                l.synapses.iter().zip(operands).map(synapse).fold(bias, |total, s| total.plus(&s))
+            }
+            Op::Conv(c) => {
+                let row = (c.weight.len() / c.weight.shape()[0]).max(1);
+                Channels::weighted(&c.weight, c.weight.shape()[0], all, |i| i / row).plus(&Channels::rows_bias(c.bias.as_ref()))
+            }
+            Op::ConvTranspose(c) => {
+                // Weights are [C_in, C_out / groups, kernel..].
+                let (inputs, outputs, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
+                let channel = |i: usize| (i / taps / outputs) / (inputs / c.groups) * outputs + i / taps % outputs;
+                Channels::weighted(&c.weight, outputs * c.groups, all, channel).plus(&Channels::rows_bias(c.bias.as_ref()))
+            }
+            Op::Linear(l) => {
+                let row = l.weight.shape()[1].max(1);
+                let rows = Channels::weighted(&l.weight, l.weight.shape()[0], all, |i| i / row);
+                let rows = rows.plus(&Channels::rows_bias(l.bias.as_ref()));
+                // Outputs are the last axis; channels are the first.
+                if shape.len() == 1 { rows } else { one(rows.hull()) }
+            }
+            Op::AvgPool(p) => one(product(all, (0, p.window.taps() as i64))),
+            Op::Reduce(r) => {
+                let count: usize = r.axes.iter().map(|&a| operands.first().map_or(1, |o| o.shape[a])).product();
+                one(product(all, (0, count as i64)))
+            }
+            Op::Scale(s) => {
+                let factor = s.weight.as_ref().map_or(one((1, 1)), |w| Channels::of_tensor(w, shape));
+                Channels(factor.0.into_iter().map(|f| product(f, all)).collect()).plus(&Channels::of_bias(s.bias.as_ref(), shape))
+            }
+            Op::Add => one(operands.iter().fold((0, 0), |total, o| sum(total, hull(o.range, (0, 0))))),
+            Op::Pad(p) => one(hull(all, (p.value as i64, p.value as i64))),
+            // Everything else moves elements, or takes the largest.
+            _ => one(all),
+        }
+    }
+
+    /// The bias of a matrix with one row per channel.
+    fn rows_bias(bias: Option<&Tensor>) -> Channels {
+        Channels::of_bias(bias, bias.map_or(&[], Tensor::shape))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Amplitude;
+    use proptest::prelude::*;
+
+    fn neuron(theta: i32, initial: i32, reset: Reset, firing: Firing, signed: bool) -> Neuron {
+        Neuron {
+            threshold: Tensor::scalar_i32(theta),
+            initial: Tensor::scalar_i32(initial),
+            reset,
+            amplitude: Amplitude::One,
+            firing,
+            signed,
+        }
+    }
+
+    fn steps(n: &Neuron, current: Interval) -> u32 {
+        neuron_steps(n, &Channels(vec![current]), &[])
+    }
+
+    #[test]
+    fn potentials_that_spikes_pull_back_are_safe_for_ever() {
+        let n = neuron(100, 50, Reset::Subtract, Firing::Binary, false);
+        assert_eq!(steps(&n, (0, 100)), u32::MAX);
+        // +1 a step above the threshold, from 99 + 101.
+        assert_eq!(steps(&n, (0, 101)), (i32::MAX - 200) as u32 + 1);
+        // Down by 2^30 a step.
+        assert_eq!(steps(&n, (-(1 << 30), 0)), 1);
+        let signed = neuron(1 << 30, 0, Reset::Subtract, Firing::Ternary, true);
+        assert_eq!(steps(&signed, (-(1 << 30), 0)), u32::MAX);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Inputs are mostly the extremes, thresholds and currents a fair part of 2³¹, so that windows are short.
+        #[test]
+        fn no_potential_leaves_32_bits_in_a_window_that_is_said_to_be_safe(
+            theta in 1i32..1 << 29, initial in -(1 << 28)..1 << 28, low in -(1i64 << 29)..=0, high in 0i64..1 << 29,
+            zero: bool, kind in 0usize..5, inputs in prop::collection::vec(0u8..5, 1..60),
+        ) {
+            let firing = [Firing::Binary, Firing::Ternary, Firing::Ternary, Firing::Lanes(2), Firing::TwoPhase][kind];
+            let reset = if zero { Reset::Zero } else { Reset::Subtract };
+            let n = neuron(theta, initial, reset, firing, kind == 2);
+            let window = steps(&n, (low, high)) as usize;
+            let theta = i64::from(theta);
+            let (mut v, mut count) = (i64::from(initial), 0i64);
+            for &input in inputs.iter().take(window) {
+                v += [low, high, high, low, 0][usize::from(input)];
+                prop_assert!(fits(v), "{v}");
+                let sent = match firing {
+                    Firing::TwoPhase => 0,
+                    Firing::Ternary if v < 0 && (n.signed || count > 0) => -1,
+                    Firing::Lanes(_) => v.div_euclid(theta).clamp(0, 3),
+                    _ => i64::from(v >= theta),
+                };
+                count += sent;
+                v = if sent != 0 && zero { 0 } else { v - sent * theta };
+                prop_assert!(fits(v), "{v}");
+            }
+        }
+    }
+}

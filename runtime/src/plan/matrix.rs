@@ -1,0 +1,76 @@
+//! How a convolution becomes matrix products: where the slabs of a window lie in the plane, and the weights in their order.
+
+use super::geometry::Plane;
+use super::synapse::Weights;
+use crate::kernels::matrix::{MatrixShape, PlaneShape, SLAB, TILE};
+
+/// The layout of one synapse's products.
+#[derive(Clone, Debug)]
+pub struct MatrixPlan {
+    /// The plane its operand is expanded to.
+    pub plane: PlaneShape,
+    /// The product's constants.
+    pub shape: MatrixShape,
+    /// Offset of every slab from the window's first byte.
+    pub offsets: Vec<u32>,
+    /// For every byte of a slab: weight slice and channel, or nothing.
+    bytes: Vec<Option<(usize, usize)>>,
+    /// Bytes from one window to the next, down and across.
+    pub stride: [usize; 2],
+}
+
+impl MatrixPlan {
+    /// The products of a window over a value of `channels` channels whose masks have `mask` bytes.
+    pub fn new(window: &Plane, channels: usize, mask: usize, lanes: usize, chunk: usize, add: bool) -> Self {
+        let pixel = channels.next_multiple_of(4);
+        let reach = |a: usize| (window.output[a] - 1) * window.stride[a] + (window.kernel[a] - 1) * window.dilation[a] + 1;
+        let plane = PlaneShape {
+            input: window.input.map(|v| v as u32),
+            size: [reach(0) as u32, reach(1) as u32],
+            pad: window.pad.map(|v| v as u32),
+            mask: mask as u32,
+            chunk: chunk as u32,
+            pixel: pixel as u32,
+        };
+        let (mut offsets, mut bytes) = (Vec::new(), Vec::new());
+        // Taps of a window row are contiguous unless it is dilated.
+        let run = if window.dilation[1] == 1 { window.kernel[1] } else { 1 };
+        for ky in 0..window.kernel[0] {
+            for kx in (0..window.kernel[1]).step_by(run) {
+                let start = ky * window.dilation[0] * plane.row_pitch() + kx * window.dilation[1] * pixel;
+                for slab in (0..run * pixel).step_by(SLAB) {
+                    offsets.push((start + slab) as u32);
+                    bytes.extend((slab..slab + SLAB).map(|b| {
+                        let (tap, channel) = (b / pixel, b % pixel);
+                        (tap < run && channel < channels).then_some((ky * window.kernel[1] + kx + tap, channel))
+                    }));
+                }
+            }
+        }
+        let shape = MatrixShape {
+            step_pitch: plane.step_pitch() as u32,
+            pixel_pitch: (window.stride[1] * pixel) as u32,
+            lanes: lanes as u32,
+            cell: (chunk * lanes) as u32,
+            slabs: offsets.len() as u32,
+            add: u32::from(add),
+        };
+        let stride = [window.stride[0] * plane.row_pitch(), window.stride[1] * pixel];
+        MatrixPlan { plane, shape, offsets, bytes, stride }
+    }
+
+    /// Weights as `[slab][block of 16 outputs][quad][output][4]`.
+    pub fn pack(&self, weights: &Weights, channels: usize) -> Vec<u8> {
+        let Weights::Full { outputs, data, .. } = weights else { unreachable!("products mix channels") };
+        let blocks = self.shape.lanes as usize / 16;
+        let mut packed = vec![0; self.offsets.len() * blocks * TILE];
+        for (at, &(slice, channel)) in self.bytes.iter().enumerate().filter_map(|(at, b)| b.as_ref().map(|b| (at, b))) {
+            let (slab, byte) = (at / SLAB, at % SLAB);
+            let row = &data[(slice * channels + channel) * outputs..][..*outputs];
+            for (o, &w) in row.iter().enumerate() {
+                packed[(slab * blocks + o / 16) * TILE + byte / 4 * 64 + o % 16 * 4 + byte % 4] = w as i8 as u8;
+            }
+        }
+        packed
+    }
+}

@@ -1,0 +1,198 @@
+//! Broken and hostile models: an error, never a panic, a hang or a large allocation.
+
+use snn_tests::onnx::{Onnx, float, int, ints, noise, tensor};
+use snn_tests::shared::root;
+use snnc::frontend::onnx::model::Model;
+use snnc::frontend::onnx::{ImportOptions, import, import_model};
+use std::path::Path;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
+
+fn small() -> Onnx {
+    Onnx::new(13)
+        .input("x", &[-1, 2, 8, 8])
+        .weight("w", &[4, 2, 3, 3])
+        .weight("k", &[4, 10])
+        .floats("g", &[4], &[1.0; 4])
+        .list("t", &[0, -1])
+        .list("starts", &[0])
+        .list("ends", &[2])
+        .node("Conv", "x w", "c", &[ints("pads", &[1, 1, 1, 1]), ints("strides", &[2, 2])])
+        .node("BatchNormalization", "c g g g g", "n", &[float("epsilon", 1e-3)])
+        .node("Relu", "n", "r", &[])
+        .node("MaxPool", "r", "p", &[ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])])
+        .node("Slice", "p starts ends", "q", &[])
+        .node("GlobalAveragePool", "q", "a", &[])
+        .node("Reshape", "a t", "f", &[])
+        .node("Gemm", "f k", "s", &[])
+        .node("Softmax", "s", "y", &[int("axis", 1)])
+        .output("y")
+}
+
+fn attempt(bytes: &[u8]) -> Result<(), String> {
+    let model = Model::decode(Path::new("hostile.onnx"), bytes).map_err(|e| e.to_string())?;
+    import_model(&model, &ImportOptions::default()).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// Largest memory the process ever had, in bytes, from Linux's own account.
+fn peak() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? << 10)
+}
+
+/// A seeded random number below `n`.
+fn random(state: &mut u64, n: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    ((*state >> 33) as usize) % n
+}
+
+#[test]
+fn every_prefix_of_a_file_is_refused() {
+    let bytes = small().bytes();
+    assert_eq!(attempt(&bytes), Ok(()));
+    for length in 0..bytes.len() {
+        assert!(attempt(&bytes[..length]).is_err(), "{length} of {} bytes are accepted", bytes.len());
+    }
+}
+
+#[test]
+fn flipped_bits_never_panic_and_never_take_much_memory() {
+    let own = std::fs::read(root().join("models/digits/digits.onnx")).expect("the project's own model");
+    let base = peak();
+    let mut state = 1;
+    for (file, count) in [(small().bytes(), 20_000), (own.clone(), 2_000)] {
+        for _ in 0..count {
+            let mut bytes = file.clone();
+            for _ in 0..=random(&mut state, 4) {
+                let at = random(&mut state, bytes.len());
+                bytes[at] ^= 1 << random(&mut state, 8);
+            }
+            let _ = attempt(&bytes);
+        }
+    }
+    if let (Some(before), Some(after)) = (base, peak()) {
+        assert!(after - before < 2 * own.len() + (64 << 20), "{} MiB", (after - before) >> 20);
+    }
+}
+
+#[test]
+fn mutated_structure_never_panics() {
+    let mut state = 7;
+    for _ in 0..20_000 {
+        let mut model = small();
+        let graph = model.graph();
+        for _ in 0..=random(&mut state, 3) {
+            let n = graph.node.len();
+            let (a, b) = (random(&mut state, n), random(&mut state, n));
+            let odd = [i64::MIN, -1 << 40, -2, -1, 0, 1, 2, 7, 1 << 31, 1 << 40, i64::MAX][random(&mut state, 11)];
+            match random(&mut state, 7) {
+                0 => graph.node[a].op_type = graph.node[b].op_type.clone(),
+                1 => graph.node[a].attribute = graph.node[b].attribute.clone(),
+                2 => graph.node[a].input = graph.node[b].input.clone(),
+                3 => graph.node[a].attribute.iter_mut().for_each(|x| x.ints.iter_mut().for_each(|v| *v = odd)),
+                4 => {
+                    let i = random(&mut state, graph.initializer.len());
+                    graph.initializer[i].int64_data.iter_mut().for_each(|v| *v = odd);
+                }
+                5 => {
+                    let i = random(&mut state, graph.initializer.len());
+                    let j = random(&mut state, graph.initializer[i].dims.len());
+                    graph.initializer[i].dims[j] = odd;
+                }
+                _ => graph.node[a].attribute.iter_mut().for_each(|x| x.i = odd),
+            }
+        }
+        let _ = attempt(&model.bytes());
+    }
+}
+
+#[test]
+fn absurd_models_are_refused_with_a_reason() {
+    let x = || Onnx::new(13).input("x", &[1, 4]);
+    let relu = || x().node("Relu", "x", "y", &[]).output("y");
+    let with_constant = |t: TensorProto| x().initializer(t).node("Add", "x c", "y", &[]).output("y");
+    let huge = TensorProto { dims: vec![1 << 40], raw_data: vec![0; 16], ..tensor("c", &[], &[]) };
+    let mut nested = GraphProto::default();
+    for _ in 0..90 {
+        let attribute = vec![AttributeProto { name: "body".into(), g: Some(nested), ..AttributeProto::default() }];
+        nested = GraphProto { node: vec![NodeProto { op_type: "If".into(), attribute, ..NodeProto::default() }], ..GraphProto::default() };
+    }
+    let mut deep = relu();
+    deep.graph().node[0].attribute.push(AttributeProto { name: "body".into(), g: Some(nested), ..AttributeProto::default() });
+    let external = |location: &str| {
+        let external_data = vec![StringStringEntryProto { key: "location".into(), value: location.into() }];
+        with_constant(TensorProto { data_location: Some(1), external_data, ..tensor("c", &[4], &[]) })
+    };
+    let cases = [
+        ("a cycle", x().node("Add", "x b", "a", &[]).node("Relu", "a", "b", &[]).output("b"), "depends on itself"),
+        ("a missing input", x().node("Add", "x nowhere", "y", &[]).output("y"), "reads `nowhere`"),
+        ("a missing output", x().node("Relu", "x", "y", &[]).output("z"), "output `z` is not defined"),
+        ("no outputs", x().node("Relu", "x", "y", &[]), "no outputs"),
+        ("a name defined twice", x().node("Relu", "x", "y", &[]).node("Tanh", "x", "y", &[]).output("y"), "defined twice"),
+        ("two inputs of one name", relu().input("x", &[1, 4]), "two inputs named `x`"),
+        (
+            "two initializers of one name",
+            x().weight("c", &[4]).weight("c", &[4]).node("Add", "x c", "y", &[]).output("y"),
+            "two initializers",
+        ),
+        ("a tensor of 2^40 elements", with_constant(huge), "holds 16 bytes"),
+        ("a negative extent", with_constant(tensor("c", &[-4], &noise(4))), "impossible shape"),
+        ("a tensor without elements", with_constant(tensor("c", &[0], &[])), "do not broadcast"),
+        ("a weight that is not a number", with_constant(tensor("c", &[4], &[0.0, f32::NAN, 0.0, 1.0])), "is NaN"),
+        ("an infinite weight", with_constant(tensor("c", &[4], &[0.0, f32::INFINITY, 0.0, 1.0])), "is inf"),
+        ("an input of 2^40 elements", Onnx::new(13).input("x", &[1, 1 << 40]).node("Relu", "x", "y", &[]).output("y"), "too many"),
+        ("an input without elements", Onnx::new(13).input("x", &[1, 0]).node("Relu", "x", "y", &[]).output("y"), "an extent is 0"),
+        ("open extents", Onnx::new(13).input("x", &[1, -1]).node("Relu", "x", "y", &[]).output("y"), "--input-shape"),
+        ("an expansion to 2^40", x().list("s", &[1 << 20, 1 << 20, 1, 4]).node("Expand", "x s", "y", &[]).output("y"), "too large"),
+        (
+            "a constant of 2^60",
+            x().list("s", &[1 << 30, 1 << 30]).node("ConstantOfShape", "s", "c", &[]).node("MatMul", "x c", "y", &[]).output("y"),
+            "too large",
+        ),
+        ("a tiling of 2^40", x().list("r", &[1, 1 << 40]).node("Tile", "x r", "y", &[]).output("y"), "repeats is"),
+        (
+            "a range of 2^40",
+            x().list("a", &[0])
+                .list("b", &[1 << 40])
+                .list("d", &[1])
+                .node("Range", "a b d", "c", &[])
+                .node("Add", "x c", "y", &[])
+                .output("y"),
+            "elements",
+        ),
+        ("a stride of 0", small_conv(&[ints("strides", &[0, 1])]), "must be positive"),
+        ("a padding of 2^62", small_conv(&[ints("pads", &[1 << 62, 0, 0, 0])]), "pads is"),
+        ("a dilation of 2^31", small_conv(&[ints("dilations", &[1 << 31, 1])]), "does not fit"),
+        ("groups of 0", small_conv(&[int("group", 0)]), "groups"),
+        ("nested graphs", deep, ""),
+        ("data outside of the folder", external("../secret"), "out of the model's folder"),
+        ("data at an absolute path", external("/etc/hostname"), "out of the model's folder"),
+        ("data that is not there", external("missing.bin"), "missing.bin"),
+        ("no graph", Onnx::default(), "no graph"),
+        ("an opset of the distant past", Onnx::new(3).input("x", &[1, 4]).node("Relu", "x", "y", &[]).output("y"), "older than 7"),
+    ];
+    for (what, model, reason) in cases {
+        let message = match attempt(&model.bytes()) {
+            Ok(()) if reason.is_empty() => continue,
+            Ok(()) => panic!("{what} is accepted"),
+            Err(message) => message,
+        };
+        assert!(message.contains(reason), "{what}: {message}");
+    }
+}
+
+fn small_conv(attributes: &[AttributeProto]) -> Onnx {
+    Onnx::new(13).input("x", &[1, 2, 8, 8]).weight("w", &[4, 2, 3, 3]).node("Conv", "x w", "y", attributes).output("y")
+}
+
+#[test]
+fn a_file_that_is_not_there_or_no_model_says_so() {
+    let missing = import(Path::new("/nowhere/model.onnx"), &ImportOptions::default()).expect_err("there is no such file");
+    assert!(missing.to_string().contains("cannot read /nowhere/model.onnx"));
+    let text = attempt(b"this is not a model").expect_err("text is no model");
+    assert!(text.contains("is not an ONNX model"), "{text}");
+    let options = ImportOptions { input_shape: Some(vec![1, 5]) };
+    let model = Model::decode(Path::new("m.onnx"), &Onnx::new(13).input("x", &[1, 4]).node("Relu", "x", "y", &[]).output("y").bytes());
+    let clash = import_model(&model.expect("a model"), &options).expect_err("the shape is another");
+    assert!(clash.to_string().contains("the given input shape 1x5 does not fit"), "{clash}");
+}
