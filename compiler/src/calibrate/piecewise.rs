@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_segments_hold_every_smooth_activation_to_one_percent() {
+    fn eight_segments_hold_every_smooth_activation_to_two_percent() {
         let smooth = [
             (Activation::Sigmoid, false),
             (Activation::Tanh, false),
@@ -290,9 +290,9 @@ mod tests {
         for (activation, grows) in smooth {
             for deviation in [0.5, 2.0, 6.0] {
                 let f = function(activation.clone());
-                let fitted = fit(&f, grows, &normal(deviation), 8, 0.01);
+                let fitted = fit(&f, grows, &normal(deviation), 8, 0.02);
                 let loss = fitted.loss(&f, &normal(deviation)).relative;
-                assert!(loss <= 0.01, "{} at σ = {deviation}: {loss}, {fitted:?}", activation.name());
+                assert!(loss <= 0.02, "{} at σ = {deviation}: {loss}, {fitted:?}", activation.name());
             }
         }
     }
