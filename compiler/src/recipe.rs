@@ -14,7 +14,14 @@ pub const DEFAULT: &str = "mmse";
 /// Largest recipe file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
-const BUILT_IN: &[&str] = &[include_str!("recipes/mmse.yaml"), include_str!("recipes/deng2021.yaml"), include_str!("recipes/robust.yaml")];
+const BUILT_IN: &[&str] = &[
+    include_str!("recipes/mmse.yaml"),
+    include_str!("recipes/deng2021.yaml"),
+    include_str!("recipes/robust.yaml"),
+    include_str!("recipes/two-phase.yaml"),
+    include_str!("recipes/ternary.yaml"),
+    include_str!("recipes/lanes.yaml"),
+];
 
 /// A conversion recipe.
 pub struct Recipe {

@@ -20,6 +20,9 @@ pub enum CompileError {
         /// What does not fit.
         why: String,
     },
+    /// Integers that 32 bits do not hold.
+    #[error(transparent)]
+    Bounds(#[from] snn_ir::bounds::BoundsError),
     /// The graph has no output.
     #[error("the graph has no output")]
     NoOutput,
@@ -63,6 +66,15 @@ pub enum RunError {
     /// The network has two-phase neurons, which need the whole window in one call.
     #[error("two-phase neurons need the whole window in one call: start a new one")]
     SplitWindow,
+    /// A potential could leave 32 bits.
+    #[error("a potential of this network may leave 32 bits after {0} time steps; use --engine reference")]
+    Overflow(u32),
+    /// The window's input is over: the network has settled.
+    #[error("the network has settled, its window is over: start a new one")]
+    Settled,
+    /// The network has neurons that cannot take spikes back.
+    #[error("only networks whose neurons are all ternary settle")]
+    NeverSettles,
     /// The window would be longer than [`crate::MAX_TIMESTEPS`].
     #[error("a window has at most {} time steps", crate::MAX_TIMESTEPS)]
     WindowTooLong,

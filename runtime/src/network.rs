@@ -22,6 +22,7 @@ pub struct Network {
     inputs: Vec<ValueType>,
     outputs: Vec<ValueType>,
     window_barrier: bool,
+    settles: bool,
     program: Program,
 }
 
@@ -58,6 +59,7 @@ impl Network {
             inputs: graph.inputs().iter().map(|&i| graph.ty(i).clone()).collect(),
             outputs: graph.outputs().iter().map(|&o| graph.ty(o).clone()).collect(),
             window_barrier: graph.ids().any(|id| has_window_barrier(graph.op(id))),
+            settles: settles(graph),
             program,
         })
     }
@@ -90,6 +92,19 @@ impl Network {
         self.window_barrier
     }
 
+    /// Longest window whose integers are proven to fit.
+    pub(crate) fn max_steps(&self) -> u32 {
+        match &self.program {
+            Program::Jit(program) => program.max_steps(),
+            Program::Reference(_) => u32::MAX,
+        }
+    }
+
+    /// Whether all neurons are ternary, so that [`Session::settle`] brings the network to rest.
+    pub fn settles(&self) -> bool {
+        self.settles
+    }
+
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
@@ -107,6 +122,14 @@ fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
             why: "outputs of a spiking network are readouts".into(),
         }),
     }
+}
+
+/// Whether all neurons are ternary, so that the network comes to rest at counts that depend on the sum of its input alone.
+pub(crate) fn settles(graph: &Graph) -> bool {
+    graph.ids().all(|id| match graph.op(id) {
+        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::Ternary,
+        _ => true,
+    })
 }
 
 fn has_window_barrier(op: &Op) -> bool {

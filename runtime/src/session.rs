@@ -16,6 +16,8 @@ pub struct Session<'n> {
     machine: Machine<'n>,
     /// Steps of the window so far; `None` before the first one is started.
     steps: Option<u32>,
+    /// Whether steps without input followed those of the window.
+    settled: bool,
 }
 
 /// The engines' states. [`crate::network`] holds the other half of the dispatch. Each has
@@ -32,7 +34,7 @@ impl<'n> Session<'n> {
             Program::Reference(program) => Machine::Reference(reference::Machine::new(program)),
             Program::Jit(program) => Machine::Jit(jit::Machine::new(program)),
         };
-        Session { network, machine, steps: None }
+        Session { network, machine, steps: None, settled: false }
     }
 
     /// Starts a new window: every state is reset, and `inputs` are the constant currents of all its steps, one
@@ -42,6 +44,7 @@ impl<'n> Session<'n> {
     /// When number, lengths or values of the inputs do not fit; the session then has no window.
     pub fn start(&mut self, inputs: &[&[f32]]) -> Result<(), RunError> {
         self.steps = None;
+        self.settled = false;
         let types = self.network.inputs();
         if inputs.len() != types.len() {
             return Err(RunError::InputCount { expected: types.len(), got: inputs.len() });
@@ -65,15 +68,22 @@ impl<'n> Session<'n> {
     /// Runs `steps` more steps of the window. State persists: `advance(8)` twice is `advance(16)`.
     ///
     /// # Errors
-    /// Without a window, beyond [`MAX_TIMESTEPS`], or when a network with two-phase neurons would have its window cut in two.
+    /// Without a window, beyond [`MAX_TIMESTEPS`] or what the proof of no overflow covers, behind [`Session::settle`], or when a
+    /// network with two-phase neurons would have its window cut in two.
     pub fn advance(&mut self, steps: u32) -> Result<(), RunError> {
         let done = self.steps.ok_or(RunError::NotStarted)?;
         let total = done.checked_add(steps).filter(|&t| t <= MAX_TIMESTEPS).ok_or(RunError::WindowTooLong)?;
         if steps == 0 {
             return Ok(());
         }
+        if self.settled {
+            return Err(RunError::Settled);
+        }
         if done > 0 && self.network.has_window_barrier() {
             return Err(RunError::SplitWindow);
+        }
+        if total > self.network.max_steps() {
+            return Err(RunError::Overflow(self.network.max_steps()));
         }
         match &mut self.machine {
             Machine::Reference(m) => m.advance(steps),
@@ -81,6 +91,27 @@ impl<'n> Session<'n> {
         }
         self.steps = Some(total);
         Ok(())
+    }
+
+    /// Lets a network of ternary neurons settle behind its T steps of input: steps without input and without biases follow,
+    /// at most `most_steps`, until nothing is sent any more. No count goes beyond T while it settles, so at rest each is
+    /// `clip(floor((Σ I + v(0))/θ), 0, T)` whatever the order in which current arrived (ST-BIF+, as in SpikeZIP). A network of L
+    /// layers is at rest after L·T steps at the latest. Returns the number of steps in which something was sent: the network is
+    /// at rest if that is below `most_steps`. [`Session::potentials`] still divide by T; statistics go on.
+    ///
+    /// # Errors
+    /// Without a window, or when not all neurons are ternary.
+    pub fn settle(&mut self, most_steps: u32) -> Result<u32, RunError> {
+        let window = self.steps.ok_or(RunError::NotStarted)?;
+        if !self.network.settles() {
+            return Err(RunError::NeverSettles);
+        }
+        self.settled = true;
+        Ok(match &mut self.machine {
+            Machine::Reference(m) => m.settle(window, most_steps),
+            // It compiles no ternary neurons, so a network of its that settles has no neurons at all.
+            Machine::Jit(_) => 0,
+        })
     }
 
     /// Per output: what the readout accumulated, divided by the steps so far, times the readout's scale; zeros before

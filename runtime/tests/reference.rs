@@ -247,3 +247,38 @@ fn threads_share_a_network() {
     let together = std::thread::scope(|s| [s.spawn(run), s.spawn(run)].map(|t| t.join().unwrap()));
     assert_eq!(together, [alone.clone(), alone]);
 }
+
+#[test]
+fn a_ternary_network_settles_at_the_clipped_floor_of_its_whole_input() {
+    // The second neuron gets 3 spikes early and 4 against them; the third shows that no count goes beyond the window.
+    let mut graph = input(&[2]);
+    add(&mut graph, "encode", Op::Encode { scale: Tensor::scalar(1.0), limit: 100 }, &["input"]);
+    let ternary = |threshold: i32| Neuron { firing: Firing::Ternary, ..neuron(Tensor::scalar_i32(threshold)) };
+    add(&mut graph, "first", Op::If(ternary(10)), &["encode"]);
+    let weight = Tensor::i8([2, 2], [6, -9, 25, 1]);
+    let bias = Some(Tensor::i32([2], [2, 0]));
+    let layer = Layer { synapses: vec![Op::Linear(Linear { weight, bias: None })], bias, neuron: Some(ternary(5)) };
+    add(&mut graph, "second", Op::Layer(layer), &["first"]);
+    add(&mut graph, "readout", Op::Readout { scale: None }, &["second"]);
+    let network = compile(&graph);
+    assert!(network.settles());
+    let mut session = start(&network, &[vec![8.0, 3.0]]);
+    assert_eq!(network.session().settle(5), Err(RunError::NotStarted));
+    session.advance(4).unwrap();
+    let taken = session.settle(100).unwrap();
+    assert!(taken < 100, "it did not settle");
+    // 32 and 12 over 10; then 3 and 1 spikes: (18 - 9 + 4·2) / 5 = 3 and (75 + 1) / 5 = 15, but at most 4.
+    assert_eq!(session.spike_counts(0), Some(vec![3, 1]));
+    assert_eq!(session.spike_counts(1), Some(vec![3, 4]));
+    assert_eq!(session.potentials(), [[0.75, 1.0]]);
+    assert_eq!(session.steps(), 4);
+    assert_eq!(session.advance(1), Err(RunError::Settled));
+}
+
+#[test]
+fn a_network_whose_neurons_take_nothing_back_does_not_settle() {
+    let network = compile(&random_graph(3, Form::Integer, &[Firing::Binary]));
+    let mut session = start(&network, &random_inputs(3, &network));
+    session.advance(2).unwrap();
+    assert_eq!(session.settle(9), Err(RunError::NeverSettles));
+}

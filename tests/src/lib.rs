@@ -2,3 +2,4 @@
 
 pub mod onnx;
 pub mod shared;
+pub mod window_sums;

@@ -1,11 +1,14 @@
 //! Broken and hostile models: an error, never a panic, a hang or a large allocation.
 
+use prost::Message;
 use snn_tests::onnx::{Onnx, float, int, ints, noise, tensor};
-use snn_tests::shared::root;
+use snn_tests::shared::{onnx_files, root, shared};
 use snnc::frontend::onnx::model::Model;
 use snnc::frontend::onnx::{ImportOptions, import, import_model};
 use std::path::Path;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 
 fn small() -> Onnx {
     Onnx::new(13)
@@ -28,6 +31,9 @@ fn small() -> Onnx {
         .output("y")
 }
 
+/// Tests that look at the process's memory run alone.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn attempt(bytes: &[u8]) -> Result<(), String> {
     let model = Model::decode(Path::new("hostile.onnx"), bytes).map_err(|e| e.to_string())?;
     import_model(&model, &ImportOptions::default()).map(|_| ()).map_err(|e| e.to_string())
@@ -48,6 +54,7 @@ fn random(state: &mut u64, n: usize) -> usize {
 
 #[test]
 fn every_prefix_of_a_file_is_refused() {
+    let _alone = ALONE.lock();
     let bytes = small().bytes();
     assert_eq!(attempt(&bytes), Ok(()));
     for length in 0..bytes.len() {
@@ -57,6 +64,7 @@ fn every_prefix_of_a_file_is_refused() {
 
 #[test]
 fn flipped_bits_never_panic_and_never_take_much_memory() {
+    let _alone = ALONE.lock();
     let own = std::fs::read(root().join("models/digits/digits.onnx")).expect("the project's own model");
     let base = peak();
     let mut state = 1;
@@ -75,39 +83,90 @@ fn flipped_bits_never_panic_and_never_take_much_memory() {
     }
 }
 
+/// Changes a model at random, within what protobuf can say.
+fn mutate(graph: &mut GraphProto, state: &mut u64) {
+    let (n, m) = (graph.node.len().max(1), graph.initializer.len().max(1));
+    let (a, b, i) = (random(state, n), random(state, n), random(state, m));
+    let odd = [i64::MIN, -1 << 40, -2, -1, 0, 1, 2, 7, 1 << 22, 1 << 31, 1 << 40, i64::MAX][random(state, 12)];
+    let kind = random(state, 9);
+    let (Some(other), Some(initializer)) = (graph.node.get(b).cloned(), graph.initializer.get_mut(i)) else { return };
+    let other_tensor = initializer.name.clone();
+    match kind {
+        0 => initializer.int64_data.iter_mut().for_each(|v| *v = odd),
+        1 => {
+            let axes = initializer.dims.len();
+            initializer.dims.iter_mut().take(random(state, axes.max(1)) + 1).for_each(|d| *d = odd);
+        }
+        2 => graph.node[a].op_type = other.op_type,
+        3 => graph.node[a].attribute = other.attribute,
+        4 => graph.node[a].input = other.input,
+        5 => graph.node[a].attribute.iter_mut().for_each(|x| x.ints.iter_mut().for_each(|v| *v = odd)),
+        6 => graph.node[a].attribute.iter_mut().for_each(|x| x.i = odd),
+        7 => graph.node[a].input.iter_mut().take(2).for_each(|x| *x = other_tensor.clone()),
+        _ => {
+            let names = snnc::frontend::onnx::registry::FAMILIES.iter().flat_map(|f| f.1).map(|s| s.name);
+            let all: Vec<&str> = names.collect();
+            graph.node[a].op_type = all[random(state, all.len())].into();
+        }
+    }
+}
+
 #[test]
 fn mutated_structure_never_panics() {
+    let _alone = ALONE.lock();
     let mut state = 7;
     for _ in 0..20_000 {
         let mut model = small();
-        let graph = model.graph();
         for _ in 0..=random(&mut state, 3) {
-            let n = graph.node.len();
-            let (a, b) = (random(&mut state, n), random(&mut state, n));
-            let odd = [i64::MIN, -1 << 40, -2, -1, 0, 1, 2, 7, 1 << 31, 1 << 40, i64::MAX][random(&mut state, 11)];
-            match random(&mut state, 7) {
-                0 => graph.node[a].op_type = graph.node[b].op_type.clone(),
-                1 => graph.node[a].attribute = graph.node[b].attribute.clone(),
-                2 => graph.node[a].input = graph.node[b].input.clone(),
-                3 => graph.node[a].attribute.iter_mut().for_each(|x| x.ints.iter_mut().for_each(|v| *v = odd)),
-                4 => {
-                    let i = random(&mut state, graph.initializer.len());
-                    graph.initializer[i].int64_data.iter_mut().for_each(|v| *v = odd);
-                }
-                5 => {
-                    let i = random(&mut state, graph.initializer.len());
-                    let j = random(&mut state, graph.initializer[i].dims.len());
-                    graph.initializer[i].dims[j] = odd;
-                }
-                _ => graph.node[a].attribute.iter_mut().for_each(|x| x.i = odd),
-            }
+            mutate(model.graph(), &mut state);
         }
         let _ = attempt(&model.bytes());
     }
 }
 
+/// `SNNC_FUZZ_SECONDS` says for how long; `cargo test --release -p snn-tests --test onnx_hostile -- --ignored`.
+#[test]
+#[ignore = "runs for minutes"]
+fn mutations_of_real_files_never_panic_and_never_take_long_or_much() {
+    let _alone = ALONE.lock();
+    let seconds = std::env::var("SNNC_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+    let folders = [Some(root().join("models/digits")), shared("models"), shared("models/wild")];
+    let files = folders.into_iter().flatten().flat_map(|f| onnx_files(&f));
+    let corpus: Vec<Vec<u8>> = files.filter_map(|f| std::fs::read(f).ok()).filter(|f| f.len() < 400_000).chain([small().bytes()]).collect();
+    let largest = corpus.iter().map(Vec::len).max().unwrap_or(0);
+    let (start, base) = (Instant::now(), peak());
+    let (mut state, mut count, mut slowest) = (seconds, 0u64, Duration::ZERO);
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let original = &corpus[random(&mut state, corpus.len())];
+        let mut bytes = original.clone();
+        if let (0..4, Ok(mut proto)) = (random(&mut state, 5), ModelProto::decode(&bytes[..])) {
+            for _ in 0..=random(&mut state, 4) {
+                mutate(proto.graph.get_or_insert_default(), &mut state);
+            }
+            bytes = proto.encode_to_vec();
+        } else {
+            for _ in 0..=random(&mut state, 9) {
+                let at = random(&mut state, bytes.len());
+                bytes[at] ^= 1 << random(&mut state, 8);
+            }
+        }
+        let one = Instant::now();
+        let _ = attempt(&bytes);
+        slowest = slowest.max(one.elapsed());
+        count += 1;
+    }
+    println!("{count} models, the slowest took {slowest:?}");
+    assert!(slowest < Duration::from_secs(20), "{slowest:?}");
+    if let (Some(before), Some(after)) = (base, peak()) {
+        // A mutation may be a valid network of repeated constants; those may take a gigabyte.
+        assert!(after - before < 2 * largest + (2 << 30), "{} MiB", (after - before) >> 20);
+        println!("{} MiB at most", (after - before) >> 20);
+    }
+}
+
 #[test]
 fn absurd_models_are_refused_with_a_reason() {
+    let _alone = ALONE.lock();
     let x = || Onnx::new(13).input("x", &[1, 4]);
     let relu = || x().node("Relu", "x", "y", &[]).output("y");
     let with_constant = |t: TensorProto| x().initializer(t).node("Add", "x c", "y", &[]).output("y");
@@ -147,7 +206,7 @@ fn absurd_models_are_refused_with_a_reason() {
         (
             "a constant of 2^60",
             x().list("s", &[1 << 30, 1 << 30]).node("ConstantOfShape", "s", "c", &[]).node("MatMul", "x c", "y", &[]).output("y"),
-            "too large",
+            "too many elements",
         ),
         ("a tiling of 2^40", x().list("r", &[1, 1 << 40]).node("Tile", "x r", "y", &[]).output("y"), "repeats is"),
         (

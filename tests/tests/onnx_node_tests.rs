@@ -25,7 +25,7 @@ fn tensors(folder: &Path, kind: &str) -> Vec<TensorProto> {
 }
 
 fn floats(t: &TensorProto) -> Option<Vec<f32>> {
-    Some(tensor::read(t, Path::new(".")).ok()?.to_floats().ok()?.to_vec())
+    Some(tensor::read(t, &mut tensor::Folder::new(".")).ok()?.to_floats().ok()?.to_vec())
 }
 
 /// Runs the case with the first `runtime` inputs computed and the others as constants.

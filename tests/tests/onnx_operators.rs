@@ -2,8 +2,8 @@
 
 use snn_ir::{Activation, Graph, Op};
 use snn_tests::onnx::{Onnx, float, int, ints, string};
-use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, FunctionProto, NodeProto, TensorProto};
 
 fn ops(graph: &Graph) -> Vec<&'static str> {
     let order = graph.topological().expect("no cycle");
@@ -303,4 +303,49 @@ fn integers_of_the_input_must_be_cast_before_they_are_calculated_with() {
     assert!(cast.import().is_ok());
     let direct = pixels().node("Mul", "x k", "y", &[]).output("y");
     assert!(direct.import().expect_err("integers").to_string().contains("cast the network's input to float"));
+}
+
+#[test]
+fn calls_of_the_models_own_functions_are_replaced_by_their_bodies() {
+    let node = |op: &str, inputs: &[&str], output: &str| NodeProto {
+        op_type: op.into(),
+        input: inputs.iter().map(|s| s.to_string()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    };
+    let mut leaky = node("LeakyRelu", &["a"], "l");
+    leaky.attribute.push(AttributeProto { name: "alpha".into(), ref_attr_name: "slope".into(), ..AttributeProto::default() });
+    let function = FunctionProto {
+        name: Some("Block".into()),
+        domain: Some("mine".into()),
+        input: vec!["a".into()],
+        output: vec!["b".into()],
+        node: vec![leaky, node("Neg", &["l"], "b")],
+        ..FunctionProto::default()
+    };
+    let mut model = Onnx::new(13).input("x", &[1, 4]);
+    for (input, output) in [("x", "m"), ("m", "y")] {
+        model = model.node("Block", input, output, &[float("slope", 0.25)]);
+        model.graph().node.last_mut().expect("it was just added").domain = "mine".into();
+    }
+    let mut model = model.output("y");
+    model.0.functions.push(function.clone());
+    let graph = model.import().expect("the function is inlined").graph;
+    assert_eq!(ops(&graph), ["input", "leaky_relu", "scale", "leaky_relu", "scale"]);
+    let slope = Op::Activation(Activation::LeakyRelu { slope: 0.25 });
+    assert_eq!(graph.ids().filter(|&id| *graph.op(id) == slope).count(), 2);
+
+    let mut endless = node("Block", &["a"], "b");
+    endless.domain = "mine".into();
+    model.0.functions[0].node = vec![endless];
+    assert!(model.import().expect_err("it calls itself").to_string().contains("call each other"));
+}
+
+#[test]
+fn an_output_that_spikes_cannot_carry_is_refused_where_it_is_used() {
+    let x = || Onnx::new(13).input("x", &[1, 2, 4, 4]);
+    let pool = |outputs: &str| x().node("MaxPool", "x", outputs, &[ints("kernel_shape", &[2, 2])]);
+    assert!(pool("y unused").output("y").import().is_ok());
+    let indices = pool("y i").node("Cast", "i", "f", &[int("to", 1)]).output("y").output("f");
+    assert!(indices.import().expect_err("indices are used").to_string().contains("its output `i` is used"));
 }

@@ -25,9 +25,20 @@ pub fn clean_up_on_interrupt() {
     });
 }
 
-/// Writes a file by `fill`, all or nothing.
+/// Writes a file by `fill`, all or nothing. Links are followed; what is no file (a device, a pipe) is written to as it is.
 pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
-    write_beside(path, fill).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot write {}", path.display())))
+    let target = path.canonicalize().unwrap_or_else(|_| path.into());
+    match std::fs::metadata(&target) {
+        Ok(metadata) if !metadata.is_file() => write_through(&target, fill),
+        _ => write_beside(&target, fill),
+    }
+    .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot write {}", path.display())))
+}
+
+fn write_through(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut writer = BufWriter::new(std::fs::OpenOptions::new().write(true).open(path)?);
+    fill(&mut writer)?;
+    writer.flush()
 }
 
 fn write_beside(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

@@ -3,11 +3,13 @@
 //! Rules, each per layer or per channel:
 //! * `max`: the largest activation over calibration data (Deng & Gu, ICLR 2021; Diehl et al. 2015);
 //! * `percentile`: the given percentile, 99.9 by default (Rueckauer et al. 2017);
-//! * `mmse`: the θ with the smallest squared error of clipping at θ and rounding to T levels (Li et al. 2021).
+//! * `mmse`: the θ with the smallest squared error of clipping at θ and rounding to T levels (Li et al. 2021), to `(2ⁿ − 1)·T`
+//!   levels for neurons with n `lanes`.
 //!
 //! A cap of the ANN bounds θ: at θ = cap the neuron saturates exactly where the ANN does. Without calibration data
 //! the statistics come from batch-norms where they reach, else from synthetic inputs; a note says so.
 
+use super::replace_relu::MOST_LANES;
 use super::{Context, Pass, PassError};
 use crate::calibrate::activations::{channel_axis, relu_histograms};
 use crate::calibrate::histogram::Histogram;
@@ -51,11 +53,13 @@ pub struct BalanceThresholds {
     pub percentile: f64,
     /// What shares a threshold.
     pub granularity: Granularity,
+    /// Lanes of the neurons to come: the `mmse` rule counts on `2ⁿ − 1` levels a step.
+    pub lanes: u8,
 }
 
 impl Default for BalanceThresholds {
     fn default() -> Self {
-        BalanceThresholds { rule: ThresholdRule::Mmse, percentile: 99.9, granularity: Granularity::Channel }
+        BalanceThresholds { rule: ThresholdRule::Mmse, percentile: 99.9, granularity: Granularity::Channel, lanes: 1 }
     }
 }
 
@@ -107,7 +111,7 @@ impl BalanceThresholds {
             _ if histogram.is_silent() => None,
             ThresholdRule::Max => Some(histogram.max),
             ThresholdRule::Percentile => Some(histogram.percentile(self.percentile)),
-            ThresholdRule::Mmse => histogram.mmse_threshold(timesteps),
+            ThresholdRule::Mmse => histogram.mmse_threshold(timesteps * ((1 << self.lanes.clamp(1, MOST_LANES)) - 1)),
         };
         threshold.filter(|&t| t > 0.0)
     }

@@ -2,7 +2,8 @@
 //!
 //! Inputs and constants become currents, every relu a population of integrate-and-fire neurons with the threshold that
 //! `balance-thresholds` chose and spikes worth that threshold, every output gets a readout. A cap on the relu needs
-//! nothing more: a neuron whose θ is at most the cap saturates there. Source: Deng & Gu, ICLR 2021, section 3.
+//! nothing more: a neuron whose θ is at most the cap saturates there. A neuron with n lanes sends up to `2ⁿ − 1` quanta a step,
+//! so its quantum is `θ/(2ⁿ − 1)`. Source: Deng & Gu, ICLR 2021, section 3.
 //!
 //! Precondition: no other analog-only operation is left.
 
@@ -11,11 +12,15 @@ use serde::Deserialize;
 use snn_ir::op::{Firing, Neuron, Relu, Scale};
 use snn_ir::{Graph, Op, Signal};
 
+/// Lanes that a neuron can have: 127 quanta a step, finer than weights of 8 bits.
+pub const MOST_LANES: u8 = 7;
+
 /// The pass.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplaceRelu {
-    /// Firing rule of the neurons.
+    /// Firing rule of the neurons: `binary`, `ternary`, `two-phase` or `{lanes: n}`.
+    #[serde(with = "serde_yaml::with::singleton_map")]
     pub firing: FiringRule,
 }
 
@@ -51,6 +56,11 @@ impl Pass for ReplaceRelu {
     }
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+        if let FiringRule::Lanes(n) = self.firing
+            && !(1..=MOST_LANES).contains(&n)
+        {
+            return Err(PassError::Missing(format!("neurons have 1 to {MOST_LANES} lanes, not {n}")));
+        }
         for id in graph.topological()? {
             let reason = match graph.op(id) {
                 Op::Relu(Relu { threshold: None, .. }) => "this relu has no threshold: run balance-thresholds first",
@@ -75,10 +85,13 @@ impl Pass for ReplaceRelu {
             }
         }
         let firing = self.firing.into();
+        let quanta = if let FiringRule::Lanes(n) = self.firing { ((1u32 << n) - 1) as f32 } else { 1.0 };
         let changes = graph.rewrite_all(|_, node| match node.op() {
             Op::Input(_, shape) => Some(Op::Input(Signal::Current, shape.clone())),
             Op::Constant(_, value) => Some(Op::Constant(Signal::Current, value.clone())),
-            Op::Relu(Relu { threshold: Some(threshold), .. }) => Some(Op::If(Neuron { firing, ..Neuron::new(threshold.clone()) })),
+            Op::Relu(Relu { threshold: Some(threshold), .. }) => {
+                Some(Op::If(Neuron { firing, ..Neuron::new(threshold.map(|t| t / quanta)) }))
+            }
             _ => None,
         })?;
         let mut outputs = Vec::new();

@@ -56,6 +56,11 @@ impl<N: Number> Conv<N> {
         Some(Conv { bias, geometry, channels, taps, method })
     }
 
+    /// Takes the bias away.
+    pub fn drop_bias(&mut self) {
+        self.bias = None;
+    }
+
     pub fn run(&self, x: &[N], out: &mut [N]) {
         let (inputs, outputs) = (self.geometry.inputs, self.geometry.outputs);
         let x = x.chunks_exact(self.channels.0 * inputs);
@@ -152,6 +157,11 @@ impl<N: Number> ConvTranspose<N> {
             channels: (operand[0] / conv.groups, result[0] / conv.groups),
             taps: conv.window.taps(),
         })
+    }
+
+    /// Takes the bias away.
+    pub fn drop_bias(&mut self) {
+        self.bias = None;
     }
 
     pub fn run(&self, x: &[N], out: &mut [N]) {

@@ -119,6 +119,24 @@ impl<N: Number> Kernel<N> {
         })
     }
 
+    /// The kernel without its constant summands, so that zeros give zeros.
+    pub fn linear_part(&self) -> Self {
+        let mut kernel = self.clone();
+        match &mut kernel {
+            Kernel::Conv(k) => k.drop_bias(),
+            Kernel::ConvTranspose(k) => k.drop_bias(),
+            Kernel::Linear { bias, .. } => *bias = None,
+            Kernel::Scale { bias, .. } => *bias = None,
+            Kernel::Move { padding, .. } => *padding = N::default(),
+            Kernel::Sum { synapses, bias } => {
+                synapses.iter_mut().for_each(|s| *s = s.linear_part());
+                *bias = None;
+            }
+            Kernel::WindowSum(_) | Kernel::AxisSum(_) | Kernel::Add => {}
+        }
+        kernel
+    }
+
     /// Computes the result of one sample.
     pub fn run(&self, operands: &[&[N]], out: &mut [N]) {
         match self {

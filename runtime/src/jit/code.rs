@@ -7,8 +7,8 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::ModuleError;
 
-/// A compiled layer: `layer(arena, steps)`.
-type LayerFunction = unsafe extern "C" fn(arena: *mut u8, steps: usize);
+/// A compiled layer: `layer(arena, steps, first)`.
+type LayerFunction = unsafe extern "C" fn(arena: *mut u8, steps: usize, first: usize);
 
 /// The functions of a plan's layers.
 pub struct Code {
@@ -68,15 +68,15 @@ impl Code {
         Ok(functions)
     }
 
-    /// Runs layer `node` for `steps` steps.
+    /// Runs layer `node` for `steps` steps, the first of a window if `first`.
     ///
     /// # Safety
     /// `arena` must be the plan's arena, aligned to [`crate::plan::memory::ALIGNMENT`], used by nobody else, and `steps` at most
     /// the plan's chunk.
-    pub unsafe fn run(&self, node: usize, arena: *mut u8, steps: usize) {
+    pub unsafe fn run(&self, node: usize, arena: *mut u8, steps: usize, first: bool) {
         if let Some(layer) = self.layers[node] {
             // SAFETY: the caller's.
-            unsafe { layer(arena, steps) }
+            unsafe { layer(arena, steps, usize::from(first)) }
         }
     }
 }

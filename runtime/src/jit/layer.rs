@@ -1,4 +1,5 @@
-//! One layer as one function: `layer(arena, steps)`.
+//! One layer as one function: `layer(arena, steps, first)`; `first` is 1 in the first chunk of a window, whose neurons start from
+//! their initial potentials.
 //!
 //! The function walks the output pixels. For each it lists the taps of every synapse (their borders, strides and
 //! dilations are constants in the code), lets the synapse's kernel add its currents for all steps of the chunk, and ends with the
@@ -6,7 +7,7 @@
 
 use super::emit::{POINTER, at, count_to, flags, number, plus, times, when};
 use super::portable;
-use crate::kernels::{Cpu, Symbol, SynapseShape};
+use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::kernel::{Base, Family, LayerPlan, SynapsePlan};
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
@@ -51,7 +52,7 @@ impl<'a, M: Module> Lowering<'a, M> {
             unreachable!("only stepped layers are lowered");
         };
         let mut signature = self.module.make_signature();
-        signature.params = vec![AbiParam::new(POINTER); 2];
+        signature.params = vec![AbiParam::new(POINTER); 3];
         let id = self.module.declare_function(&format!("layer{node}"), Linkage::Local, &signature)?;
         let mut context = std::mem::replace(&mut self.context, Context::new());
         let mut frontend = std::mem::take(&mut self.builder);
@@ -62,8 +63,9 @@ impl<'a, M: Module> Lowering<'a, M> {
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
         b.seal_block(entry);
-        let (arena, steps) = (b.block_params(entry)[0], b.block_params(entry)[1]);
-        let body = Body { node: &plan.nodes[node], index: node, work, layer, arena, steps };
+        let parameters = b.block_params(entry).to_vec();
+        let (arena, steps, first) = (parameters[0], parameters[1], parameters[2]);
+        let body = Body { node: &plan.nodes[node], index: node, work, layer, arena, steps, first };
         let built = self.body(&mut b, &body);
         b.ins().return_(&[]);
         b.finalize(self.module.target_config());
@@ -106,7 +108,22 @@ impl<'a, M: Module> Lowering<'a, M> {
             (Some(n), Some(membrane)) => {
                 // Padding lanes never reach the largest threshold, so they never fire.
                 let threshold = self.constant(b, rows(&n.threshold, node, i32::MAX))?;
-                Some((threshold, per_pixel(&n.threshold), membrane, n.reset))
+                let initial = self.constant(b, rows(&n.initial, node, 0))?;
+                let membranes = plus(b, body.arena, membrane.offset);
+                let before = b.ins().select(body.first, initial, membranes);
+                let (initial_stride, stride) = (number(b, per_pixel(&n.initial)), number(b, 4 * row));
+                let before_stride = b.ins().select(body.first, initial_stride, stride);
+                let threshold_stride = per_pixel(&n.threshold);
+                let shape = FireShape {
+                    lanes: row as u32,
+                    mask: mask_bytes(node.channels) as u32,
+                    currents: (plan.chunk * row) as u32,
+                    threshold: threshold_stride as u32 / 4,
+                    spikes: plan.pixel_bytes(node) as u32,
+                };
+                let words = [shape.lanes, shape.mask, shape.currents, shape.threshold, shape.spikes];
+                let shape = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
+                Some(Neurons { threshold, before, membrane: membranes, threshold_stride, before_stride, shape, reset: n.reset })
             }
             _ => None,
         };
@@ -116,9 +133,9 @@ impl<'a, M: Module> Lowering<'a, M> {
         let cell = plan.chunk * row;
         let block = body.layer.block;
         let products = synapses.iter().filter(|s| s.matrix.is_some()).count();
+        let by_pixel = synapses.iter().position(|s| s.family == Family::Residual).unwrap_or(synapses.len());
         self.begin_products(b, body, &synapses[..products]);
-        let clear = self.kernel(b, "snnc_clear");
-        let all_currents = times(b, body.steps, row);
+        let start = self.kernel(b, "snnc_start");
         let (height, blocks) = (number(b, node.pixels / width), number(b, width.div_ceil(block)));
         count_to(b, height, &[], |b, y, _| {
             count_to(b, blocks, &[], |b, block_index, _| {
@@ -131,29 +148,37 @@ impl<'a, M: Module> Lowering<'a, M> {
                     let left = b.ins().isub(end, first);
                     b.ins().umin(size, left)
                 };
+                let above = times(b, y, width);
+                let pixel = b.ins().iadd(above, first);
+                let base = at(b, base, pixel, base_stride);
+                let out = at(b, out, pixel, out_bytes);
+                // The value of a layer without neurons has the layout of its currents.
+                let currents = if neurons.is_some() { currents } else { out };
                 for s in &synapses[..products] {
-                    self.product(b, body, s, (y, first), currents, size);
+                    self.product(b, body, s, (y, first), currents, size, base);
                 }
-                count_to(b, size, &[], |b, i, _| {
-                    let x = b.ins().iadd(first, i);
-                    let above = times(b, y, width);
-                    let pixel = b.ins().iadd(above, x);
-                    let currents = at(b, currents, i, 4 * cell);
-                    if products == 0 {
-                        b.ins().call(clear, &[currents, all_currents]);
-                    }
-                    for synapse in &synapses[products..] {
-                        self.synapse(b, body, synapse, (y, x, pixel), currents);
-                    }
-                    let base = at(b, base, pixel, base_stride);
-                    let out = at(b, out, pixel, out_bytes);
-                    let neurons = neurons.map(|(threshold, stride, membrane, reset)| {
-                        let membranes = plus(b, body.arena, membrane.offset);
-                        (at(b, threshold, pixel, stride), at(b, membranes, pixel, 4 * row), reset)
+                if products < by_pixel || products == 0 {
+                    count_to(b, size, &[], |b, i, _| {
+                        let x = b.ins().iadd(first, i);
+                        let pixel = b.ins().iadd(pixel, i);
+                        let currents = at(b, currents, i, 4 * cell);
+                        if products == 0 {
+                            let row = number(b, row);
+                            b.ins().call(start, &[currents, base, body.steps, row]);
+                        }
+                        for synapse in &synapses[products..by_pixel] {
+                            self.synapse(b, body, synapse, (y, x, pixel), currents);
+                        }
+                        vec![]
                     });
-                    self.finish(b, body, currents, base, neurons, out);
-                    vec![]
-                });
+                }
+                if let Some(n) = neurons {
+                    let offset = b.ins().imul(pixel, n.before_stride);
+                    let before = b.ins().iadd(n.before, offset);
+                    let threshold = at(b, n.threshold, pixel, n.threshold_stride);
+                    let n = Neurons { threshold, before, membrane: at(b, n.membrane, pixel, 4 * row), ..n };
+                    self.fire(b, body, &n, (currents, out), (pixel, size), synapses.get(by_pixel));
+                }
                 vec![]
             });
             vec![]
@@ -165,31 +190,30 @@ impl<'a, M: Module> Lowering<'a, M> {
         Ok(())
     }
 
-    /// From the currents of one pixel to its spikes, or to its value where the layer has no neurons.
-    fn finish(
+    /// From the currents of `size` pixels from `pixel` on to their spikes.
+    fn fire(
         &mut self,
         b: &mut FunctionBuilder,
         body: &Body,
-        currents: Value,
-        base: Value,
-        neurons: Option<(Value, Value, Reset)>,
-        out: Value,
+        n: &Neurons,
+        (currents, out): (Value, Value),
+        (pixel, size): (Value, Value),
+        residual: Option<&Wired>,
     ) {
-        let lanes = lanes(body.node.channels);
-        let row = number(b, lanes);
-        let Some((threshold, membrane, reset)) = neurons else {
-            let emit = self.kernel(b, "snnc_emit");
-            b.ins().call(emit, &[currents, base, out, body.steps, row]);
-            return;
-        };
-        let mask = mask_bytes(body.node.channels);
         if self.plan.cpu == Cpu::Portable {
-            portable::fire(b, &portable::Cell { currents, base, threshold, membrane, out, steps: body.steps, lanes, mask, reset });
-        } else {
-            let fire = self.kernel(b, if reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
-            let mask = number(b, mask);
-            b.ins().call(fire, &[currents, base, threshold, membrane, out, body.steps, row, mask]);
+            let (lanes, mask) = (lanes(body.node.channels), mask_bytes(body.node.channels));
+            let Neurons { threshold, before, membrane, reset, .. } = *n;
+            portable::fire(b, &portable::Cell { currents, threshold, before, membrane, out, steps: body.steps, lanes, mask, reset });
+            return;
         }
+        let (residual, weights) = match residual {
+            Some(s) => (at(b, s.data, pixel, s.pixel_bytes), s.weights),
+            None => (number(b, 0), number(b, 0)),
+        };
+        let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
+        let stride = b.ins().ushr_imm_u(n.before_stride, 2);
+        let arguments = [currents, n.threshold, n.before, stride, n.membrane, out, body.steps, n.shape, size, residual, weights];
+        b.ins().call(kernel, &arguments);
     }
 
     /// Expands the operands of matrix products.
@@ -202,17 +226,28 @@ impl<'a, M: Module> Lowering<'a, M> {
         }
         if !products.is_empty() && self.plan.cpu == Cpu::Amx {
             let begin = self.kernel(b, "snnc_begin");
-            b.ins().call(begin, &[body.steps]);
+            let quads = body.layer.synapses.iter().find_map(|s| s.matrix.as_ref()).map_or(0, |(m, _)| m.shape.quads);
+            let quads = number(b, quads as usize);
+            b.ins().call(begin, &[body.steps, quads]);
         }
     }
 
     /// The matrix product of `size` pixels from row `y`, column `x`.
-    fn product(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, (y, x): (Value, Value), currents: Value, size: Value) {
+    fn product(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        s: &Wired,
+        (y, x): (Value, Value),
+        currents: Value,
+        size: Value,
+        base: Value,
+    ) {
         let Some((plane, _, stride)) = s.matrix else { return };
         let line = at(b, plane, y, stride[0]);
         let window = at(b, line, x, stride[1]);
         let product = self.kernel(b, "snnc_product");
-        b.ins().call(product, &[window, s.weights, currents, body.steps, s.shape_value, size]);
+        b.ins().call(product, &[window, s.weights, currents, body.steps, s.shape_value, size, base]);
     }
 
     /// Constants of one synapse: weights in the kernel's layout, shape, and table of taps.
@@ -243,7 +278,7 @@ impl<'a, M: Module> Lowering<'a, M> {
         };
         if let Some((m, plane)) = &planned.matrix {
             let s = &m.shape;
-            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add];
+            let words = [s.step_pitch, s.pixel_pitch, s.lanes, s.cell, s.slabs, s.add, s.base, s.quads];
             let shape_value = self.constant(b, words.iter().chain(&m.offsets).flat_map(|v| v.to_ne_bytes()).collect())?;
             let p = &m.plane;
             let words = [p.input[0], p.input[1], p.size[0], p.size[1], p.pad[0], p.pad[1], p.mask, p.chunk, p.pixel];
@@ -300,7 +335,7 @@ impl<'a, M: Module> Lowering<'a, M> {
                 portable::event(b, &shape, taps, count, currents, body.steps);
                 return;
             }
-            (Family::Matrix, _) => unreachable!("products are not computed pixel by pixel"),
+            (Family::Matrix | Family::Residual, _) => unreachable!("products and residuals are not computed pixel by pixel"),
             (Family::Event, _) => "snnc_event",
             (Family::WideEvent, _) => "snnc_wide_event",
             (Family::Masked, _) => "snnc_masked",
@@ -321,6 +356,23 @@ struct Body<'a> {
     layer: &'a LayerPlan,
     arena: Value,
     steps: Value,
+    first: Value,
+}
+
+/// Addresses of neurons' parameters and state, of the first pixel or of one.
+#[derive(Clone, Copy)]
+struct Neurons {
+    threshold: Value,
+    /// Potentials at the start of the chunk.
+    before: Value,
+    membrane: Value,
+    /// Bytes from pixel to pixel of thresholds.
+    threshold_stride: usize,
+    /// And of potentials at the start.
+    before_stride: Value,
+    /// The fire kernel's constants.
+    shape: Value,
+    reset: Reset,
 }
 
 /// A synapse with its constants in the code.

@@ -2,7 +2,7 @@
 
 use super::Program;
 use crate::front_end::SteadyCurrent;
-use crate::kernels::count::per_element;
+use crate::kernels::count::{Counts, per_element};
 use crate::kernels::cumulative::{Running, Spikes};
 use crate::kernels::moves::locate;
 use crate::plan::kernel::Base;
@@ -26,8 +26,8 @@ pub(crate) struct Machine<'n> {
     /// Per node: its sum over the window so far, pixel-major, where somebody needs it.
     sums: Vec<Vec<i64>>,
     running: Vec<Option<Running>>,
-    /// Per source: spikes by class of synapses.
-    counters: Vec<Vec<u64>>,
+    /// Per source: spikes by the synapses they cross.
+    counts: Vec<Counts>,
     statistics: Statistics,
     /// Steps of the window so far.
     steps: i64,
@@ -48,7 +48,7 @@ impl<'n> Machine<'n> {
             constants: vec![Vec::new(); plan.nodes.len()],
             sums: plan.nodes.iter().enumerate().map(|p| vec![0; if needs_sum(p) { p.1.len() } else { 0 }]).collect(),
             running: plan.nodes.iter().map(running).collect(),
-            counters: program.sources.iter().map(|s| s.crossings.counters()).collect(),
+            counts: program.sources.iter().map(|s| s.crossings.counts()).collect(),
             statistics: program.statistics.clone(),
             steps: 0,
         }
@@ -59,7 +59,7 @@ impl<'n> Machine<'n> {
         self.steps = 0;
         self.sums.iter_mut().for_each(|s| s.fill(0));
         self.running.iter_mut().flatten().for_each(Running::reset);
-        self.counters.iter_mut().for_each(|c| c.fill(0));
+        self.counts.iter_mut().for_each(Counts::reset);
         self.statistics.clone_from(&self.program.statistics);
         let mut given = self.program.front_end.run(inputs);
         for (i, node) in plan.nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Constant) {
@@ -75,20 +75,14 @@ impl<'n> Machine<'n> {
                 }
             };
         }
-        let persistent = plan.persistent;
         let constants = &self.constants;
         let arena = bytes(&mut self.arena);
-        arena[..persistent].fill(0);
         for i in plan.stepped() {
             let (Work::Layer(work), Some(layer)) = (&plan.nodes[i].work, &plan.layers[i]) else { continue };
             let node = &plan.nodes[i];
             if let Base::Window(buffer) = layer.base {
                 let base = constant_current(work, node, constants, &plan.nodes);
                 write_rows(&mut arena[buffer.offset..][..buffer.bytes], node.channels, |e| base[e] as i32);
-            }
-            if let (Some(neuron), Some(buffer)) = (&work.neuron, layer.membrane) {
-                let at = |e: usize| neuron.initial.at(e / node.channels, e % node.channels, node.channels);
-                write_rows(&mut arena[buffer.offset..][..buffer.bytes], node.channels, at);
             }
         }
     }
@@ -117,8 +111,8 @@ impl<'n> Machine<'n> {
         for (layer, fresh) in self.statistics.layers.iter_mut().zip(&self.program.statistics.layers) {
             (layer.spikes, layer.synops) = (fresh.spikes, fresh.synops);
         }
-        for (source, counters) in self.program.sources.iter().zip(&self.counters) {
-            let (spikes, synops) = source.crossings.totals(counters);
+        for (source, counts) in self.program.sources.iter().zip(&self.counts) {
+            let (spikes, synops) = source.crossings.totals(counts);
             let layer = &mut self.statistics.layers[source.population];
             layer.spikes += if source.own { spikes } else { 0 };
             layer.synops += synops;
@@ -132,7 +126,7 @@ impl<'n> Machine<'n> {
             let node = &plan.nodes[i];
             match &node.work {
                 // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
-                Work::Layer(_) => unsafe { self.program.code.run(i, self.arena.as_mut_ptr().cast(), steps) },
+                Work::Layer(_) => unsafe { self.program.code.run(i, self.arena.as_mut_ptr().cast(), steps, self.steps == 0) },
                 Work::Structural(_) if node.is_bits() => self.move_spikes(i, steps),
                 Work::Structural(map) => {
                     let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
@@ -154,6 +148,7 @@ impl<'n> Machine<'n> {
             if let (true, Some(buffer)) = (plan.summed_over[i], plan.values[i]) {
                 if node.is_bits() {
                     per_element(
+                        plan.cpu,
                         &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes],
                         node.channels,
                         (plan.chunk, steps),
@@ -166,10 +161,10 @@ impl<'n> Machine<'n> {
                     }
                 }
             }
-            for (source, counters) in self.program.sources.iter().zip(&mut self.counters).filter(|(s, _)| s.node == i) {
+            for (source, counts) in self.program.sources.iter().zip(&mut self.counts).filter(|(s, _)| s.node == i) {
                 if let Some(buffer) = plan.values[i] {
                     let masks = &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes];
-                    source.crossings.count(masks, (plan.chunk, steps), counters);
+                    source.crossings.count(plan.cpu, masks, (plan.chunk, steps), counts);
                 }
             }
         }
@@ -277,7 +272,12 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let &i = self.program.populations.get(layer)?;
         let node = &plan.nodes[i];
-        let buffer = plan.layers[i].as_ref()?.membrane?;
+        let (Work::Layer(LayerWork { neuron: Some(neuron), .. }), Some(layer)) = (&node.work, &plan.layers[i]) else { return None };
+        if self.steps == 0 {
+            let initial = |e: usize| neuron.initial.at(e % node.pixels, e / node.pixels, node.channels);
+            return Some((0..node.len()).map(|e| f64::from(initial(e))).collect());
+        }
+        let buffer = layer.membrane?;
         let at = |e: usize| buffer.offset + 4 * ((e % node.pixels) * lanes(node.channels) + e / node.pixels);
         let value = |at: usize| i32::from_ne_bytes([0, 1, 2, 3].map(|k| self.arena[(at + k) / 64].0[(at + k) % 64]));
         Some((0..node.len()).map(|e| f64::from(value(at(e)))).collect())
@@ -302,8 +302,11 @@ fn disjoint(arena: &mut [u8], read: Buffer, write: Buffer) -> (&[u8], &mut [u8])
 
 /// Row-major to pixel-major.
 fn transposed(x: &[i32], node: &PlanNode) -> Vec<i32> {
-    let at = |e: usize| (e % node.channels) * node.pixels + e / node.channels;
-    (0..node.len()).map(|e| x[at(e)]).collect()
+    let mut out = vec![0; node.len()];
+    for (c, plane) in x.chunks_exact(node.pixels).enumerate() {
+        out[c..].iter_mut().step_by(node.channels).zip(plane).for_each(|(o, &x)| *o = x);
+    }
+    out
 }
 
 fn widened(x: &[i32]) -> Vec<i64> {

@@ -27,10 +27,13 @@ use crate::synapses::{is_population, spike_sources};
 use code::Code;
 pub(crate) use machine::Machine;
 use snn_ir::Graph;
+use snn_ir::bounds::Bounds;
 
 /// A graph as machine code.
 pub(crate) struct Program {
     plan: Plan,
+    /// Longest window in which no potential leaves 32 bits.
+    max_steps: u32,
     front_end: FrontEnd,
     code: Code,
     /// Per node: how its elements move, for stepped structural operations on spikes.
@@ -54,6 +57,7 @@ struct Source {
 impl Program {
     pub(crate) fn compile(graph: &Graph, cpu: Cpu) -> Result<Program, CompileError> {
         let front_end = FrontEnd::compile(graph)?;
+        let max_steps = Bounds::new(graph)?.max_steps();
         let plan = Plan::new(graph, &front_end, cpu)?;
         let code = Code::compile(&plan).map_err(CompileError::Code)?;
         let moves = plan
@@ -81,7 +85,11 @@ impl Program {
         let layer =
             |&i: &usize| LayerStatistics { name: plan.nodes[i].name.clone(), neurons: plan.nodes[i].len() as u64, spikes: 0, synops: 0 };
         let statistics = Statistics { layers: populations.iter().map(layer).collect() };
-        Ok(Program { front_end, code, moves, sources, statistics, populations, plan })
+        Ok(Program { max_steps, front_end, code, moves, sources, statistics, populations, plan })
+    }
+
+    pub(crate) fn max_steps(&self) -> u32 {
+        self.max_steps
     }
 
     pub(crate) fn plan(&self) -> &Plan {

@@ -15,11 +15,11 @@ const BLOCK: usize = 4;
 pub struct Cell {
     /// `[step][lane]`.
     pub currents: Value,
-    /// `[lane]`, added in every step.
-    pub base: Value,
     /// `[lane]`.
     pub threshold: Value,
-    /// `[lane]`.
+    /// `[lane]`: potentials at the start of the chunk.
+    pub before: Value,
+    /// `[lane]`: where they are left.
     pub membrane: Value,
     /// `[step]` masks.
     pub out: Value,
@@ -38,21 +38,20 @@ pub fn fire(b: &mut FunctionBuilder, cell: &Cell) {
     let blocks = number(b, cell.lanes / 16);
     count_to(b, blocks, &[], |b, block, _| {
         let row = |b: &mut FunctionBuilder, base: Value| at(b, base, block, 64);
-        let (currents, base) = (row(b, cell.currents), row(b, cell.base));
+        let currents = row(b, cell.currents);
         let (threshold, membrane) = (row(b, cell.threshold), row(b, cell.membrane));
+        let before = row(b, cell.before);
         let out = at(b, cell.out, block, 2);
         let load = |b: &mut FunctionBuilder, p: Value, j: usize| b.ins().load(types::I32X4, flags(), p, 16 * j as i32);
-        let bases: Vec<Value> = (0..BLOCK).map(|j| load(b, base, j)).collect();
         let thresholds: Vec<Value> = (0..BLOCK).map(|j| load(b, threshold, j)).collect();
-        let start: Vec<Value> = (0..BLOCK).map(|j| load(b, membrane, j)).collect();
+        let start: Vec<Value> = (0..BLOCK).map(|j| load(b, before, j)).collect();
         let end = count_to(b, cell.steps, &start, |b, t, potentials| {
             let currents = at(b, currents, t, 4 * cell.lanes);
             let mut mask = None;
             let mut next = Vec::with_capacity(BLOCK);
             for j in 0..BLOCK {
                 let current = load(b, currents, j);
-                let total = b.ins().iadd(current, bases[j]);
-                let v = b.ins().iadd(potentials[j], total);
+                let v = b.ins().iadd(potentials[j], current);
                 let fired = b.ins().icmp(IntCC::SignedGreaterThanOrEqual, v, thresholds[j]);
                 let loss = match cell.reset {
                     Reset::Subtract => thresholds[j],

@@ -47,14 +47,15 @@ fn request_permission() -> bool {
 struct Configuration([u8; 64]);
 
 /// Configures the tiles for `steps` steps: the first and second row of tiles hold 16 steps each, or, of at most 16 steps, all rows
-/// of tiles hold all.
-pub unsafe extern "C" fn begin(steps: usize) {
+/// of tiles hold all. Slabs have `quads` times four bytes.
+pub unsafe extern "C" fn begin(steps: usize, quads: usize) {
     let mut c = Configuration([0; 64]);
     c.0[0] = 1;
     let low = steps.min(16) as u8;
     let high = if steps > 16 { (steps - 16) as u8 } else { low };
-    for (tile, rows) in [low, low, high, high, low, high, 16, 16].into_iter().enumerate() {
-        c.0[16 + 2 * tile] = 64;
+    let quads = quads as u8;
+    for (tile, rows) in [low, low, high, high, low, high, quads, quads].into_iter().enumerate() {
+        c.0[16 + 2 * tile] = if tile == 4 || tile == 5 { 4 * quads } else { 64 };
         c.0[48 + tile] = rows;
     }
     // SAFETY: a valid configuration of palette 1; the plan chose this kernel because the CPU has AMX.
@@ -85,12 +86,6 @@ macro_rules! multiply {
     };
 }
 
-macro_rules! zero {
-    ($($sum:literal),*) => {
-        $(asm!(concat!("tilezero ", $sum), options(nostack, nomem, preserves_flags));)*
-    };
-}
-
 /// The product; see [`super::matrix::Product`].
 ///
 /// # Safety
@@ -102,6 +97,7 @@ pub unsafe extern "C" fn product(
     steps: usize,
     shape: *const MatrixShape,
     pixels: usize,
+    base: *const i32,
 ) {
     // SAFETY: the compiled layer keeps the contract; every address lies in the plane (or its slack), the weights or the currents.
     unsafe {
@@ -110,17 +106,18 @@ pub unsafe extern "C" fn product(
         let pitch = shape.step_pitch as usize;
         let (pixel, cell) = (shape.pixel_pitch as usize, shape.cell as usize);
         let job = Job { offsets, weights, pitch, blocks: shape.lanes as usize / 16, row: shape.lanes as usize * 4, add: shape.add != 0 };
+        let start = |p: usize| base.wrapping_add(p * shape.base as usize);
         if steps > 16 {
             for p in 0..pixels {
-                let low = (window.add(p * pixel), currents.add(p * cell));
-                let high = (low.0.add(16 * pitch), low.1.add(16 * job.row / 4));
+                let low = (window.add(p * pixel), currents.add(p * cell), start(p));
+                let high = (low.0.add(16 * pitch), low.1.add(16 * job.row / 4), low.2);
                 job.pair(low, high);
             }
         } else {
             for p in (0..pixels).step_by(2) {
-                let first = (window.add(p * pixel), currents.add(p * cell));
+                let first = (window.add(p * pixel), currents.add(p * cell), start(p));
                 if p + 1 < pixels {
-                    job.pair(first, (first.0.add(pixel), first.1.add(cell)));
+                    job.pair(first, (first.0.add(pixel), first.1.add(cell), start(p + 1)));
                 } else {
                     job.single(first);
                 }
@@ -139,8 +136,8 @@ struct Job<'a> {
     add: bool,
 }
 
-/// Spikes of a row of tiles, and where its currents go.
-type Rows = (*const u8, *mut i32);
+/// Spikes of a row of tiles, where its currents go, and what they start from.
+type Rows = (*const u8, *mut i32, *const i32);
 
 impl Job<'_> {
     /// Two rows of tiles by all outputs, 32 at a time.
@@ -158,7 +155,12 @@ impl Job<'_> {
                     load!("tmm2", b_out, row);
                     load!("tmm3", b_out.add(16), row);
                 } else {
-                    zero!("tmm0", "tmm1", "tmm2", "tmm3");
+                    // A pitch of zero repeats the row.
+                    let (a_base, b_base) = (a.2.add(16 * block), b.2.add(16 * block));
+                    load!("tmm0", a_base, 0usize);
+                    load!("tmm1", a_base.add(16), 0usize);
+                    load!("tmm2", b_base, 0usize);
+                    load!("tmm3", b_base.add(16), 0usize);
                 }
                 let mut weights = self.weights.add(block * TILE);
                 for &offset in self.offsets {
@@ -184,7 +186,8 @@ impl Job<'_> {
                     load!("tmm0", a_out, row);
                     load!("tmm2", b_out, row);
                 } else {
-                    zero!("tmm0", "tmm2");
+                    load!("tmm0", a.2.add(16 * block), 0usize);
+                    load!("tmm2", b.2.add(16 * block), 0usize);
                 }
                 let mut weights = self.weights.add(block * TILE);
                 for &offset in self.offsets {
@@ -211,7 +214,7 @@ impl Job<'_> {
                 if self.add {
                     load!("tmm0", out, self.row);
                 } else {
-                    zero!("tmm0");
+                    load!("tmm0", a.2.add(16 * block), 0usize);
                 }
                 for (slab, &offset) in self.offsets.iter().enumerate() {
                     load!("tmm6", self.weights.add((slab * self.blocks + block) * TILE), 64usize);

@@ -128,41 +128,20 @@ pub unsafe extern "C" fn masked(
     }
 }
 
-/// Integrate and fire, 16 neurons at a time; `HARD` resets to zero.
+/// Adds every bit of the words at every `stride`th byte of `masks` to its counter.
 ///
 /// # Safety
-/// As [`super::Fire`], and the CPU has AVX-512.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub unsafe extern "C" fn fire<const HARD: bool>(
-    currents: *const i32,
-    base: *const i32,
-    threshold: *const i32,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    steps: usize,
-    lanes: usize,
-    mask: usize,
-) {
-    // SAFETY: the compiled layer keeps the contract of `Fire`.
+/// The CPU has AVX-512 BW.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub unsafe fn tally(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
+    // SAFETY: `counters` is 64 bytes.
     unsafe {
-        for block in 0..mask / 2 {
-            let at = 16 * block;
-            let out = spikes.add(2 * block);
-            if at >= lanes {
-                (0..steps).for_each(|t| out.add(t * mask).cast::<u16>().write_unaligned(0));
-                continue;
-            }
-            let (base, theta) = (_mm512_loadu_si512(base.add(at).cast()), _mm512_loadu_si512(threshold.add(at).cast()));
-            let membrane = membrane.add(at);
-            let mut v = _mm512_loadu_si512(membrane.cast());
-            for t in 0..steps {
-                let current = _mm512_loadu_si512(currents.add(t * lanes + at).cast());
-                v = _mm512_add_epi32(v, _mm512_add_epi32(base, current));
-                let fired = _mm512_cmpge_epi32_mask(v, theta);
-                v = _mm512_mask_sub_epi32(v, fired, v, if HARD { v } else { theta });
-                out.add(t * mask).cast::<u16>().write_unaligned(fired);
-            }
-            _mm512_storeu_si512(membrane.cast(), v);
+        let to = counters.as_mut_ptr().cast();
+        let one = _mm512_set1_epi8(1);
+        let mut sum = _mm512_loadu_si512(to);
+        for at in (0..masks.len()).step_by(stride) {
+            sum = _mm512_mask_add_epi8(sum, super::count::word(masks, at), sum, one);
         }
+        _mm512_storeu_si512(to, sum);
     }
 }

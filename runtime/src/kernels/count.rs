@@ -1,13 +1,80 @@
 //! Counting spikes: per element, and per class of pixels whose spikes cross the same synapses.
+//!
+//! Masks of a pixel are read as 64-bit words. A word holds the masks of four steps of up to 16 channels, of two of up to 32, or
+//! 64 channels of one step; its bits are added to a *tally*, 64 counters of a byte each.
 
-use super::bits;
+use super::Cpu;
 use crate::plan::mask_bytes;
 
+/// One count per bit of a word.
+type Tally = [u8; 64];
+
+/// Words that may be added to a tally before it must be emptied.
+const TALLY_WORDS: usize = 255;
+
+/// Adds every bit of the words at every `stride`th byte of `masks` to its counter; the last word may be cut off.
+fn tally(cpu: Cpu, masks: &[u8], stride: usize, counters: &mut Tally) {
+    match cpu {
+        // SAFETY: the level says that the CPU has the features.
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx512 | Cpu::Amx => unsafe { super::avx512::tally(masks, stride, counters) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx2 => unsafe { super::avx2::tally(masks, stride, counters) },
+        _ => {
+            for at in (0..masks.len()).step_by(stride) {
+                let mut word = word(masks, at);
+                while word != 0 {
+                    counters[word.trailing_zeros() as usize] += 1;
+                    word &= word - 1;
+                }
+            }
+        }
+    }
+}
+
+/// Eight bytes from `at`, little-endian, zeros past the end.
+#[inline(always)]
+pub(super) fn word(masks: &[u8], at: usize) -> u64 {
+    match masks[at..].first_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => masks[at..].iter().rev().fold(0, |word, &b| word << 8 | u64::from(b)),
+    }
+}
+
+/// The masks of `steps` steps from column `column` on, and the bytes from word to word.
+fn column_of(masks: &[u8], bytes: usize, column: usize, steps: usize) -> (&[u8], usize) {
+    (&masks[8 * column..steps * bytes], bytes.max(8))
+}
+
+/// Words that hold the masks of `steps` steps, per column.
+fn word_count(bytes: usize, steps: usize) -> usize {
+    if bytes < 8 { (steps * bytes).div_ceil(8) } else { steps }
+}
+
+/// Adds `tally` of column `column` to one count per channel.
+fn empty(tally: &mut Tally, bytes: usize, column: usize, counts: &mut [u64]) {
+    let period = (8 * bytes).min(64);
+    for (bit, count) in tally.iter_mut().enumerate() {
+        if let Some(total) = counts.get_mut(64 * column + bit % period) {
+            *total += u64::from(*count);
+        }
+        *count = 0;
+    }
+}
+
 /// Adds the spikes of `steps` steps to `sums` (`[pixel][channel]`). `masks` holds `chunk` steps per pixel.
-pub fn per_element(masks: &[u8], channels: usize, (chunk, steps): (usize, usize), sums: &mut [i64]) {
+pub fn per_element(cpu: Cpu, masks: &[u8], channels: usize, (chunk, steps): (usize, usize), sums: &mut [i64]) {
     let bytes = mask_bytes(channels);
+    let mut counts = vec![0; channels];
     for (sums, masks) in sums.chunks_exact_mut(channels).zip(masks.chunks_exact(chunk * bytes)) {
-        masks[..steps * bytes].chunks_exact(bytes).for_each(|mask| bits::for_each_set(mask, |c| sums[c] += 1));
+        for column in 0..bytes.div_ceil(8) {
+            let mut counters = [0; 64];
+            let (words, stride) = column_of(masks, bytes, column, steps);
+            tally(cpu, words, stride, &mut counters);
+            empty(&mut counters, bytes, column, &mut counts);
+        }
+        sums.iter_mut().zip(&mut counts).for_each(|(sum, count)| *sum += std::mem::take(count) as i64);
     }
 }
 
@@ -19,6 +86,21 @@ pub struct Crossings {
     class: Vec<u32>,
     /// Per class and channel: the synapses a spike crosses.
     synapses: Vec<u64>,
+}
+
+/// Spikes by class and channel.
+#[derive(Debug)]
+pub struct Counts {
+    counts: Vec<u64>,
+    /// Per class and column of words: counts not yet in `counts`, and how many words they come from.
+    tallies: Vec<(Tally, usize)>,
+}
+
+impl Counts {
+    /// Starts a new window.
+    pub fn reset(&mut self) {
+        self.counts.fill(0);
+    }
 }
 
 impl Crossings {
@@ -40,22 +122,46 @@ impl Crossings {
         Crossings { channels, class, synapses: rows }
     }
 
-    /// Room for one count per class and channel.
-    pub fn counters(&self) -> Vec<u64> {
-        vec![0; self.synapses.len()]
+    /// Room for the counts.
+    pub fn counts(&self) -> Counts {
+        let columns = mask_bytes(self.channels).div_ceil(8);
+        Counts { counts: vec![0; self.synapses.len()], tallies: vec![([0; 64], 0); self.synapses.len() / self.channels * columns] }
     }
 
-    /// Adds the spikes of `steps` steps to `counters`.
-    pub fn count(&self, masks: &[u8], (chunk, steps): (usize, usize), counters: &mut [u64]) {
+    /// Adds the spikes of `steps` steps to `counts`.
+    pub fn count(&self, cpu: Cpu, masks: &[u8], (chunk, steps): (usize, usize), counts: &mut Counts) {
         let bytes = mask_bytes(self.channels);
-        for (&class, masks) in self.class.iter().zip(masks.chunks_exact(chunk * bytes)) {
-            let counters = &mut counters[class as usize * self.channels..][..self.channels];
-            masks[..steps * bytes].chunks_exact(bytes).for_each(|mask| bits::for_each_set(mask, |c| counters[c] += 1));
+        let columns = bytes.div_ceil(8);
+        let added = word_count(bytes, steps);
+        let Counts { counts, tallies } = counts;
+        let mut pixel = 0;
+        while pixel < self.class.len() {
+            let class = self.class[pixel];
+            // Full chunks of neighbours of one class are one stretch of memory.
+            let most = if steps == chunk { TALLY_WORDS / added } else { 1 };
+            let run = self.class[pixel..].iter().take(most).take_while(|&&c| c == class).count();
+            let masks = &masks[pixel * chunk * bytes..];
+            for column in 0..columns {
+                let (counters, used) = &mut tallies[class as usize * columns + column];
+                if *used + run * added > TALLY_WORDS {
+                    empty(counters, bytes, column, &mut counts[class as usize * self.channels..][..self.channels]);
+                    *used = 0;
+                }
+                let (words, stride) = column_of(masks, bytes, column, run * steps);
+                tally(cpu, words, stride, counters);
+                *used += run * added;
+            }
+            pixel += run;
+        }
+        for (i, (counters, used)) in tallies.iter_mut().enumerate().filter(|(_, t)| t.1 > 0) {
+            empty(counters, bytes, i % columns, &mut counts[i / columns * self.channels..][..self.channels]);
+            *used = 0;
         }
     }
 
-    /// Spikes and synaptic operations that `counters` amount to.
-    pub fn totals(&self, counters: &[u64]) -> (u64, u64) {
-        (counters.iter().sum(), counters.iter().zip(&self.synapses).map(|(n, s)| n * s).sum())
+    /// Spikes and synaptic operations that `counts` amount to.
+    pub fn totals(&self, counts: &Counts) -> (u64, u64) {
+        let counts = &counts.counts;
+        (counts.iter().sum(), counts.iter().zip(&self.synapses).map(|(n, s)| n * s).sum())
     }
 }

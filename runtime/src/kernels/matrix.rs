@@ -1,12 +1,12 @@
 //! Matrix products of byte planes and 8-bit weights: what [`super::amx`] and [`super::vnni`] compute.
 //!
-//! For one output pixel, the rows of the left matrix are its steps and the columns its taps' channels, cut into *slabs* of 64
+//! For one output pixel, the rows of the left matrix are its steps and the columns its taps' channels, cut into *slabs* of up to 64
 //! bytes; the right matrix is the weights, `[slab][block of 16 outputs][quad][output][4]`.
 //!
 //! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`, so that the taps of one window
 //! row are contiguous and the steps of a pixel stand at a fixed distance. Borders hold zeros.
 
-/// Bytes of a slab.
+/// Most bytes of a slab.
 pub const SLAB: usize = 64;
 
 /// Bytes of the weights of one slab and block.
@@ -61,8 +61,12 @@ pub struct MatrixShape {
     pub cell: u32,
     /// Number of slabs.
     pub slabs: u32,
-    /// Whether currents are added to; else they are overwritten.
+    /// Whether currents are added to; else they start from `base`.
     pub add: u32,
+    /// Elements of `base` from pixel to pixel.
+    pub base: u32,
+    /// Bytes of a slab, divided by four.
+    pub quads: u32,
 }
 
 impl MatrixShape {
@@ -77,6 +81,14 @@ impl MatrixShape {
     }
 }
 
-/// A matrix kernel: `pixels` neighbouring output pixels, the first one's window at `window`, through `steps` steps.
-pub type Product =
-    unsafe extern "C" fn(window: *const u8, weights: *const i8, currents: *mut i32, steps: usize, shape: *const MatrixShape, pixels: usize);
+/// A matrix kernel: `pixels` neighbouring output pixels, the first one's window at `window`, through `steps` steps; `base` is a row of
+/// currents per pixel.
+pub type Product = unsafe extern "C" fn(
+    window: *const u8,
+    weights: *const i8,
+    currents: *mut i32,
+    steps: usize,
+    shape: *const MatrixShape,
+    pixels: usize,
+    base: *const i32,
+);

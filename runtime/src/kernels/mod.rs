@@ -14,6 +14,10 @@ mod avx512;
 pub mod bits;
 pub mod count;
 pub mod cumulative;
+#[cfg(target_arch = "x86_64")]
+mod fire_avx512;
+#[cfg(target_arch = "x86_64")]
+mod maddubs;
 pub mod matrix;
 pub mod moves;
 #[cfg(target_arch = "x86_64")]
@@ -109,17 +113,37 @@ pub struct SynapseShape {
 pub type Synaptic =
     unsafe extern "C" fn(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, list: *mut u64);
 
-/// The neurons of one pixel: integrates `steps` rows of `currents` plus `base`, compares with `threshold`, keeps
-/// `membrane`, and writes masks to `spikes`. `lanes` is a multiple of 16, `mask` the bytes of a mask.
+/// Constants of a layer's neurons, in the module's read-only data. Strides go from pixel to pixel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FireShape {
+    /// Lanes of a row of currents, a multiple of 16.
+    pub lanes: u32,
+    /// Bytes of a mask.
+    pub mask: u32,
+    /// Currents.
+    pub currents: u32,
+    /// Elements of `threshold`: 0 where pixels share a row.
+    pub threshold: u32,
+    /// Bytes of spikes, and of the residual's masks.
+    pub spikes: u32,
+}
+
+/// The neurons of `pixels` neighbouring pixels: integrates `steps` rows of `currents`, plus `weights` where `residual` (masks
+/// of as many channels; null when there is none) has a spike, compares with `threshold`, takes potentials from `before` (`stride` elements
+/// from pixel to pixel) and leaves them in `membrane`, and writes masks to `spikes`.
 pub type Fire = unsafe extern "C" fn(
     currents: *const i32,
-    base: *const i32,
     threshold: *const i32,
+    before: *const i32,
+    stride: usize,
     membrane: *mut i32,
     spikes: *mut u8,
     steps: usize,
-    lanes: usize,
-    mask: usize,
+    shape: *const FireShape,
+    pixels: usize,
+    residual: *const u8,
+    weights: *const i32,
 );
 
 /// A kernel under the name that compiled code calls it by.
@@ -137,13 +161,12 @@ pub struct Symbol {
 /// The fixed table of kernels for `cpu`; compiled code calls nothing else.
 pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
     let synaptic = |name, f: Synaptic| Symbol { name, address: f as *const u8, parameters: 6, returns: false };
-    let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 8, returns: false };
+    let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 11, returns: false };
     let plain = |name, address, parameters, returns| Symbol { name, address, parameters, returns };
-    let mut table = vec![
-        plain("snnc_clear", scalar::clear as *const u8, 2, false),
-        plain("snnc_emit", scalar::emit as *const u8, 5, false),
-        plain("snnc_table_taps", scalar::table_taps as *const u8, 8, true),
-    ];
+    #[cfg(target_arch = "x86_64")]
+    let product = |f: matrix::Product| Symbol { name: "snnc_product", address: f as *const u8, parameters: 7, returns: false };
+    let mut table =
+        vec![plain("snnc_start", scalar::start as *const u8, 4, false), plain("snnc_table_taps", scalar::table_taps as *const u8, 8, true)];
     match cpu {
         Cpu::Portable => table.extend([
             synaptic("snnc_wide_event", scalar::wide_event),
@@ -160,6 +183,8 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             synaptic("snnc_dense_channel", avx2::dense_channel),
             fire("snnc_fire", avx2::fire::<false>),
             fire("snnc_fire_hard", avx2::fire::<true>),
+            plain("snnc_expand", plane::expand_avx2 as *const u8, 4, false),
+            product(maddubs::product),
         ]),
         #[cfg(target_arch = "x86_64")]
         Cpu::Avx512 | Cpu::Amx => table.extend([
@@ -168,11 +193,11 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
             synaptic("snnc_masked", avx512::masked),
             synaptic("snnc_dense", avx2::dense),
             synaptic("snnc_dense_channel", avx2::dense_channel),
-            fire("snnc_fire", avx512::fire::<false>),
-            fire("snnc_fire_hard", avx512::fire::<true>),
-            plain("snnc_expand", plane::expand as *const u8, 4, false),
-            plain("snnc_product", if cpu == Cpu::Amx { amx::product as matrix::Product } else { vnni::product } as *const u8, 6, false),
-            plain("snnc_begin", amx::begin as *const u8, 1, false),
+            fire("snnc_fire", fire_avx512::fire::<false>),
+            fire("snnc_fire_hard", fire_avx512::fire::<true>),
+            plain("snnc_expand", plane::expand_avx512 as *const u8, 4, false),
+            product(if cpu == Cpu::Amx { amx::product } else { vnni::product }),
+            plain("snnc_begin", amx::begin as *const u8, 2, false),
             plain("snnc_end", amx::end as *const u8, 0, false),
         ]),
         #[cfg(not(target_arch = "x86_64"))]

@@ -33,6 +33,38 @@ pub struct Run {
     length: u32,
 }
 
+impl Run {
+    /// Copies the run in every step.
+    fn copy(&self, from: &[u8], from_bytes: usize, out: &mut [u8], out_bytes: usize) {
+        match (from_bytes, out_bytes) {
+            (2, 2) => self.copy_words(from.as_chunks::<2>().0, out.as_chunks_mut::<2>().0),
+            (2, 4) => self.copy_words(from.as_chunks::<2>().0, out.as_chunks_mut::<4>().0),
+            (2, 8) => self.copy_words(from.as_chunks::<2>().0, out.as_chunks_mut::<8>().0),
+            (4, 2) => self.copy_words(from.as_chunks::<4>().0, out.as_chunks_mut::<2>().0),
+            (4, 4) => self.copy_words(from.as_chunks::<4>().0, out.as_chunks_mut::<4>().0),
+            (4, 8) => self.copy_words(from.as_chunks::<4>().0, out.as_chunks_mut::<8>().0),
+            (8, 8) => self.copy_words(from.as_chunks::<8>().0, out.as_chunks_mut::<8>().0),
+            _ => {
+                for (from, out) in from.chunks_exact(from_bytes).zip(out.chunks_exact_mut(out_bytes)) {
+                    bits::copy(from, self.from as usize, out, self.to as usize, self.length as usize);
+                }
+            }
+        }
+    }
+
+    /// The same for masks of one word.
+    fn copy_words<const FROM: usize, const OUT: usize>(&self, from: &[[u8; FROM]], out: &mut [[u8; OUT]]) {
+        let keep = u64::MAX >> (64 - self.length);
+        for (from, out) in from.iter().zip(out) {
+            let (mut word, mut target) = ([0; 8], [0; 8]);
+            word[..FROM].copy_from_slice(from);
+            target[..OUT].copy_from_slice(out);
+            let moved = (u64::from_le_bytes(word) >> self.from & keep) << self.to | u64::from_le_bytes(target);
+            out.copy_from_slice(&moved.to_le_bytes()[..OUT]);
+        }
+    }
+}
+
 impl Moves {
     /// The moves of `map` from `operands` to a value of `channels` channels.
     pub fn new(map: &ElementMap, operands: &[&PlanNode], channels: usize) -> Self {
@@ -74,11 +106,9 @@ impl Moves {
             Moves::Runs { first, runs } => {
                 for p in 0..first.len() - 1 {
                     for run in runs[first[p] as usize..first[p + 1] as usize].iter().filter(|r| r.operand as usize == index) {
-                        for t in 0..steps {
-                            let from = &from[(run.pixel as usize * chunk + t) * from_bytes..][..from_bytes];
-                            let out = &mut out[(p * chunk + t) * out_bytes..][..out_bytes];
-                            bits::copy(from, run.from as usize, out, run.to as usize, run.length as usize);
-                        }
+                        let from = &from[run.pixel as usize * chunk * from_bytes..][..steps * from_bytes];
+                        let out = &mut out[p * chunk * out_bytes..][..steps * out_bytes];
+                        run.copy(from, from_bytes, out, out_bytes);
                     }
                 }
             }

@@ -3,25 +3,10 @@
 use super::bits::for_each_channel;
 use super::{SynapseShape, Tap};
 
-/// Zeroes `count` currents.
-pub unsafe extern "C" fn clear(currents: *mut i32, count: usize) {
-    // SAFETY: the compiled layer owns `count` currents there.
-    unsafe { currents.write_bytes(0, count) }
-}
-
-/// Writes `steps` rows of currents plus `base` as a layer's value.
-pub unsafe extern "C" fn emit(currents: *const i32, base: *const i32, out: *mut i32, steps: usize, lanes: usize) {
+/// Starts `steps` rows of currents from `base`.
+pub unsafe extern "C" fn start(currents: *mut i32, base: *const i32, steps: usize, lanes: usize) {
     // SAFETY: the compiled layer passes buffers of `steps * lanes` and `lanes` elements that do not overlap.
-    unsafe {
-        let base = std::slice::from_raw_parts(base, lanes);
-        for t in 0..steps {
-            let from = std::slice::from_raw_parts(currents.add(t * lanes), lanes);
-            let to = std::slice::from_raw_parts_mut(out.add(t * lanes), lanes);
-            for ((o, &i), &b) in to.iter_mut().zip(from).zip(base) {
-                *o = i.wrapping_add(b);
-            }
-        }
-    }
+    unsafe { (0..steps).for_each(|t| currents.add(t * lanes).copy_from_nonoverlapping(base, lanes)) }
 }
 
 /// Writes the taps of `pixel`, from a table, to `taps` and returns their number.

@@ -18,6 +18,7 @@ pub unsafe extern "C" fn product(
     steps: usize,
     shape: *const MatrixShape,
     pixels: usize,
+    base: *const i32,
 ) {
     // SAFETY: the compiled layer keeps the contract.
     unsafe {
@@ -28,9 +29,10 @@ pub unsafe extern "C" fn product(
             let (window, currents) = (window.add(p * shape.pixel_pitch as usize), currents.add(p * shape.cell as usize));
             for block in 0..lanes / 16 {
                 let weights = weights.add(block * TILE);
+                let base = (shape.add == 0).then(|| base.add(p * shape.base as usize + 16 * block));
                 for first in (0..steps).step_by(STEPS) {
                     let (window, out) = (window.add(first * pitch), currents.add(first * lanes + 16 * block));
-                    let job = Job { offsets, weights, next: lanes / 16 * TILE, pitch, lanes, add: shape.add != 0 };
+                    let job = Job { offsets, weights, next: lanes / 16 * TILE, pitch, lanes, base, quads: shape.quads as usize };
                     match (steps - first).min(STEPS) {
                         8 => job.run::<8>(window, out),
                         n => {
@@ -62,7 +64,9 @@ struct Job<'a> {
     next: usize,
     pitch: usize,
     lanes: usize,
-    add: bool,
+    quads: usize,
+    /// What currents start from; without it they are added to.
+    base: Option<*const i32>,
 }
 
 impl Job<'_> {
@@ -73,13 +77,14 @@ impl Job<'_> {
         // SAFETY: the caller's.
         unsafe {
             let mut sums = [_mm512_setzero_si512(); N];
-            if self.add {
-                (0..N).for_each(|t| sums[t] = _mm512_loadu_si512(out.add(t * self.lanes).cast()));
+            match self.base {
+                Some(base) => sums.fill(_mm512_loadu_si512(base.cast())),
+                None => (0..N).for_each(|t| sums[t] = _mm512_loadu_si512(out.add(t * self.lanes).cast())),
             }
             let mut weights = self.weights;
             for &offset in self.offsets {
                 let window = window.add(offset as usize);
-                for quad in 0..16 {
+                for quad in 0..self.quads {
                     let w = _mm512_loadu_si512(weights.add(64 * quad).cast());
                     for (t, sum) in sums.iter_mut().enumerate() {
                         let spikes = _mm512_set1_epi32(window.add(t * self.pitch + 4 * quad).cast::<i32>().read_unaligned());

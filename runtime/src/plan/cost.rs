@@ -20,7 +20,7 @@ impl Costs {
     pub fn of(cpu: Cpu) -> Costs {
         match cpu {
             Cpu::Portable => Costs { event_fixed: 60.0, event_row: 16.0, product: None },
-            Cpu::Avx2 => Costs { event_fixed: 60.0, event_row: 4.7, product: None },
+            Cpu::Avx2 => Costs { event_fixed: 60.0, event_row: 4.7, product: Some(26.0) },
             Cpu::Avx512 => Costs { event_fixed: 60.0, event_row: 3.0, product: Some(10.0) },
             Cpu::Amx => Costs { event_fixed: 60.0, event_row: 3.0, product: Some(1.5) },
         }
@@ -33,6 +33,6 @@ impl Costs {
 
     /// By a matrix product.
     pub fn matrix(&self, taps: usize, lanes: usize) -> Option<f64> {
-        self.product.map(|tile| tile * taps.div_ceil(64) as f64 * (lanes / 16) as f64)
+        self.product.map(|tile| tile * taps as f64 / 64.0 * (lanes / 16) as f64)
     }
 }

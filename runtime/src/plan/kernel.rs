@@ -2,12 +2,13 @@
 
 use super::cost::{Costs, RATE};
 use super::geometry::{Geometry, Plane};
-use super::matrix::MatrixPlan;
+use super::matrix::{MatrixPlan, slab_width};
 use super::memory::Buffer;
 use super::node::PerElement;
 use super::synapse::{Synapse, Weights};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::kernels::Cpu;
+use crate::kernels::matrix::SLAB;
 use std::fmt;
 
 /// A family of kernels: one way to turn operands into currents.
@@ -21,6 +22,8 @@ pub enum Family {
     WideEvent,
     /// Spikes, channels stay: add the weights under the mask.
     Masked,
+    /// The same from the pixel's own place, while the neurons integrate.
+    Residual,
     /// Integer currents, channels mix: multiply and add.
     Dense,
     /// Integer currents, channels stay: multiply and add.
@@ -34,6 +37,7 @@ impl fmt::Display for Family {
             Family::Matrix => "matrix",
             Family::WideEvent => "wide-event",
             Family::Masked => "masked",
+            Family::Residual => "residual",
             Family::Dense => "dense",
             Family::DenseChannel => "dense-channel",
         })
@@ -97,7 +101,20 @@ impl LayerPlan {
         let layer = &plan.nodes[node];
         let Work::Layer(work) = &layer.work else { unreachable!("only layers are planned as layers") };
         let rows = layer.pixels * lanes(layer.channels);
-        let mut synapses = Vec::new();
+        let constant = layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
+        let base = match (&work.bias, constant) {
+            (_, true) => Base::Window(unplaced(persist(4 * rows))),
+            (PerElement::Channel(_), false) => Base::Channel,
+            (PerElement::Full(_), false) => Base::Pixel,
+        };
+        let base_stride = if base == Base::Channel { 0 } else { lanes(layer.channels) };
+        let mut synapses: Vec<SynapsePlan> = Vec::new();
+        // Tiles are configured once a layer: products of one layer share the width of their slabs.
+        let mut widths = work.synapses.iter().zip(&layer.operands).filter_map(|(synapse, &o)| match &synapse.geometry {
+            Geometry::Window(p) if matches!(synapse.weights, Weights::Full { .. }) => Some(slab_width(p, plan.nodes[o].channels)),
+            _ => None,
+        });
+        let width = widths.next().filter(|w| widths.all(|v| v == *w)).unwrap_or(SLAB);
         let (mut taps, mut rows_listed) = (1, 0);
         let moving = work.synapses.iter().find_map(|s| match &s.geometry {
             Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
@@ -111,33 +128,45 @@ impl LayerPlan {
             }
             taps = taps.max(synapse.geometry.max_taps());
             rows_listed = rows_listed.max(synapse.geometry.max_taps() * source.channels);
-            let (family, why) = choose(plan.cpu, source.is_bits(), synapse, source.channels, lanes(layer.channels));
+            let (mut family, mut why) = choose(plan.cpu, source.is_bits(), synapse, source.channels, lanes(layer.channels));
+            // The fire kernels take one residual along.
+            let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
+            let taken = work.neuron.is_none() || plan.cpu == Cpu::Portable || synapses.iter().any(|s| s.family == Family::Residual);
+            if family == Family::Masked && own_place && !taken {
+                (family, why) = (Family::Residual, "added while the neurons integrate".into());
+            }
             let matrix = match (family, &synapse.geometry) {
                 (Family::Matrix, Geometry::Window(plane)) => {
-                    let add = synapses.iter().any(|s: &SynapsePlan| s.matrix.is_some());
+                    let add = synapses.iter().any(|s| s.matrix.is_some());
                     let grid = [layer.pixels / columns, columns];
                     let plane = if plane.is_pointwise() { &Plane { input: grid, output: grid, ..plane.clone() } } else { plane };
-                    let m = MatrixPlan::new(plane, source.channels, mask_bytes(source.channels), lanes(layer.channels), plan.chunk, add);
+                    let m = MatrixPlan::new(
+                        plane,
+                        source.channels,
+                        mask_bytes(source.channels),
+                        lanes(layer.channels),
+                        plan.chunk,
+                        (add, base_stride),
+                        width,
+                    );
                     let bytes = m.plane.bytes();
                     Some((m, unplaced(scratch(bytes))))
                 }
                 _ => None,
             };
-            // Matrix products come first: the first one need not add.
-            let place =
-                if matrix.is_some() { synapses.iter().filter(|s: &&SynapsePlan| s.matrix.is_some()).count() } else { synapses.len() };
+            // Matrix products come first: they need nothing to add to. The residual comes last.
+            let order = |family| match family {
+                Family::Matrix => 0,
+                Family::Residual => 2,
+                _ => 1,
+            };
+            let place = synapses.partition_point(|s| order(s.family) <= order(family));
             synapses.insert(place, SynapsePlan { index, family, why, matrix });
         }
         let block = match synapses.first() {
             Some(SynapsePlan { matrix: Some(_), .. }) if lanes(layer.channels) == 16 => 4,
             Some(SynapsePlan { matrix: Some(_), .. }) => 2,
             _ => 1,
-        };
-        let constant = layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
-        let base = match (&work.bias, constant) {
-            (_, true) => Base::Window(unplaced(persist(4 * rows))),
-            (PerElement::Channel(_), false) => Base::Channel,
-            (PerElement::Full(_), false) => Base::Pixel,
         };
         LayerPlan {
             synapses,
@@ -182,7 +211,8 @@ fn choose(cpu: Cpu, bits: bool, synapse: &Synapse, channels: usize, lanes: usize
     }
     let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
-    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes;
+    // The kernels of AVX2 sum in 16 bits.
+    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (narrow || cpu > Cpu::Avx2);
     let (taps, costs) = (synapse.geometry.max_taps() * channels, Costs::of(cpu));
     let event = costs.event(taps, lanes);
     match costs.matrix(taps, lanes) {

@@ -13,16 +13,34 @@ pub struct MatrixPlan {
     pub shape: MatrixShape,
     /// Offset of every slab from the window's first byte.
     pub offsets: Vec<u32>,
-    /// For every byte of a slab: weight slice and channel, or nothing.
+    /// For every byte of every slab: weight slice and channel, or nothing.
     bytes: Vec<Option<(usize, usize)>>,
+    /// Bytes of a slab.
+    width: usize,
     /// Bytes from one window to the next, down and across.
     pub stride: [usize; 2],
 }
 
+/// Contiguous taps of a window: a row of it, unless it is dilated.
+fn run(window: &Plane) -> usize {
+    if window.dilation[1] == 1 { window.kernel[1] } else { 1 }
+}
+
+fn pixel_bytes(channels: usize) -> usize {
+    channels.next_multiple_of(4)
+}
+
+/// The narrowest slabs that are as few as the widest: loads of narrow slabs cross fewer cache lines.
+pub fn slab_width(window: &Plane, channels: usize) -> usize {
+    let bytes = run(window) * pixel_bytes(channels);
+    bytes.div_ceil(bytes.div_ceil(SLAB)).next_multiple_of(4)
+}
+
 impl MatrixPlan {
-    /// The products of a window over a value of `channels` channels whose masks have `mask` bytes.
-    pub fn new(window: &Plane, channels: usize, mask: usize, lanes: usize, chunk: usize, add: bool) -> Self {
-        let pixel = channels.next_multiple_of(4);
+    /// The products of a window over a value of `channels` channels whose masks have `mask` bytes. `add` says whether currents
+    /// are added to, `base` how far what they start from is from pixel to pixel. `width` is the slabs'.
+    pub fn new(window: &Plane, channels: usize, mask: usize, lanes: usize, chunk: usize, (add, base): (bool, usize), width: usize) -> Self {
+        let pixel = pixel_bytes(channels);
         let reach = |a: usize| (window.output[a] - 1) * window.stride[a] + (window.kernel[a] - 1) * window.dilation[a] + 1;
         let plane = PlaneShape {
             input: window.input.map(|v| v as u32),
@@ -33,14 +51,13 @@ impl MatrixPlan {
             pixel: pixel as u32,
         };
         let (mut offsets, mut bytes) = (Vec::new(), Vec::new());
-        // Taps of a window row are contiguous unless it is dilated.
-        let run = if window.dilation[1] == 1 { window.kernel[1] } else { 1 };
+        let run = run(window);
         for ky in 0..window.kernel[0] {
             for kx in (0..window.kernel[1]).step_by(run) {
                 let start = ky * window.dilation[0] * plane.row_pitch() + kx * window.dilation[1] * pixel;
-                for slab in (0..run * pixel).step_by(SLAB) {
+                for slab in (0..run * pixel).step_by(width) {
                     offsets.push((start + slab) as u32);
-                    bytes.extend((slab..slab + SLAB).map(|b| {
+                    bytes.extend((slab..slab + width).map(|b| {
                         let (tap, channel) = (b / pixel, b % pixel);
                         (tap < run && channel < channels).then_some((ky * window.kernel[1] + kx + tap, channel))
                     }));
@@ -54,9 +71,11 @@ impl MatrixPlan {
             cell: (chunk * lanes) as u32,
             slabs: offsets.len() as u32,
             add: u32::from(add),
+            base: base as u32,
+            quads: width as u32 / 4,
         };
         let stride = [window.stride[0] * plane.row_pitch(), window.stride[1] * pixel];
-        MatrixPlan { plane, shape, offsets, bytes, stride }
+        MatrixPlan { plane, shape, offsets, bytes, width, stride }
     }
 
     /// Weights as `[slab][block of 16 outputs][quad][output][4]`.
@@ -65,7 +84,7 @@ impl MatrixPlan {
         let blocks = self.shape.lanes as usize / 16;
         let mut packed = vec![0; self.offsets.len() * blocks * TILE];
         for (at, &(slice, channel)) in self.bytes.iter().enumerate().filter_map(|(at, b)| b.as_ref().map(|b| (at, b))) {
-            let (slab, byte) = (at / SLAB, at % SLAB);
+            let (slab, byte) = (at / self.width, at % self.width);
             let row = &data[(slice * channels + channel) * outputs..][..*outputs];
             for (o, &w) in row.iter().enumerate() {
                 packed[(slab * blocks + o / 16) * TILE + byte / 4 * 64 + o % 16 * 4 + byte % 4] = w as i8 as u8;

@@ -35,6 +35,9 @@ pub const MAX_CHUNK: usize = 32;
 /// Transient memory that the plan stays below by running fewer steps at a time, where it can.
 const TRANSIENT_LIMIT: usize = 12 << 20;
 
+/// Most bytes of an arena; kernels' offsets are 32 bits.
+const ARENA_LIMIT: usize = 1 << 31;
+
 /// Bytes of the spike mask of one pixel in one step.
 pub fn mask_bytes(channels: usize) -> usize {
     match channels {
@@ -86,8 +89,9 @@ impl Plan {
             let refuse = |why| CompileError::Node { node: graph.node(id).name().to_string(), op: graph.op(id).name(), why };
             nodes.push(PlanNode::new(graph, front_end, id, operands, &nodes).map_err(refuse)?);
         }
+        node::join_moves(&mut nodes);
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-        for (i, node) in nodes.iter().enumerate() {
+        for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode != Mode::Unused) {
             node.operands.iter().for_each(|&o| users[o].push(i));
         }
         for i in (0..nodes.len()).rev() {
@@ -116,9 +120,17 @@ impl Plan {
         loop {
             plan.lay_out(&users);
             if plan.arena - plan.persistent <= TRANSIENT_LIMIT || plan.chunk == 1 {
-                return Ok(plan);
+                break;
             }
             plan.chunk /= 2;
+        }
+        match plan.nodes.iter().max_by_key(|n| n.len()) {
+            Some(largest) if plan.arena > ARENA_LIMIT => Err(CompileError::Node {
+                node: largest.name.clone(),
+                op: graph.op(largest.id).name(),
+                why: format!("the network needs {} bytes of buffers, the JIT engine has at most {ARENA_LIMIT}", plan.arena),
+            }),
+            _ => Ok(plan),
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Mode {
     Stepped,
     /// Only its sum over time is ever used, and it is linear: once an advance, on sums.
     Summed,
+    /// Never: a move of elements that became part of the next one.
+    Unused,
 }
 
 /// A node of the graph, ready for an engine. Nodes refer to each other by index.
@@ -342,4 +344,43 @@ fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &Valu
     let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape)).transpose()?;
     let range = if neuron.is_some() { (0, 1) } else { (low, high) };
     Ok((LayerWork { synapses, bias, neuron }, range))
+}
+
+/// Makes chains of moves of spikes one move: what only moves use need not be computed.
+pub(super) fn join_moves(nodes: &mut [PlanNode]) {
+    let moves = |n: &PlanNode| n.mode == Mode::Stepped && n.is_bits() && matches!(n.work, Work::Structural(_));
+    for i in 0..nodes.len() {
+        if !moves(&nodes[i]) || !nodes[i].operands.iter().any(|&o| moves(&nodes[o])) {
+            continue;
+        }
+        let (mut operands, mut parts, mut end) = (Vec::new(), Vec::new(), 0);
+        for &o in &nodes[i].operands {
+            let inner = if let (true, Work::Structural(map)) = (moves(&nodes[o]), &nodes[o].work) { Some(map) } else { None };
+            let sources = if inner.is_some() { nodes[o].operands.clone() } else { vec![o] };
+            parts.push((nodes[o].len(), end, inner));
+            end += sources.iter().map(|&s| nodes[s].len()).sum::<usize>();
+            operands.extend(sources);
+        }
+        let Work::Structural(map) = &nodes[i].work else { continue };
+        let through = |&source: &u32| {
+            let mut e = source as usize;
+            for &(len, base, inner) in &parts {
+                if e < len {
+                    let from = inner.map_or(e as u32, |m| m.source[e]);
+                    return if from == ElementMap::FILL { from } else { base as u32 + from };
+                }
+                e -= len;
+            }
+            ElementMap::FILL
+        };
+        let source = map.source.iter().map(through).collect();
+        nodes[i].work = Work::Structural(ElementMap { source, fill: 0 });
+        nodes[i].operands = operands;
+    }
+    for i in (0..nodes.len()).rev() {
+        let used = nodes[i + 1..].iter().any(|n| n.mode != Mode::Unused && n.operands.contains(&i));
+        if moves(&nodes[i]) && !used {
+            nodes[i].mode = Mode::Unused;
+        }
+    }
 }

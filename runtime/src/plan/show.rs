@@ -18,6 +18,7 @@ impl fmt::Display for Plan {
             let what = match (&node.work, node.mode) {
                 (Work::FrontEnd, _) => "f32, once a window".to_string(),
                 (_, Mode::Constant) => "integers, once a window".to_string(),
+                (_, Mode::Unused) => "part of the next move".to_string(),
                 (_, Mode::Summed) => "on sums, once an advance".to_string(),
                 (Work::Layer(_), _) => {
                     let synapses = self.layers[i].iter().flat_map(|l| &l.synapses);

@@ -5,6 +5,7 @@ use super::running_max::{RunningMax, Sums};
 use crate::dense::{Kernel, Number, WindowMax};
 use crate::error::CompileError;
 use crate::front_end::{FrontEnd, SteadyCurrent};
+use crate::network::settles;
 use crate::statistics::{LayerStatistics, Statistics};
 use crate::synapses::spike_sources;
 use snn_ir::op::Layer;
@@ -63,10 +64,34 @@ enum Operand {
 }
 
 enum Behaviour<N> {
-    Stateless(Kernel<N>),
-    Neurons(Kernel<N>, Population<N>),
+    Stateless(Affine<N>),
+    Neurons(Affine<N>, Population<N>),
     RunningMax(RunningMax),
     Readout,
+}
+
+/// A kernel, and the same without its constants for networks that settle.
+struct Affine<N> {
+    kernel: Kernel<N>,
+    linear_part: Option<Kernel<N>>,
+}
+
+/// What the steps that are run belong to.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// The window: constant input and biases.
+    Input,
+    /// Steps behind a window of so many steps of input: no input, no biases.
+    Settling(i64),
+}
+
+impl<N: Number> Affine<N> {
+    fn in_phase(&self, phase: Phase) -> &Kernel<N> {
+        match phase {
+            Phase::Settling(_) => self.linear_part.as_ref().unwrap_or(&self.kernel),
+            Phase::Input => &self.kernel,
+        }
+    }
 }
 
 struct Output {
@@ -100,6 +125,8 @@ impl<N: BodyNumber> Body<N> {
             spike_sources(graph)?.into_iter().map(|s| (s.node, Spikes { population: s.population, synapses: s.synapses })).collect();
         let mut at: HashMap<NodeId, usize> = HashMap::new();
         let mut body = Body { nodes: Vec::new(), outputs: Vec::new(), populations: Vec::new(), chunk: Some(CHUNK) };
+        let settles = settles(graph);
+        let affine = |kernel: Kernel<N>| Affine { linear_part: settles.then(|| kernel.linear_part()), kernel };
         for id in graph.topological()?.into_iter().filter(|&id| !front_end.contains(id)) {
             let (op, ty) = (graph.op(id), graph.ty(id));
             let refuse = |why: &str| CompileError::Node { node: graph.node(id).name().into(), op: op.name(), why: why.into() };
@@ -113,16 +140,16 @@ impl<N: BodyNumber> Body<N> {
             let behaviour = match op {
                 Op::If(neuron) => {
                     let kernel = Kernel::new(&Op::Identity, &shapes, &ty.shape).map_err(refuse)?;
-                    Behaviour::Neurons(kernel, population(neuron, &ty.shape).map_err(refuse)?)
+                    Behaviour::Neurons(affine(kernel), population(neuron, &ty.shape).map_err(refuse)?)
                 }
                 Op::Layer(Layer { neuron: Some(neuron), .. }) => {
                     let kernel = Kernel::new(op, &shapes, &ty.shape).map_err(refuse)?;
-                    Behaviour::Neurons(kernel, population(neuron, &ty.shape).map_err(refuse)?)
+                    Behaviour::Neurons(affine(kernel), population(neuron, &ty.shape).map_err(refuse)?)
                 }
                 Op::CumulativeMaxPool(w) => Behaviour::RunningMax(RunningMax::Window(WindowMax::new(w, shapes[0], &ty.shape))),
                 Op::CumulativeMax => Behaviour::RunningMax(RunningMax::Operands),
                 Op::Readout { .. } => Behaviour::Readout,
-                _ => Behaviour::Stateless(Kernel::new(op, &shapes, &ty.shape).map_err(refuse)?),
+                _ => Behaviour::Stateless(affine(Kernel::new(op, &shapes, &ty.shape).map_err(refuse)?)),
             };
             if let Behaviour::Neurons(_, population) = &behaviour {
                 body.chunk = body.chunk.filter(|_| !population.waits_for_the_window());
@@ -172,15 +199,34 @@ impl<N: BodyNumber> Body<N> {
     pub fn advance(&self, state: &mut State<N>, mut steps: usize) {
         while steps > 0 {
             let chunk = self.chunk.map_or(steps, |c| c.min(steps));
-            self.advance_chunk(state, chunk);
+            self.advance_chunk(state, chunk, Phase::Input);
             steps -= chunk;
         }
     }
 
-    fn advance_chunk(&self, state: &mut State<N>, steps: usize) {
+    /// Steps without input behind a window of `window` steps, until one in which nothing is sent, `most` at most. Returns
+    /// those in which something was.
+    pub fn settle(&self, state: &mut State<N>, window: u32, most: u32) -> u32 {
+        for current in &mut state.front {
+            match current {
+                SteadyCurrent::Real(x) => x.fill(0.0),
+                SteadyCurrent::Integer(x) => x.fill(0),
+            }
+        }
+        for step in 0..most {
+            let before = state.statistics.spikes();
+            self.advance_chunk(state, 1, Phase::Settling(i64::from(window)));
+            if state.statistics.spikes() == before {
+                return step;
+            }
+        }
+        most
+    }
+
+    fn advance_chunk(&self, state: &mut State<N>, steps: usize, phase: Phase) {
         let mut values: Vec<Option<Value<N>>> = self.nodes.iter().map(|_| None).collect();
         for (n, node) in self.nodes.iter().enumerate() {
-            let value = node.run(&state.front, &mut state.nodes[n], &values, steps, &mut state.statistics);
+            let value = node.run(&state.front, &mut state.nodes[n], &values, steps, phase, &mut state.statistics);
             values[n] = Some(value);
             node.dying.iter().for_each(|&o| values[o] = None);
         }
@@ -214,6 +260,7 @@ impl<N: BodyNumber> Node<N> {
         state: &mut NodeState<N>,
         values: &[Option<Value<N>>],
         steps: usize,
+        phase: Phase,
         statistics: &mut Statistics,
     ) -> Value<N> {
         let operands: Vec<(&[N], bool)> = self
@@ -247,15 +294,16 @@ impl<N: BodyNumber> Node<N> {
             }
         };
         match (&self.behaviour, state) {
-            (Behaviour::Stateless(kernel), _) => stateless(kernel),
-            (Behaviour::Neurons(kernel, population), NodeState::Neurons(membranes)) => {
-                let current = stateless(kernel);
+            (Behaviour::Stateless(affine), _) => stateless(affine.in_phase(phase)),
+            (Behaviour::Neurons(affine, population), NodeState::Neurons(membranes)) => {
+                let current = stateless(affine.in_phase(phase));
+                let most = if let Phase::Settling(window) = phase { window } else { i64::MAX };
                 let rows: Vec<&[N]> = match &current {
                     Value::Steady(x) => vec![x.as_slice(); steps],
                     Value::Steps(x) => x.chunks_exact(self.len).collect(),
                 };
                 let mut out = vec![N::default(); steps * self.len];
-                population.run(membranes, &rows, &mut out, book);
+                population.run(membranes, &rows, most, &mut out, book);
                 Value::Steps(out)
             }
             (Behaviour::RunningMax(max), NodeState::Sums(sums)) => {

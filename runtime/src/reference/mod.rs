@@ -84,6 +84,10 @@ impl<'n> Machine<'n> {
         either!(&mut self.body, (body, state) => body.advance(state, steps as usize))
     }
 
+    pub(crate) fn settle(&mut self, window: u32, most: u32) -> u32 {
+        either!(&mut self.body, (body, state) => body.settle(state, window, most))
+    }
+
     pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
         either!(&self.body, (body, state) => body.potentials(state, steps))
     }

@@ -45,8 +45,9 @@ impl<N: Number> Population<N> {
     }
 
     /// Runs the steps of `current`, one slice each, and writes the spikes. `spiked(i, n)` is told that neuron `i` sent
-    /// `n` spikes.
-    pub fn run(&self, state: &mut Membranes<N>, current: &[&[N]], out: &mut [N], mut spiked: impl FnMut(usize, u64)) {
+    /// `n` spikes. The count of a ternary neuron that is not signed does not
+    /// go beyond `most`: the steps of input, once the network settles.
+    pub fn run(&self, state: &mut Membranes<N>, current: &[&[N]], most: i64, out: &mut [N], mut spiked: impl FnMut(usize, u64)) {
         let neurons = state.count.len();
         if self.firing == Firing::TwoPhase {
             return self.run_window(state, current, out, spiked);
@@ -54,7 +55,7 @@ impl<N: Number> Population<N> {
         for (current, out) in current.iter().zip(out.chunks_exact_mut(neurons)) {
             for i in 0..neurons {
                 let v = N::add(state.potential[i], current[i].widen());
-                let quanta = self.fire(i, v, state.count[i]);
+                let quanta = self.fire(i, v, state.count[i], most);
                 (state.potential[i], out[i]) = (v, N::default());
                 if quanta != 0 {
                     state.potential[i] = self.reset(i, N::total(v), quanta);
@@ -68,10 +69,11 @@ impl<N: Number> Population<N> {
     }
 
     /// What a neuron with potential `v` sends, in quanta of θ.
-    fn fire(&self, i: usize, v: N::Sum, count: i64) -> i64 {
+    fn fire(&self, i: usize, v: N::Sum, count: i64, most: i64) -> i64 {
         let threshold = self.threshold.elements()[i];
         match self.firing {
             Firing::Ternary if v < N::Sum::default() && (self.signed || count > 0) => -1,
+            Firing::Ternary if !self.signed && count >= most => 0,
             Firing::Binary | Firing::Ternary | Firing::TwoPhase => i64::from(v >= threshold.widen()),
             Firing::Lanes(n) => N::quanta(N::total(v), threshold).clamp(0, (1 << n) - 1),
         }
@@ -133,7 +135,7 @@ mod tests {
     fn drive(population: &Population<i32>, current: &[i32]) -> (Vec<i32>, u64, Membranes<i32>) {
         let rows: Vec<&[i32]> = current.chunks(1).collect();
         let (mut state, mut out, mut spikes) = (population.membranes(), vec![0; current.len()], 0);
-        population.run(&mut state, &rows, &mut out, |_, n| spikes += n);
+        population.run(&mut state, &rows, i64::MAX, &mut out, |_, n| spikes += n);
         (out, spikes, state)
     }
 

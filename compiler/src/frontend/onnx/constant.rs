@@ -6,8 +6,8 @@ use snn_ir::tensor::element_count;
 use std::sync::Arc;
 pub use tract_onnx::pb::tensor_proto::DataType;
 
-/// Most elements a constant may be materialised with (1 GiB of floats); VGG's largest matrix has 103 million.
-const LARGEST: usize = 1 << 28;
+/// Most elements a constant may be materialised with (half a gigabyte of floats); VGG's largest matrix has 103 million.
+const LARGEST: usize = 1 << 27;
 
 /// Elements of a [`Constant`]. Every float type is held as `f32`, every integer type and bool as `i64`.
 #[derive(Clone, Debug)]

@@ -1,11 +1,11 @@
 //! From one ONNX node to nodes of the graph, or to an obstacle.
 
 use super::error::{ImportError, Obstacle, Refusal};
-use super::importer::{Importer, Mark, Value};
+use super::importer::{Importer, LARGEST_RANK, Mark, Value};
 use super::model::{Model, OrderedGraph};
 use super::node::NodeView;
 use super::registry::{self, OpSpec};
-use super::{TensorFact, fact, function, tensor};
+use super::{TensorFact, fact, function};
 use std::collections::HashMap;
 use tract_onnx::pb::NodeProto;
 
@@ -89,7 +89,7 @@ pub fn convert<'m>(
             input => match (values.get(input), ordered.initializers.get(input)) {
                 (Some(v), _) => Some(v.clone()),
                 (None, Some(t)) => {
-                    let constant = tensor::read(t, &imp.directory).map_err(|r| obstacle(Vec::new(), r))?;
+                    let constant = imp.read(t).map_err(|r| obstacle(Vec::new(), r))?;
                     values.insert(&t.name, constant.clone().into());
                     Some(constant.into())
                 }
@@ -106,19 +106,42 @@ pub fn convert<'m>(
         Err(format!("it has {given} inputs").into())
     } else {
         imp.name = name.to_string();
-        lower(imp, &view, spec)
+        imp.emitted.clear();
+        pay(imp, &view).and_then(|()| lower(imp, &view, spec))
     };
     let results = checked.map_err(|refusal| obstacle(shapes(), refusal))?;
     for (i, output) in node.output.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
-        let Some(value) = results.get(i) else { continue };
+        let Some(value) = results.get(i) else {
+            if ordered.is_read(output) {
+                return Err(obstacle(shapes(), format!("its output `{output}` is used, but has no place in a spiking network").into()));
+            }
+            continue;
+        };
+        if value.shape().len() > LARGEST_RANK {
+            return Err(obstacle(shapes(), format!("its output has {} axes", value.shape().len()).into()));
+        }
+        if let Value::Constant(c) = value {
+            imp.budget.spend(c.stored()).map_err(|refusal| obstacle(shapes(), refusal))?;
+        }
         if let Value::Runtime(x) = value {
-            let node_name = imp.graph.node(x.node).name();
-            if node_name.starts_with(name) && node_name[name.len()..].starts_with('.') {
+            if imp.emitted.contains(&x.node) {
                 imp.graph.rename(x.node, if i == 0 { name } else { output });
             }
             tensors.push(fact(imp, output, x));
         }
         values.insert(output, value.clone());
+    }
+    Ok(())
+}
+
+/// Pays for handling a node's constants. Those of one repeated value are written out only beside a computed one.
+fn pay(imp: &mut Importer, view: &NodeView) -> Result<(), Refusal> {
+    let folds = view.all_constant().is_some();
+    for c in view.inputs.iter().flatten().filter_map(Value::as_constant) {
+        imp.budget.spend(c.stored())?;
+        if c.is_splat() && !folds {
+            imp.budget.spend_repeated(c.len())?;
+        }
     }
     Ok(())
 }

@@ -165,7 +165,7 @@ fn choose(_: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
 
 fn constant(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
     let value = if let Some(t) = node.tensor("value") {
-        super::tensor::read(t, &imp.directory)?
+        imp.read(t)?
     } else if node.has("value_float") {
         Constant::floats(vec![], [node.float("value_float", 0.0)?])
     } else if node.has("value_int") {
@@ -200,7 +200,7 @@ fn size(_: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
 fn constant_of_shape(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
     let shape = node.constant(0, "shape")?.to_ints()?.iter().map(|&d| extent(d, "an extent")).collect::<Result<Vec<_>, _>>()?;
     element_count(&shape).ok_or_else(|| format!("shape {shape:?} is too large"))?;
-    let value = node.tensor("value").map(|t| super::tensor::read(t, &imp.directory)).transpose()?;
+    let value = node.tensor("value").map(|t| imp.read(t)).transpose()?;
     let (data_type, values) = match value {
         None => (DataType::Float, Values::FloatSplat(0.0)),
         Some(v) => match (v.scalar(), &v.values) {
@@ -267,14 +267,16 @@ pub fn cast(c: &Constant, to: DataType) -> Result<Constant, Refusal> {
 ///
 /// # Errors
 /// When they are no matrices that fit, or it would take long.
-pub fn mat_mul(a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
+pub fn mat_mul(imp: &mut Importer, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
     let (&[m, k], &[k2, n]) = (&a.shape[..], &b.shape[..]) else {
         return Err(format!("the constants {:?} and {:?} are no matrices", a.shape, b.shape).into());
     };
     let work = m.checked_mul(n).and_then(|x| x.checked_mul(k)).unwrap_or(usize::MAX);
-    if k != k2 || work > 1 << 30 {
-        return Err(format!("the constants {:?} and {:?} do not fit, or are too large", a.shape, b.shape).into());
+    if k != k2 {
+        return Err(format!("the constants {:?} and {:?} do not fit", a.shape, b.shape).into());
     }
+    // Eight products take as long as an element elsewhere.
+    imp.budget.spend(work / 8)?;
     bounded_fold(&[m, n], a.stored().max(b.stored()))?;
     let (x, y) = (a.to_floats()?, b.to_floats()?);
     let mut out = vec![0f32; m * n];

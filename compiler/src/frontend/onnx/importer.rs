@@ -4,17 +4,23 @@
 //! network at batch 1, keeps for every value its ONNX shape and which of its axes is the batch (one of extent 1, or
 //! none when the axis was merged away), and gives the graph the shape without it. Moving the batch axis is a reshape.
 
+use super::budget::Budget;
 use super::constant::Constant;
 use super::error::Refusal;
 use super::function::Function;
 use super::node::LARGEST_EXTENT;
+use super::tensor::Folder;
 use snn_ir::op::{Reduce, Scale, Slice};
 use snn_ir::tensor::element_count;
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
 use std::collections::HashMap;
+use tract_onnx::pb::TensorProto;
 
 /// Most entries of an index list in the graph (a quarter of a 4K image's rows and columns is far below).
 const LARGEST_INDEX_LIST: usize = 1 << 22;
+
+/// Most axes of a value.
+pub const LARGEST_RANK: usize = 32;
 
 /// A value of the ONNX graph.
 #[derive(Clone, Debug)]
@@ -110,8 +116,12 @@ pub struct Importer {
     pub fixed_batch: Option<usize>,
     /// Values that are not simply what their node computes.
     pub marks: HashMap<NodeId, Mark>,
+    /// Nodes that belong to the present ONNX node.
+    pub emitted: Vec<NodeId>,
+    /// What work on constants may still cost.
+    pub budget: Budget,
     /// The folder that external data must lie in.
-    pub directory: std::path::PathBuf,
+    pub folder: Folder,
 }
 
 impl Importer {
@@ -121,7 +131,22 @@ impl Importer {
     /// When the operation does not fit its operands.
     pub fn emit(&mut self, op: Op, operands: &[NodeId]) -> Result<NodeId, Refusal> {
         let name = self.graph.fresh_name(&format!("{}.{}", self.name, op.name()));
-        Ok(self.graph.add(name, op, operands)?)
+        let node = self.graph.add(name, op, operands)?;
+        self.emitted.push(node);
+        Ok(node)
+    }
+
+    /// Reads a tensor of the file.
+    ///
+    /// # Errors
+    /// As [`super::tensor::read`].
+    pub fn read(&mut self, t: &TensorProto) -> Result<Constant, Refusal> {
+        if t.dims.len() > LARGEST_RANK {
+            return Err(format!("tensor `{}` has {} axes", t.name, t.dims.len()).into());
+        }
+        let constant = super::tensor::read(t, &mut self.folder)?;
+        self.budget.earn(constant.len());
+        Ok(constant)
     }
 
     /// Adds a node whose value has the ONNX shape and batch of its operand.
@@ -237,6 +262,7 @@ impl Importer {
         if indices.iter().copied().eq(0..n) {
             return Ok(x.clone());
         }
+        self.budget.spend(indices.len())?;
         let mut x = self.free_axis(x, axis)?;
         x.shape[axis] = indices.len();
         let axis = x.sample_axis(axis).expect("the axis was freed");
@@ -360,13 +386,14 @@ pub fn index_list(n: usize) -> Result<usize, Refusal> {
 /// # Errors
 /// When it does not broadcast, or is not finite.
 pub fn parameter_over(x: &Runtime, c: &Constant) -> Result<Tensor, Refusal> {
+    if super::constant::broadcast_shapes(&x.shape, &c.shape)? != x.shape {
+        return Err(format!("a parameter of shape {:?} does not broadcast over {:?}", c.shape, x.shape).into());
+    }
     let parameter = match c.uniform() {
         Some(v) if v.is_finite() => return Ok(Tensor::scalar(v)),
         _ => c.parameter()?,
     };
-    let Some(front) = x.rank().checked_sub(c.shape.len()) else {
-        return Err(format!("a parameter of shape {:?} does not broadcast over {:?}", c.shape, x.shape).into());
-    };
+    let front = x.rank() - c.shape.len();
     match x.batch {
         Some(b) if b >= front => {
             let mut shape = c.shape.clone();

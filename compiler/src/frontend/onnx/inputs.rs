@@ -2,7 +2,7 @@
 
 use super::constant::{DataType, is_float, is_integer};
 use super::error::ImportError;
-use super::importer::{Importer, Mark, Runtime};
+use super::importer::{Importer, LARGEST_RANK, Mark, Runtime};
 use super::model::OrderedGraph;
 use snn_ir::infer::MAX_ELEMENTS;
 use snn_ir::signal::Dims;
@@ -87,6 +87,9 @@ pub fn input(imp: &mut Importer, info: &ValueInfoProto, given: Option<&[usize]>,
             shape
         }
     };
+    if shape.len() > LARGEST_RANK {
+        return Err(refuse("it has too many axes".into()));
+    }
     if !element_count(&shape).is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)) {
         return Err(refuse(format!("{} elements are too few or too many", Dims(&shape))));
     }

@@ -137,7 +137,7 @@ fn mat_mul(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
         (Value::Runtime(x), Value::Constant(w)) => (x, w, true),
         (Value::Constant(w), Value::Runtime(x)) => (x, w, false),
         (Value::Runtime(_), Value::Runtime(_)) => return Err(two_activations()),
-        (Value::Constant(a), Value::Constant(b)) => return Ok(vec![super::fold::mat_mul(a, b)?.into()]),
+        (Value::Constant(a), Value::Constant(b)) => return Ok(vec![super::fold::mat_mul(imp, a, b)?.into()]),
     };
     if x.rank() == 0 || weight.shape.is_empty() {
         return Err("it does not multiply scalars".into());

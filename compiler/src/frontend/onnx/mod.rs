@@ -11,6 +11,7 @@
 //! tract is the oracle: [`oracle`] runs the same file, and [`check`] compares.
 
 pub mod activation;
+pub mod budget;
 pub mod check;
 pub mod constant;
 pub mod conv;
@@ -22,6 +23,7 @@ pub mod error;
 pub mod fold;
 pub mod function;
 pub mod importer;
+pub mod inline;
 pub mod inputs;
 pub mod linear;
 pub mod model;
@@ -42,6 +44,7 @@ pub use check::{CheckError, check_import};
 pub use error::{ImportError, Obstacle, Refusal};
 pub use oracle::Oracle;
 
+use budget::Budget;
 use convert::{convert, unfinished, unknown_operators};
 use importer::{Importer, Runtime, Value};
 use inputs::input;
@@ -127,7 +130,9 @@ pub fn import_model(model: &Model, options: &ImportOptions) -> Result<Imported, 
         name: String::new(),
         fixed_batch: None,
         marks: HashMap::new(),
-        directory: model.directory(),
+        emitted: Vec::new(),
+        budget: Budget::default(),
+        folder: tensor::Folder::new(model.directory()),
     };
     if opset > NEWEST_OPSET {
         imp.warn(&format!("opset {opset} is newer than {NEWEST_OPSET}, the newest this importer was written for"));

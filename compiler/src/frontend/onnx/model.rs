@@ -1,6 +1,7 @@
 //! An ONNX file in memory: loaded, its graph checked and put in order.
 
 use super::error::ImportError;
+use super::inline::inline_functions;
 use super::wire;
 use prost::Message;
 use std::cmp::Reverse;
@@ -33,7 +34,8 @@ impl Model {
     pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, ImportError> {
         let refuse = |reason: String| ImportError::Format { path: path.into(), reason };
         wire::check_expansion(bytes).map_err(&refuse)?;
-        let proto = ModelProto::decode(bytes).map_err(|e| refuse(e.to_string()))?;
+        let mut proto = ModelProto::decode(bytes).map_err(|e| refuse(e.to_string()))?;
+        inline_functions(&mut proto).map_err(&refuse)?;
         if proto.graph.is_none() {
             return Err(refuse("it holds no graph".into()));
         }
@@ -89,6 +91,8 @@ pub struct OrderedGraph<'m> {
     pub outputs: Vec<&'m str>,
     /// ArgMax nodes at the end that were left out.
     pub dropped: Vec<&'m NodeProto>,
+    /// Tensors that are read by a needed node or are outputs.
+    read: HashSet<&'m str>,
 }
 
 /// Names that a node and the graphs inside it read.
@@ -133,6 +137,7 @@ impl<'m> OrderedGraph<'m> {
             return Err("the graph has no outputs".into());
         }
         let mut outputs = Vec::new();
+        let mut answered: HashSet<&str> = HashSet::new();
         let mut dropped: Vec<&NodeProto> = Vec::new();
         for output in graph.output.iter().map(|o| o.name.as_str()) {
             if !defined.contains(output) {
@@ -140,7 +145,7 @@ impl<'m> OrderedGraph<'m> {
             }
             let (name, arg_max) = before_arg_max(graph, &producers, output);
             dropped.extend(arg_max);
-            if !outputs.contains(&name) {
+            if answered.insert(name) {
                 outputs.push(name);
             }
         }
@@ -152,8 +157,15 @@ impl<'m> OrderedGraph<'m> {
             name if uses[name] > 1 => n.output.iter().find(|o| !o.is_empty()).cloned().unwrap_or_default(),
             name => name.to_string(),
         };
-        let nodes = nodes.into_iter().map(|n| (n, name(n))).collect();
-        Ok(OrderedGraph { graph, inputs, initializers, nodes, outputs, dropped })
+        let nodes: Vec<(&'m NodeProto, String)> = nodes.into_iter().map(|n| (n, name(n))).collect();
+        let mut read: HashSet<&str> = nodes.iter().flat_map(|(n, _): &(&'m NodeProto, String)| reads(n)).collect();
+        read.extend(&outputs);
+        Ok(OrderedGraph { graph, inputs, initializers, nodes, outputs, dropped, read })
+    }
+
+    /// Whether the tensor is read by a needed node or is an output.
+    pub fn is_read(&self, tensor: &str) -> bool {
+        self.read.contains(tensor)
     }
 }
 

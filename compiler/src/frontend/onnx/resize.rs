@@ -32,7 +32,7 @@ pub const OPS: &[OpSpec] = &[
 ];
 
 /// Most elements of an interpolation matrix.
-const LARGEST_MATRIX: usize = 1 << 24;
+const LARGEST_MATRIX: usize = 1 << 22;
 
 /// How one axis is resampled.
 struct Axis {
@@ -219,6 +219,7 @@ fn resize(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
         if how.output.checked_mul(how.input).is_none_or(|n| n > LARGEST_MATRIX) {
             return Err(format!("axis {axis} is too long to be resampled by a matrix").into());
         }
+        imp.budget.spend(how.output * how.input)?;
         let mut matrix = vec![0f32; how.output * how.input];
         let mut bias = vec![0f32; how.output];
         for (i, &p) in positions.iter().enumerate() {

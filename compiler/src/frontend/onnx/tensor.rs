@@ -3,9 +3,10 @@
 use super::constant::{Constant, DataType, Values, is_float, is_integer};
 use super::error::Refusal;
 use snn_ir::tensor::element_count;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use tract_onnx::pb::TensorProto;
 
@@ -74,12 +75,30 @@ fn from_bytes(t: DataType, bytes: &[u8], count: usize) -> Values {
     }
 }
 
-/// Reads a tensor. `directory` is the model's folder, where external data must lie.
+/// How often the bytes of a data file may be read in all: tensors may share them, but not a thousand times.
+const READS: u64 = 4;
+
+/// The model's folder, where external data must lie.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Bytes read of each file.
+    read: HashMap<PathBuf, u64>,
+}
+
+impl Folder {
+    /// The folder at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Folder { path: path.into(), read: HashMap::new() }
+    }
+}
+
+/// Reads a tensor of a model that lies in `folder`.
 ///
 /// # Errors
 /// On an element type that is not a number, a shape that the data does not fill, or external data that is missing, too
 /// short or outside of the folder.
-pub fn read(proto: &TensorProto, directory: &Path) -> Result<Constant, Refusal> {
+pub fn read(proto: &TensorProto, folder: &mut Folder) -> Result<Constant, Refusal> {
     let data_type = DataType::try_from(proto.data_type).unwrap_or(DataType::Undefined);
     if !is_float(data_type) && !is_integer(data_type) {
         return Err(format!("tensor `{}` has element type {}, which is not read", proto.name, data_type.as_str_name()).into());
@@ -95,7 +114,7 @@ pub fn read(proto: &TensorProto, directory: &Path) -> Result<Constant, Refusal> 
         format!("tensor `{}` of shape {shape:?} and type {} holds {got} {unit}", proto.name, data_type.as_str_name()).into()
     };
     let values = if proto.data_location == Some(1) {
-        from_bytes(data_type, &external(proto, directory, bytes)?, count)
+        from_bytes(data_type, &external(proto, folder, bytes)?, count)
     } else if !proto.raw_data.is_empty() || count == 0 {
         if proto.raw_data.len() != bytes {
             return Err(wrong(proto.raw_data.len(), "bytes"));
@@ -145,7 +164,7 @@ fn typed(proto: &TensorProto, t: DataType, count: usize) -> Result<Values, usize
 }
 
 /// The bytes of a tensor kept in another file (ONNX IR "external data"): `location` relative to the model, `offset`, `length`.
-fn external(proto: &TensorProto, directory: &Path, bytes: usize) -> Result<Vec<u8>, Refusal> {
+fn external(proto: &TensorProto, folder: &mut Folder, bytes: usize) -> Result<Vec<u8>, Refusal> {
     let entry = |key: &str| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     let refuse = |reason: String| -> Refusal { format!("external data of tensor `{}`: {reason}", proto.name).into() };
     let number = |key: &str| match entry(key) {
@@ -158,9 +177,9 @@ fn external(proto: &TensorProto, directory: &Path, bytes: usize) -> Result<Vec<u
         return Err(refuse(format!("`{location}` leads out of the model's folder")));
     }
     let system = |e: std::io::Error| refuse(format!("`{location}`: {e}"));
-    let folder = directory.canonicalize().map_err(system)?;
-    let path = folder.join(relative).canonicalize().map_err(system)?;
-    if !path.starts_with(&folder) {
+    let root = folder.path.canonicalize().map_err(system)?;
+    let path = root.join(relative).canonicalize().map_err(system)?;
+    if !path.starts_with(&root) {
         return Err(refuse(format!("`{location}` is a link that leads out of the model's folder")));
     }
     let mut file = File::open(&path).map_err(system)?;
@@ -172,6 +191,11 @@ fn external(proto: &TensorProto, directory: &Path, bytes: usize) -> Result<Vec<u
     let length = number("length")?.unwrap_or(bytes as u64);
     if length != bytes as u64 || offset.checked_add(length).is_none_or(|end| end > metadata.len()) {
         return Err(refuse(format!("needs {bytes} bytes at offset {offset}; {length} are given, and `{location}` has {}", metadata.len())));
+    }
+    let read = folder.read.entry(path).or_default();
+    *read += length;
+    if *read > metadata.len().saturating_mul(READS) {
+        return Err(refuse(format!("`{location}` is read too often")));
     }
     let mut data = vec![0; bytes];
     file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut data)).map_err(system)?;
@@ -188,7 +212,7 @@ mod tests {
     }
 
     fn floats(p: &TensorProto) -> Vec<f32> {
-        read(p, Path::new(".")).unwrap().to_floats().unwrap().to_vec()
+        read(p, &mut Folder::new(".")).unwrap().to_floats().unwrap().to_vec()
     }
 
     #[test]
@@ -208,9 +232,9 @@ mod tests {
     #[test]
     fn a_shape_that_the_data_does_not_fill_is_refused_without_allocating_it() {
         for dims in [&[1i64 << 40][..], &[-1], &[1 << 33, 1 << 33], &[3]] {
-            assert!(read(&proto(DataType::Float, dims, &[0; 8]), Path::new(".")).is_err(), "{dims:?}");
+            assert!(read(&proto(DataType::Float, dims, &[0; 8]), &mut Folder::new(".")).is_err(), "{dims:?}");
         }
-        assert!(read(&proto(DataType::String, &[1], &[0; 8]), Path::new(".")).is_err());
+        assert!(read(&proto(DataType::String, &[1], &[0; 8]), &mut Folder::new(".")).is_err());
     }
 
     #[test]
@@ -224,7 +248,7 @@ mod tests {
         let at = |location: &str, offset: &str| {
             let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
             let external_data = vec![entry("location", location), entry("offset", offset)];
-            read(&TensorProto { data_location: Some(1), external_data, ..proto(DataType::Float, &[1], &[]) }, &folder)
+            read(&TensorProto { data_location: Some(1), external_data, ..proto(DataType::Float, &[1], &[]) }, &mut Folder::new(&folder))
         };
         assert_eq!(at("weights", "0").unwrap().scalar(), Some(2.5));
         for (location, offset) in [

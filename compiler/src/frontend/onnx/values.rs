@@ -6,8 +6,8 @@ use super::importer::{Importer, Runtime, Value, index_list};
 use snn_ir::Op;
 use snn_ir::tensor::element_count;
 
-/// Most elements a constant may grow to by repetition (64 MiB of floats).
-const LARGEST_FOLD: usize = 1 << 24;
+/// Most elements a constant may grow to by repetition (32 MiB of floats).
+const LARGEST_FOLD: usize = 1 << 23;
 
 /// Checks that a constant rearranged from `from` elements may have `shape`.
 ///
