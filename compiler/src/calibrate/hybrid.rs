@@ -222,7 +222,7 @@ impl Population {
             return Wave { values, len };
         }
         let trace = SampleTrace { analog: vec![0.0; len], current: current.values };
-        let events = simulate(&self.neurons, &trace, &vec![0.0; len], timesteps);
+        let events = simulate(&self.neurons, &trace, timesteps);
         Wave { values: events.iter().enumerate().map(|(i, &s)| f32::from(s) * self.worth[i % len]).collect(), len }
     }
 }

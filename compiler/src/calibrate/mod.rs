@@ -4,11 +4,13 @@
 //! the same whatever the thread count.
 
 pub mod activations;
+pub mod distribution;
 pub mod histogram;
 pub mod hybrid;
 pub mod layerwise;
 pub mod least_squares;
 pub mod moments;
+pub mod piecewise;
 pub mod search;
 pub mod synthetic;
 

@@ -1,5 +1,6 @@
 //! Means and variances that batch-norm statistics imply, carried through the network without any data.
 
+use super::distribution::{self, Distribution};
 use super::histogram::{BINS, Histogram};
 use snn_ir::op::Divisor;
 use snn_ir::{Graph, NodeId, Op};
@@ -48,6 +49,25 @@ impl Moments {
             h.bins[BINS - 1] += 1.0 - at(BINS);
         }
         h
+    }
+
+    /// The values of all channels together.
+    pub fn distribution(&self) -> Distribution {
+        let normals: Vec<(f64, f64)> =
+            self.mean.iter().zip(&self.variance).map(|(&m, &v)| (f64::from(m), f64::from(v).max(1e-12).sqrt())).collect();
+        let low = normals.iter().map(|(m, s)| m - REACH * s).fold(f64::INFINITY, f64::min);
+        let high = normals.iter().map(|(m, s)| m + REACH * s).fold(f64::NEG_INFINITY, f64::max);
+        let mut d = if low <= high { Distribution::new(low, high) } else { Distribution::new(0.0, 0.0) };
+        let step = (d.high - d.low) / distribution::BINS as f64;
+        for (mean, deviation) in normals {
+            let mut below = 0.0;
+            for (i, bin) in d.bins.iter_mut().enumerate() {
+                let up_to = normal_cdf((d.low + (i + 1) as f64 * step - mean) / deviation);
+                *bin += (up_to - below).max(0.0);
+                below = up_to;
+            }
+        }
+        d
     }
 
     /// Mean and variance behind a rectifier (moments of the rectified Gaussian; a cap is ignored).

@@ -5,7 +5,7 @@
 //! * a clip to `[0, c]` is a relu with a cap; a relu of what is never negative goes, or leaves only its cap;
 //! * a relu moves in front of max-pools, structural operations and concatenations (it commutes with all of them), so
 //!   that it stands right behind the weights and everything behind it works on spikes;
-//! * a softmax that leads only to outputs goes: it changes no ranking.
+//! * a softmax that leads only to outputs goes, and a sigmoid over a vector of scores: they change no ranking.
 
 use super::{Context, Pass, PassError};
 use serde::Deserialize;
@@ -26,7 +26,7 @@ impl Pass for Canonicalize {
         let mut changes = graph.remove_dead();
         loop {
             let before = changes;
-            for rule in [drop_identity, clip_to_relu, drop_final_softmax, relu_of_relu, relu_forward, pad_into_window] {
+            for rule in [drop_identity, clip_to_relu, drop_final_squashing, relu_of_relu, relu_forward, pad_into_window] {
                 for id in graph.topological()? {
                     if graph.ids().any(|other| other == id) && rule(graph, id, context)? {
                         changes += 1;
@@ -68,8 +68,11 @@ fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
     Ok(true)
 }
 
-fn drop_final_softmax(graph: &mut Graph, id: NodeId, context: &mut Context<'_>) -> Result<bool, PassError> {
-    let Op::Softmax { .. } = graph.op(id) else { return Ok(false) };
+fn drop_final_squashing(graph: &mut Graph, id: NodeId, context: &mut Context<'_>) -> Result<bool, PassError> {
+    let of_scores = graph.ty(id).shape.iter().filter(|&&d| d > 1).count() <= 1;
+    if !matches!(graph.op(id), Op::Softmax { .. }) && !(of_scores && matches!(graph.op(id), Op::Activation(Activation::Sigmoid))) {
+        return Ok(false);
+    }
     let mut reached = graph.users(id);
     while let Some(user) = reached.pop() {
         if !matches!(graph.op(user), Op::Reshape { .. } | Op::Identity | Op::Transpose { .. } | Op::Softmax { .. }) {
@@ -77,7 +80,11 @@ fn drop_final_softmax(graph: &mut Graph, id: NodeId, context: &mut Context<'_>) 
         }
         reached.extend(graph.users(user));
     }
-    context.notes.push(format!("softmax `{}` at the end of the network was dropped: it changes no ranking", graph.node(id).name()));
+    context.notes.push(format!(
+        "{} `{}` at the end of the network was dropped: it changes no ranking",
+        graph.op(id).name(),
+        graph.node(id).name()
+    ));
     graph.bypass(id);
     Ok(true)
 }

@@ -4,8 +4,11 @@
 //! [`pipeline`] runs a list of them, verifies the graph after each, times it, and prints it where asked. What a pass
 //! needs besides the graph (the window length, calibration samples) is in its [`Context`].
 
+mod integer_range;
 mod registry;
 
+pub mod approximate_activations;
+pub mod approximate_normalisation;
 pub mod balance_thresholds;
 pub mod calibrate_layers;
 pub mod canonicalize;

@@ -4,11 +4,12 @@
 //! becomes `round(w/u)`, on a current whose own unit is `u_src` `round(w·u_src/u)`; bias, threshold and initial potential
 //! become `round(·/u)`. `u` is the largest weight of the channel over the largest integer of the weight type, so that
 //! weights use their whole range. Currents that add up without weights between them (residual streams) share their
-//! unit. The front end, which depends on the input alone, stays in f32; an `encode` per consumer turns its current into
+//! unit. No unit is so small that a potential could leave an i32 within the window. The front end, which depends on the input alone, stays in f32; an `encode` per consumer turns its current into
 //! units. Readouts get the unit as their scale. Behind the encoders no result depends on the order of additions.
 //!
 //! Precondition: after `normalize` and `fuse-layers`.
 
+use super::integer_range::{Bounds, range_for_weights, steps_per_timestep};
 use super::{Context, Pass, PassError};
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Conv, ConvTranspose, Divisor, Layer, Linear, Neuron, Reduce, Scale};
@@ -60,12 +61,14 @@ impl Pass for Quantize {
         "quantize"
     }
 
-    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
+    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
         if !graph.is_spiking() || graph.is_quantized() {
             return Ok(0);
         }
         let order = graph.topological()?;
         let mut units: HashMap<NodeId, Vec<f64>> = HashMap::new();
+        let mut bounds = Bounds::default();
+        let timesteps = graph.timesteps.unwrap_or(context.timesteps);
         let mut changes = 0;
         let front = front_end(graph, &order);
         for id in order {
@@ -74,12 +77,18 @@ impl Pass for Quantize {
             }
             changes += 1;
             match graph.op(id).clone() {
-                Op::Layer(layer) => self.layer(graph, id, layer, &front, &mut units)?,
+                Op::Layer(layer) => {
+                    let bound = bounds.layer(graph, id);
+                    self.layer(graph, id, layer, &front, &mut units, &bound, timesteps)?;
+                }
                 Op::Readout { .. } => readout(graph, id, &front, &mut units)?,
                 op if graph.ty(id).signal == Signal::Spikes => {
                     debug_assert!(op.is_structural() || matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax))
                 }
-                _ => carry_unit(graph, id, &front, &mut units)?,
+                _ => {
+                    bounds.carry(graph, id);
+                    carry_unit(graph, id, &front, &mut units)?;
+                }
             }
         }
         Ok(changes)
@@ -221,6 +230,8 @@ impl Quantize {
         layer: Layer,
         front: &HashSet<NodeId>,
         units: &mut HashMap<NodeId, Vec<f64>>,
+        bound: &[f64],
+        timesteps: u32,
     ) -> Result<(), PassError> {
         let shape = graph.ty(id).shape.clone();
         let channels = shape.first().copied().unwrap_or(1);
@@ -246,14 +257,18 @@ impl Quantize {
                 }
             }
         }
+        let steps = steps_per_timestep(timesteps);
+        let range = if layer.neuron.is_none() { range_for_weights(graph, id, bound, timesteps) } else { None };
+        let range = range.map_or(steps, |r| r.min(steps));
         for c in 0..channels {
             if passed[c] > 0.0 {
                 // Weights that join a passed current must still fit 16 bits.
-                unit[c] = passed[c].max(unit[c] * largest_weight / 32767.0);
+                unit[c] = passed[c].max(unit[c] * largest_weight / 32767.0).max(bound[c] / steps);
             } else {
                 if unit[c] == 0.0 {
                     unit[c] = 1.0 / FINEST_THRESHOLD;
                 }
+                unit[c] = unit[c].max(bound[c] / range);
                 // A whole number of steps to the threshold, so that θ itself is not rounded.
                 if layer.neuron.is_some() && unit[c] < 1.0 {
                     unit[c] = unit[c].max(1.0 / LARGEST_THRESHOLD);

@@ -64,10 +64,10 @@ impl Pass for ReplaceRelu {
         for id in graph.topological()? {
             let reason = match graph.op(id) {
                 Op::Relu(Relu { threshold: None, .. }) => "this relu has no threshold: run balance-thresholds first",
-                Op::Activation(_) => "only rectifiers can become neurons; this function has to be approximated by rectifiers first",
+                Op::Activation(_) => "only rectifiers can become neurons: run approximate-activations first",
                 Op::MaxPool(_) | Op::Maximum => "maxima have to be lowered first: run lower-max-pool",
                 Op::Softmax { .. } => "softmax inside a network has no spiking form; remove it, or end the network before it",
-                Op::Lrn(_) => "local response normalisation has no spiking form yet; remove it from the network",
+                Op::Lrn(_) => "local response normalisation has no spiking form: run approximate-normalisation first",
                 Op::BatchNorm(_) => "run fold-batch-norm first",
                 _ => continue,
             };

@@ -1,0 +1,97 @@
+//! `approximate-normalisation`: local response normalisation becomes a constant gain per channel.
+//!
+//! `x / (bias + α/size · Σ x²)^β` divides by a function of the neighbouring channels, which has no form in weights and
+//! rectifiers. The gain that loses least in its place is the least-squares factor `Σ x·y / Σ x²` of each channel, with
+//! y the normalised value, over calibration samples and space; without data, over synthetic inputs. A note says what it
+//! loses.
+
+use super::{Context, Pass, PassError};
+use crate::calibrate::activations::fold_activations;
+use crate::calibrate::synthetic;
+use serde::Deserialize;
+use snn_ir::op::Scale;
+use snn_ir::{Graph, NodeId, Op, Tensor};
+use std::collections::HashMap;
+
+/// The pass; it has no options.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproximateNormalisation {}
+
+/// `Σ x²`, `Σ x·y` and `Σ y²` of one channel.
+type Sums = [f64; 3];
+
+/// What one thread has seen: of the sample it is at, the operands whose normalised values are yet to come; of every
+/// sample, each node's sums per channel, in the order of samples.
+#[derive(Default)]
+struct Seen {
+    operands: HashMap<NodeId, Vec<f32>>,
+    sums: HashMap<NodeId, Vec<Vec<Sums>>>,
+}
+
+impl Pass for ApproximateNormalisation {
+    fn name(&self) -> &'static str {
+        "approximate-normalisation"
+    }
+
+    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+        let nodes: Vec<NodeId> = graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Lrn(_))).collect();
+        if nodes.is_empty() {
+            return Ok(0);
+        }
+        let operands: HashMap<NodeId, NodeId> = nodes.iter().map(|&id| (id, graph.operands(id)[0])).collect();
+        let synthetic = context.calibration.is_none().then(|| synthetic::samples(graph));
+        let calibration = context.calibration.or(synthetic.as_ref()).expect("one of the two is there");
+        let seen = fold_activations(
+            graph,
+            calibration,
+            context,
+            "normalisation gains",
+            Seen::default,
+            |seen, id, value| {
+                if let Some(operand) = operands.get(&id) {
+                    let channels = graph.ty(id).shape[0];
+                    seen.sums.entry(id).or_default().push(sums(&seen.operands[operand], value, channels));
+                }
+                if operands.values().any(|&o| o == id) {
+                    seen.operands.insert(id, value.to_vec());
+                }
+            },
+            // Samples stay in order, so that sums do not depend on how threads shared them.
+            |mut a, b| {
+                b.sums.into_iter().for_each(|(id, sums)| a.sums.entry(id).or_default().extend(sums));
+                a
+            },
+        )?;
+        for &id in &nodes {
+            let samples = seen.sums.get(&id).map_or(&[][..], Vec::as_slice);
+            let mut total = vec![[0.0; 3]; graph.ty(id).shape[0]];
+            for sample in samples {
+                total.iter_mut().flatten().zip(sample.iter().flatten()).for_each(|(t, s)| *t += s);
+            }
+            let gains: Vec<f64> = total.iter().map(|[xx, xy, _]| if *xx > 0.0 { xy / xx } else { 1.0 }).collect();
+            let power: f64 = total.iter().map(|t| t[2]).sum();
+            let error: f64 = total.iter().zip(&gains).map(|([xx, xy, yy], g)| (yy - 2.0 * g * xy + g * g * xx).max(0.0)).sum();
+            context.notes.push(format!(
+                "`{}` (lrn): approximated by a constant gain per channel; RMS error {:.2} % of its RMS",
+                graph.node(id).name(),
+                if power > 0.0 { 100.0 * (error / power).sqrt() } else { 0.0 }
+            ));
+            let rank = graph.ty(id).shape.len();
+            let weight = Tensor::per_channel(gains.iter().map(|&g| g as f32).collect::<Vec<_>>(), rank);
+            graph.set_op(id, Op::Scale(Scale { weight: Some(weight), bias: None }))?;
+        }
+        Ok(nodes.len())
+    }
+}
+
+fn sums(x: &[f32], y: &[f32], channels: usize) -> Vec<Sums> {
+    let inner = x.len() / channels.max(1);
+    let channel = |(x, y): (&[f32], &[f32])| {
+        x.iter().zip(y).fold([0.0; 3], |[xx, xy, yy], (&x, &y)| {
+            let (x, y) = (f64::from(x), f64::from(y));
+            [xx + x * x, xy + x * y, yy + y * y]
+        })
+    };
+    x.chunks_exact(inner.max(1)).zip(y.chunks_exact(inner.max(1))).map(channel).collect()
+}
