@@ -127,14 +127,10 @@ fn observe(reader: &Reader<'_>, places: &Places, samples: usize) -> Observed {
         .collect();
     let (per_sample, positions) = (places.channels * places.positions, places.positions);
     let steps = traces.first().map_or(0, |t| t.1.len() / per_sample);
-    let gather = |c: usize, values: &dyn Fn(&(Vec<f32>, Vec<f32>)) -> &[f32], step: usize| -> Vec<f32> {
-        let from = step * per_sample + c * positions;
-        traces.iter().flat_map(|t| values(t)[from..from + positions].to_vec()).collect()
-    };
-    Observed {
-        current: (0..places.channels).map(|c| (0..steps).flat_map(|t| gather(c, &|t| &t.1, t)).collect()).collect(),
-        analog: (0..places.channels).map(|c| gather(c, &|t| &t.0, 0)).collect(),
-    }
+    let of_channel = |values: &[f32], c: usize| values[c * positions..(c + 1) * positions].to_vec();
+    let current = |c: usize| (0..steps).flat_map(|t| traces.iter().flat_map(move |(_, i)| of_channel(&i[t * per_sample..], c))).collect();
+    let analog = |c: usize| traces.iter().flat_map(|(z, _)| of_channel(z, c)).collect();
+    Observed { current: (0..places.channels).map(current).collect(), analog: (0..places.channels).map(analog).collect() }
 }
 
 impl CalibrateLayers {

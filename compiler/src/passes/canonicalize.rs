@@ -70,7 +70,8 @@ fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
 
 fn drop_final_squashing(graph: &mut Graph, id: NodeId, context: &mut Context<'_>) -> Result<bool, PassError> {
     let of_scores = graph.ty(id).shape.iter().filter(|&&d| d > 1).count() <= 1;
-    if !matches!(graph.op(id), Op::Softmax { .. }) && !(of_scores && matches!(graph.op(id), Op::Activation(Activation::Sigmoid))) {
+    let drops = matches!(graph.op(id), Op::Softmax { .. }) || (of_scores && matches!(graph.op(id), Op::Activation(Activation::Sigmoid)));
+    if !drops {
         return Ok(false);
     }
     let mut reached = graph.users(id);
