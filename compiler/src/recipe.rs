@@ -40,7 +40,7 @@ pub struct Recipe {
 #[derive(Debug, Error)]
 pub enum RecipeError {
     /// Neither a built-in recipe nor a file.
-    #[error("there is no recipe `{name}`; built in are: {known}; a file must end in .yaml or .yml")]
+    #[error("there is no recipe `{name}`; built in are: {known}; files end in .yaml")]
     Unknown {
         /// What was asked for.
         name: String,

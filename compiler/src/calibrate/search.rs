@@ -151,6 +151,5 @@ mod tests {
         let (found, score) = entries.search(start, &[1.0, 1.0, 0.7, 0.5]);
         let after = squares + score.error;
         assert!(after < 0.1 * before, "{before} to {after} with {found:?}");
-        assert!(found.threshold > 0.8);
     }
 }
