@@ -46,7 +46,7 @@ pub struct Context<'a> {
     pub analog: Option<Graph>,
 }
 
-impl<'a> Context<'a> {
+impl Context<'_> {
     /// A context without calibration data or listeners.
     pub fn new(timesteps: u32) -> Context<'static> {
         Context {
@@ -57,11 +57,6 @@ impl<'a> Context<'a> {
             progress: &|_, _, _| {},
             analog: None,
         }
-    }
-
-    /// The same, reading calibration samples from `calibration`.
-    pub fn with_calibration(timesteps: u32, calibration: &'a Calibration) -> Context<'a> {
-        Context { calibration: Some(calibration), ..Context::new(timesteps) }
     }
 }
 
