@@ -54,8 +54,7 @@ fn converts_with_a_true_report(file: &str) {
     let graph = import(&root().join("models/digits").join(file), &ImportOptions::default()).unwrap().graph;
     let shape = graph.ty(graph.inputs()[0]).shape.clone();
     let (calibration, test) = (samples("digits_calib.npz", &shape), samples("digits_test.npz", &shape));
-    let calibration =
-        Calibration { samples: calibration.inputs.into_iter().map(|x| vec![x]).collect(), description: "digits".into(), synthetic: false };
+    let calibration = Calibration { samples: calibration.inputs.into_iter().map(|x| vec![x]).collect(), description: "digits".into() };
     let options = CompileOptions {
         recipe: Recipe::load(DEFAULT).unwrap(),
         timesteps: TIMESTEPS,

@@ -21,6 +21,4 @@ pub struct Calibration {
     pub samples: Vec<Vec<Vec<f32>>>,
     /// Where they came from, for the record in the `.snn`.
     pub description: String,
-    /// Whether they are made up because the user gave none.
-    pub synthetic: bool,
 }

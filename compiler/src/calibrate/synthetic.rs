@@ -31,7 +31,7 @@ pub fn samples(graph: &Graph) -> Calibration {
     let types: Vec<ValueType> = graph.inputs().into_iter().map(|id| graph.ty(id).clone()).collect();
     let mut generator = Generator(0x5eed);
     let samples = (0..SAMPLES).map(|_| types.iter().map(|ty| sample(&mut generator, &ty.shape)).collect()).collect();
-    Calibration { samples, description: format!("{SAMPLES} synthetic inputs"), synthetic: true }
+    Calibration { samples, description: format!("{SAMPLES} synthetic inputs") }
 }
 
 fn sample(generator: &mut Generator, shape: &[usize]) -> Vec<f32> {

@@ -249,7 +249,7 @@ pub(super) fn calibration(
     bar.finish_and_clear();
     let samples: Vec<_> = inputs?.into_iter().map(|input| vec![input]).collect();
     let description = format!("the first {} samples of {}", samples.len(), path.display());
-    Ok(Some(Calibration { samples, description, synthetic: false }))
+    Ok(Some(Calibration { samples, description }))
 }
 
 /// Shows the graph where the user asked for it.
