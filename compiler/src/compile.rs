@@ -1,9 +1,9 @@
 //! From an analog graph and a recipe to a spiking network.
 
 use crate::calibrate::Calibration;
-use crate::passes::Context;
 use crate::passes::pipeline::{self, PassRecord, PipelineError};
 use crate::passes::quantize::{Quantize, WeightType};
+use crate::passes::{Approximation, Context};
 use crate::recipe::Recipe;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
@@ -46,6 +46,8 @@ pub struct Compiled {
     pub graph: Graph,
     /// What each pass did.
     pub records: Vec<PassRecord>,
+    /// What approximations lose.
+    pub approximations: Vec<Approximation>,
     /// Messages for the user.
     pub notes: Vec<String>,
 }
@@ -80,7 +82,7 @@ pub fn compile(
         after(graph, record);
         Ok(())
     })?;
-    Ok(Compiled { graph, records, notes: context.notes })
+    Ok(Compiled { graph, records, approximations: context.approximations, notes: context.notes })
 }
 
 /// Replays samples after every pass.

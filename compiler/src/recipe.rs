@@ -116,6 +116,34 @@ impl Recipe {
     }
 }
 
+/// Most segments per function where a bound on the error is asked for.
+const SEGMENTS: u64 = 48;
+
+impl Recipe {
+    /// The recipe with `error` as the bound of its `approximate-activations`, and enough segments to hold it.
+    ///
+    /// # Errors
+    /// [`RecipeError::Syntax`] when it has no such pass.
+    pub fn with_activation_error(self, error: f64) -> Result<Recipe, RecipeError> {
+        let pass = "approximate-activations";
+        let syntax = |reason: String| RecipeError::Syntax { name: self.name.clone(), reason };
+        let mut file: Value = serde_yaml::from_str(&self.text).map_err(|e| syntax(e.to_string()))?;
+        let items = file.get_mut("passes").and_then(Value::as_sequence_mut);
+        let named = |v: &&mut Value| v.as_str() == Some(pass) || v.get(pass).is_some();
+        let item = items.and_then(|i| i.iter_mut().find(named));
+        let item = item.ok_or_else(|| syntax(format!("it has no {pass} whose error could be bounded")))?;
+        let mut options = item.get(pass).and_then(Value::as_mapping).cloned().unwrap_or_default();
+        let segments = options.get("max_segments").and_then(Value::as_u64).unwrap_or(0).max(SEGMENTS);
+        options.insert("error".into(), error.into());
+        options.insert("max_segments".into(), segments.into());
+        let mut changed = serde_yaml::Mapping::new();
+        changed.insert(pass.into(), options.into());
+        *item = changed.into();
+        let text = serde_yaml::to_string(&file).map_err(|e| syntax(e.to_string()))?;
+        Recipe::parse(&text, &self.name)
+    }
+}
+
 /// The built-in recipes, the default first.
 pub fn built_in() -> Vec<Recipe> {
     BUILT_IN.iter().map(|text| Recipe::parse(text, "built in").expect("built-in recipes are tested")).collect()
@@ -129,6 +157,15 @@ mod tests {
     fn built_in_recipes_parse_and_the_default_comes_first() {
         assert_eq!(built_in()[0].name, DEFAULT);
         assert!(built_in().iter().all(|r| !r.description.is_empty() && !r.passes.is_empty()));
+    }
+
+    #[test]
+    fn a_bound_on_activation_errors_goes_into_the_recipe_and_its_text() {
+        let recipe = Recipe::load(DEFAULT).unwrap();
+        let bounded = Recipe::load(DEFAULT).unwrap().with_activation_error(0.002).unwrap();
+        assert!(bounded.text.contains("error: 0.002") && bounded.passes.len() == recipe.passes.len(), "{}", bounded.text);
+        let none = Recipe::parse("name: x\npasses: [normalize]", "x").unwrap().with_activation_error(0.1);
+        assert!(none.err().unwrap().to_string().contains("no approximate-activations"));
     }
 
     #[test]

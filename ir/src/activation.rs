@@ -115,6 +115,12 @@ impl Activation {
         }
     }
 
+    /// Whether the function is continuous and made of straight lines, so that rectifiers make it up exactly.
+    pub fn is_piecewise_linear(&self) -> bool {
+        use Activation::{Abs, Clip, HardSigmoid, LeakyRelu, PRelu};
+        matches!(self, LeakyRelu { .. } | PRelu(_) | Clip { .. } | Abs | HardSigmoid { .. })
+    }
+
     /// The function's value at `x`; `slope` is the element of the slope tensor that belongs to `x`
     /// ([`Activation::PRelu`] only).
     pub fn apply(&self, x: f32, slope: f32) -> f32 {

@@ -115,6 +115,11 @@ impl Graph {
         }
     }
 
+    /// Number of elements of all parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.ids().flat_map(|id| self.op(id).parameters()).map(|(_, t)| t.len()).sum()
+    }
+
     /// Whether `id` is a node of this graph (still).
     pub fn contains(&self, id: NodeId) -> bool {
         self.index.contains_key(&id)

@@ -128,6 +128,25 @@ fn inspect_shows_models_and_networks() {
 }
 
 #[test]
+fn inspect_says_in_advance_what_becomes_of_every_node() {
+    let onnx = |name: &str| models().join("digits").join(name).display().to_string();
+    let report = json(&["inspect", "--support", &onnx("digits_tanh.onnx")]);
+    assert_eq!(report["convertible"], true);
+    let approximated: Vec<&Value> = report["nodes"].as_array().unwrap().iter().filter(|n| n["support"] == "approximated").collect();
+    assert!(!approximated.is_empty() && approximated.iter().all(|n| n["op"] == "Tanh"), "{report}");
+    let text = succeed(&["inspect", "--support", &onnx("digits_tanh.onnx")]);
+    assert!(text.contains("(Tanh, opset ") && text.contains("can be converted: "), "{text}");
+}
+
+#[test]
+fn an_import_is_compared_with_the_file_unless_the_user_says_no() {
+    let digits = digits();
+    let compile = |more: &[&str]| String::from_utf8(snnc(&[&[digits.onnx.as_str(), "-o", &digits.snn], more].concat()).stderr).unwrap();
+    assert!(compile(&[]).contains("the import computes what tract computes"));
+    assert!(!compile(&["--no-check"]).contains("tract"));
+}
+
+#[test]
 fn dumps_are_numbered_in_pass_order_and_opt_continues_from_one() {
     let digits = digits();
     let (folder, out) = (digits.file("ir"), digits.file("again.snn"));

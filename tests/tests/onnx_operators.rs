@@ -349,3 +349,69 @@ fn an_output_that_spikes_cannot_carry_is_refused_where_it_is_used() {
     let indices = pool("y i").node("Cast", "i", "f", &[int("to", 1)]).output("y").output("f");
     assert!(indices.import().expect_err("indices are used").to_string().contains("its output `i` is used"));
 }
+
+#[test]
+fn obstacles_behind_a_refused_product_are_listed_as_well() {
+    let gate = |name: &str, x: &str, y: &str| (format!("{name}.m"), x.to_string(), y.to_string());
+    let mut model = Onnx::new(17).input("x", &[1, 4, 6, 6]).weight("w", &[4, 4, 1, 1]);
+    for (name, x, y) in [gate("first", "x", "a"), gate("second", "a", "y")] {
+        model = model
+            .node("GlobalAveragePool", &x, &format!("{name}.g"), &[])
+            .node("Conv", &format!("{name}.g w"), &format!("{name}.s"), &[])
+            .node("Mul", &format!("{x} {name}.s"), &y, &[])
+            .named(&name);
+    }
+    let message = model.output("y").import().expect_err("two gates").to_string();
+    assert!(message.starts_with("2 nodes of test.onnx") && message.contains("`first.m`") && message.contains("`second.m`"), "{message}");
+}
+
+#[test]
+fn an_if_whose_condition_is_constant_is_the_branch_it_chooses() {
+    let branch = |op: &str, name: &str| {
+        let mut inner = Onnx::new(13).floats("k", &[], &[2.0]).node(op, "x k", "r", &[]).output("r");
+        AttributeProto { name: name.into(), g: Some(inner.graph().clone()), r#type: 5, ..AttributeProto::default() }
+    };
+    let model = |condition: &str, dims: &[i64]| {
+        Onnx::new(13)
+            .input("x", dims)
+            .list("four", &[4])
+            .list("one", &[1])
+            .floats("r", &[], &[0.0])
+            .node("Shape", "x", "s", &[])
+            .node("Gather", "s one", "n", &[])
+            .node("Equal", "n four", "c", &[])
+            .node("Relu", "x", "u", &[])
+            .node("If", condition, "y", &[branch("Mul", "then_branch"), branch("Add", "else_branch")])
+            .output("y")
+    };
+    let scale = |dims: &[i64]| {
+        let graph = model("c", dims).proven().graph;
+        let Op::Scale(s) = graph.op(graph.outputs()[0]).clone() else { panic!("{:?}", ops(&graph)) };
+        (s.weight.is_some(), s.bias.is_some())
+    };
+    assert_eq!((scale(&[1, 4]), scale(&[1, 5])), ((true, false), (false, true)));
+    let open = model("u", &[1, 4]).import().expect_err("the condition is computed").to_string();
+    assert!(open.contains("control flow depends on the input"), "{open}");
+}
+
+#[test]
+fn a_softmax_inside_the_network_is_refused_before_anything_is_compiled() {
+    let model = Onnx::new(13).input("x", &[1, 4]).weight("w", &[4, 4]).node("Softmax", "x", "p", &[]).named("attention");
+    let message = model.node("MatMul", "p w", "y", &[]).output("y").import().expect_err("it is inside").to_string();
+    assert!(message.contains("`attention` (Softmax") && message.contains("way out"), "{message}");
+}
+
+#[test]
+fn an_import_that_computes_something_else_is_refused_naming_the_first_node_that_differs() {
+    let model = Onnx::new(13).input("x", &[1, 4]).weight("w", &[4, 4]).node("MatMul", "x w", "a", &[]).named("first");
+    let model = model.node("Tanh", "a", "b", &[]).named("second").node("Neg", "b", "y", &[]).named("third").output("y");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, model.bytes()).unwrap();
+    let mut imported = model.import().unwrap();
+    assert!(snnc::frontend::onnx::check_import(&path, &imported).unwrap() < 1e-5);
+    let second = imported.graph.find("second").unwrap();
+    imported.graph.set_op(second, Op::Activation(Activation::Softsign)).unwrap();
+    let error = snnc::frontend::onnx::check_import(&path, &imported).unwrap_err().to_string();
+    assert!(error.contains("node `second`"), "{error}");
+}

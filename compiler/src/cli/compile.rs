@@ -1,14 +1,12 @@
 //! `snnc MODEL.onnx -o OUT.snn`: from a trained network to a spiking one.
 
-use super::arguments::{Format, LayoutName, Scale, finite, positive, resize, shape, timesteps};
+use super::arguments::{Format, LayoutName, Scale, finite, positive, resize, timesteps};
+use super::import::ImportArguments;
 use super::{Failure, output, progress};
 use crate::calibrate::{Calibration, synthetic};
 use crate::compile::{CompileOptions, DEFAULT_TIMESTEPS, Weights, compile};
 use crate::data::Dataset;
 use crate::data::preprocess::likely_layout;
-use crate::frontend::onnx::check::check_import;
-use crate::frontend::onnx::model::Model;
-use crate::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};
 use crate::passes::pipeline::PassRecord;
 use crate::passes::quantize::WeightType;
 use crate::passes::registry;
@@ -43,9 +41,12 @@ pub struct Arguments {
     /// Number type of the weights [default: as the recipe says]
     #[arg(long, value_enum)]
     weights: Option<WeightName>,
-    /// Shape of the first input, for models that leave it open
-    #[arg(long, value_name = "1x3x32x32", value_parser = parse_shape)]
-    input_shape: Option<Shape>,
+    /// Bound on the error of each approximated activation function: RMS of the difference over RMS of the function, on
+    /// calibrated inputs [default: as the recipe says, 0.01 in ours]
+    #[arg(long, value_name = "FRACTION", value_parser = positive)]
+    activation_error: Option<f32>,
+    #[command(flatten)]
+    import: ImportArguments,
     #[command(flatten)]
     calibration: CalibrationArguments,
     #[command(flatten)]
@@ -59,8 +60,9 @@ pub struct Arguments {
     /// Report what each pass changed and how long it took
     #[arg(long, help_heading = "Looking inside")]
     time_passes: bool,
-    /// Compare the import with tract, then replay samples after every pass; stop where outputs changed that must not
-    #[arg(long, help_heading = "Looking inside")]
+    /// Compare the import with tract whatever its size, and replay samples after every pass; stop where outputs changed
+    /// that must not
+    #[arg(long, help_heading = "Looking inside", conflicts_with = "no_check")]
     check: bool,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
@@ -121,23 +123,13 @@ impl From<WeightName> for Weights {
     }
 }
 
-/// Dimensions as one argument (clap takes a plain `Vec` for many).
-#[derive(Clone, Debug)]
-pub(super) struct Shape(Vec<usize>);
-
-pub(super) fn parse_shape(text: &str) -> Result<Shape, String> {
-    shape(text).map(Shape)
-}
-
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let recipe = Recipe::load(&arguments.recipe)?;
-    check_pass_name(arguments.print_ir_after.as_deref())?;
-    let (imported, model_crc32) = import_file(&arguments.model, arguments.input_shape.as_ref())?;
-    imported.facts.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-    if arguments.check {
-        let difference = check_import(&arguments.model, &imported)?;
-        eprintln!("note: the import computes what tract computes from the file, to {difference:.1e} of the largest output");
+    let mut recipe = Recipe::load(&arguments.recipe)?;
+    if let Some(error) = arguments.activation_error {
+        recipe = recipe.with_activation_error(error.to_string().parse().unwrap_or(error.into()))?;
     }
+    check_pass_name(arguments.print_ir_after.as_deref())?;
+    let (imported, model_crc32) = arguments.import.load(&arguments.model, arguments.check)?;
     let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
     let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
     let check = match (arguments.check, &calibration) {
@@ -186,14 +178,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Format::Text => report.to_text(arguments.time_passes),
         Format::Json => output::json(&report)?,
     })
-}
-
-/// The imported model and the CRC-32 of its file.
-pub(super) fn import_file(path: &Path, input_shape: Option<&Shape>) -> Result<(Imported, u32), Failure> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
-    let model = Model::decode(path, &bytes)?;
-    let imported = import_model(&model, &ImportOptions { input_shape: input_shape.map(|s| s.0.clone()) })?;
-    Ok((imported, crc32fast::hash(&bytes)))
 }
 
 /// A path's last part, for the record in the file: folders are nobody's business.

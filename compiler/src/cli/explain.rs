@@ -1,7 +1,8 @@
 //! `snnc explain`: which layers lose the accuracy, and why.
 
 use super::arguments::{Format, timesteps};
-use super::compile::{CalibrationArguments, PreprocessingArguments, Shape, calibration, import_file, parse_shape, preprocessing};
+use super::compile::{CalibrationArguments, PreprocessingArguments, calibration, preprocessing};
+use super::import::ImportArguments;
 use super::{Failure, output, progress};
 use crate::compile::DEFAULT_TIMESTEPS;
 use crate::data::Dataset;
@@ -28,9 +29,8 @@ pub struct Arguments {
     /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file
     #[arg(long, value_name = "NAME|FILE.yaml", default_value = recipe::DEFAULT)]
     recipe: String,
-    /// Shape of the first input, for models that leave it open
-    #[arg(long, value_name = "1x3x32x32", value_parser = parse_shape)]
-    input_shape: Option<Shape>,
+    #[command(flatten)]
+    import: ImportArguments,
     #[command(flatten)]
     calibration: CalibrationArguments,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let recipe = Recipe::load(&arguments.recipe)?;
-    let (imported, _) = import_file(&arguments.model, arguments.input_shape.as_ref())?;
+    let (imported, _) = arguments.import.load(&arguments.model, false)?;
     let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
     let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
     let &[input] = &imported.graph.inputs()[..] else {

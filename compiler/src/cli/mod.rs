@@ -9,6 +9,7 @@ mod compile;
 mod eval;
 mod explain;
 mod failure;
+mod import;
 mod inspect;
 mod load;
 mod opt;

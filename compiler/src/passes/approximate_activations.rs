@@ -10,7 +10,7 @@
 //! The fewest segments that hold the bound `error` (RMS of the difference over the RMS of the function) are used, at most
 //! `max_segments`; a note says what each function lost.
 
-use super::{Context, Pass, PassError};
+use super::{Approximation, Context, Pass, PassError};
 use crate::calibrate::distribution::{Distribution, distributions};
 use crate::calibrate::piecewise::{Loss, fit};
 use serde::Deserialize;
@@ -103,9 +103,20 @@ impl ApproximateActivations {
             relative * 100.0
         );
         if relative > self.error {
-            note += &format!(", more than the bound of {:.2} %: raise max_segments of approximate-activations", self.error * 100.0);
+            note += &format!(
+                ", more than the bound of {:.2} %: --activation-error allows more segments, as does max_segments of approximate-activations",
+                self.error * 100.0
+            );
         }
         context.notes.push(note);
+        context.approximations.push(Approximation {
+            node: graph.node(id).name().to_string(),
+            operation: activation.name(),
+            knots: fitted.knots.clone(),
+            relative_error: relative,
+            largest_error: Some(largest),
+            bound: Some(self.error),
+        });
         let last = fitted.segments() - 1;
         let segments = (0..=last).map(|i| Segment {
             gain: 1.0,

@@ -5,7 +5,7 @@
 //! y the normalised value, over calibration samples and space; without data, over synthetic inputs. A note says what it
 //! loses.
 
-use super::{Context, Pass, PassError};
+use super::{Approximation, Context, Pass, PassError};
 use crate::calibrate::activations::fold_activations;
 use crate::calibrate::synthetic;
 use serde::Deserialize;
@@ -72,11 +72,20 @@ impl Pass for ApproximateNormalisation {
             let gains: Vec<f64> = total.iter().map(|[xx, xy, _]| if *xx > 0.0 { xy / xx } else { 1.0 }).collect();
             let power: f64 = total.iter().map(|t| t[2]).sum();
             let error: f64 = total.iter().zip(&gains).map(|([xx, xy, yy], g)| (yy - 2.0 * g * xy + g * g * xx).max(0.0)).sum();
+            let relative_error = if power > 0.0 { (error / power).sqrt() } else { 0.0 };
             context.notes.push(format!(
                 "`{}` (lrn): approximated by a constant gain per channel; RMS error {:.2} % of its RMS",
                 graph.node(id).name(),
-                if power > 0.0 { 100.0 * (error / power).sqrt() } else { 0.0 }
+                100.0 * relative_error
             ));
+            context.approximations.push(Approximation {
+                node: graph.node(id).name().to_string(),
+                operation: "lrn",
+                knots: Vec::new(),
+                relative_error,
+                largest_error: None,
+                bound: None,
+            });
             let rank = graph.ty(id).shape.len();
             let weight = Tensor::per_channel(gains.iter().map(|&g| g as f32).collect::<Vec<_>>(), rank);
             graph.set_op(id, Op::Scale(Scale { weight: Some(weight), bias: None }))?;

@@ -59,6 +59,18 @@ fn drop_identity(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<b
     Ok(redundant)
 }
 
+/// Whether nothing but outputs, and what only moves elements, comes behind `id`.
+pub fn is_final(graph: &Graph, id: NodeId) -> bool {
+    let mut reached = graph.users(id);
+    while let Some(user) = reached.pop() {
+        if !matches!(graph.op(user), Op::Reshape { .. } | Op::Identity | Op::Transpose { .. } | Op::Softmax { .. }) {
+            return false;
+        }
+        reached.extend(graph.users(user));
+    }
+    true
+}
+
 fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
     let Op::Activation(Activation::Clip { min, max }) = *graph.op(id) else { return Ok(false) };
     if min != 0.0 || max <= 0.0 {
@@ -71,15 +83,8 @@ fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
 fn drop_final_squashing(graph: &mut Graph, id: NodeId, context: &mut Context<'_>) -> Result<bool, PassError> {
     let of_scores = graph.ty(id).shape.iter().filter(|&&d| d > 1).count() <= 1;
     let drops = matches!(graph.op(id), Op::Softmax { .. }) || (of_scores && matches!(graph.op(id), Op::Activation(Activation::Sigmoid)));
-    if !drops {
+    if !drops || !is_final(graph, id) {
         return Ok(false);
-    }
-    let mut reached = graph.users(id);
-    while let Some(user) = reached.pop() {
-        if !matches!(graph.op(user), Op::Reshape { .. } | Op::Identity | Op::Transpose { .. } | Op::Softmax { .. }) {
-            return Ok(false);
-        }
-        reached.extend(graph.users(user));
     }
     context.notes.push(format!(
         "{} `{}` at the end of the network was dropped: it changes no ranking",

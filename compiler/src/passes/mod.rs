@@ -25,6 +25,7 @@ pub mod shift_membrane;
 pub use registry::{OptionError, PassSpec, find, from_yaml, parse_list, registry};
 
 use crate::calibrate::{Calibration, moments::Moments};
+use serde::Serialize;
 use snn_ir::{Graph, GraphError};
 use std::collections::HashMap;
 use thiserror::Error;
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     /// Per-channel mean and variance of pre-activations as the network's batch-norms state them, by the name of the
     /// node that carries them after `fold-batch-norm`.
     pub batch_norm_moments: HashMap<String, Moments>,
+    /// What approximations lose.
+    pub approximations: Vec<Approximation>,
     /// Messages for the user: what was approximated, what calibration would improve.
     pub notes: Vec<String>,
     /// Told how far long work has come: what, done, total.
@@ -53,11 +56,29 @@ impl Context<'_> {
             timesteps,
             calibration: None,
             batch_norm_moments: HashMap::new(),
+            approximations: Vec::new(),
             notes: Vec::new(),
             progress: &|_, _, _| {},
             analog: None,
         }
     }
+}
+
+/// What stands for a node that has no exact spiking form, and what that loses under the calibrated distribution.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Approximation {
+    /// The node's name, as in the ONNX file.
+    pub node: String,
+    /// Its operation.
+    pub operation: &'static str,
+    /// Arguments at which the sum of rectifiers bends; none for what is approximated otherwise.
+    pub knots: Vec<f64>,
+    /// Root mean square of the difference over that of the node's value.
+    pub relative_error: f64,
+    /// Largest difference at an argument that was seen, where it is known.
+    pub largest_error: Option<f64>,
+    /// The bound on the relative error that was asked for, if any.
+    pub bound: Option<f64>,
 }
 
 /// A rewrite of the graph.

@@ -3,6 +3,7 @@
 use super::table::{Align, table};
 use crate::calibrate::Calibration;
 use crate::compile::Compiled;
+use crate::passes::Approximation;
 use serde::Serialize;
 use snn_ir::{Graph, Op};
 use std::path::Path;
@@ -28,6 +29,8 @@ pub struct Compilation {
     pub parameters: usize,
     /// What each pass did.
     pub passes: Vec<PassTime>,
+    /// What approximations lose.
+    pub approximations: Vec<Approximation>,
     /// Messages for the user.
     pub notes: Vec<String>,
 }
@@ -75,6 +78,7 @@ impl Compilation {
                 .iter()
                 .map(|r| PassTime { name: r.name.into(), changes: r.changes, milliseconds: r.time.as_secs_f64() * 1e3 })
                 .collect(),
+            approximations: compiled.approximations.clone(),
             notes: compiled.notes.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! What is in an ONNX file, and whether it can be converted.
 
 use super::table::{Align, table};
+use crate::frontend::onnx::convert::qualified;
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{ImportError, ImportOptions, import_model};
 use serde::Serialize;
@@ -46,23 +47,18 @@ pub struct OnnxValue {
 }
 
 impl OnnxReport {
-    /// The report on `model`.
+    /// The report on `model`, imported with `options`.
     ///
     /// # Errors
     /// When its graph makes no sense.
-    pub fn new(model: &Model) -> Result<Self, ImportError> {
+    pub fn new(model: &Model, options: &ImportOptions) -> Result<Self, ImportError> {
         let ordered = model.ordered()?;
         let proto = model.proto();
         let mut operators = BTreeMap::new();
         for (node, _) in &ordered.nodes {
-            let name = if matches!(node.domain.as_str(), "" | "ai.onnx") {
-                node.op_type.clone()
-            } else {
-                format!("{}.{}", node.domain, node.op_type)
-            };
-            *operators.entry(name).or_default() += 1;
+            *operators.entry(qualified(node)).or_default() += 1;
         }
-        let (obstacles, warnings) = match import_model(model, &ImportOptions::default()) {
+        let (obstacles, warnings) = match import_model(model, options) {
             Ok(imported) => (Vec::new(), imported.facts.warnings),
             Err(ImportError::Unsupported { obstacles, .. }) => (obstacles.iter().map(ToString::to_string).collect(), Vec::new()),
             Err(other) => (vec![other.to_string()], Vec::new()),

@@ -1,13 +1,17 @@
 //! From one ONNX node to nodes of the graph, or to an obstacle.
 
+use super::constant::broadcast_shapes;
 use super::error::{ImportError, Obstacle, Refusal};
-use super::importer::{Importer, LARGEST_RANK, Mark, Value};
+use super::importer::{Importer, LARGEST_RANK, Mark, Runtime, Value};
 use super::model::{Model, OrderedGraph};
 use super::node::NodeView;
 use super::registry::{self, OpSpec};
+use super::support::{NodeSupport, Support};
 use super::{TensorFact, fact, function};
+use crate::passes::canonicalize::is_final;
+use snn_ir::{NodeId, Op, Signal};
 use std::collections::HashMap;
-use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::{NodeProto, TensorProto};
 
 /// Operators that do to integers, or to quantised values, what they do to the reals these stand for.
 const INDIFFERENT: [&str; 25] = [
@@ -41,10 +45,9 @@ const INDIFFERENT: [&str; 25] = [
 /// The nodes that could not be converted whatever the input's shape, as an error; `None` when there are none.
 pub fn unknown_operators(model: &Model, ordered: &OrderedGraph) -> Option<ImportError> {
     let unknown = |(node, name): &(&NodeProto, String)| {
-        let plain = matches!(node.domain.as_str(), "" | "ai.onnx");
-        let refusal = match registry::find(&node.op_type).filter(|_| plain) {
-            Some(_) => return None,
-            None => registry::refusal(&node.domain, &node.op_type),
+        let refusal = match plain_operator(node) {
+            Some(op) if op == "If" || registry::find(op).is_some() => return None,
+            _ => registry::refusal(&node.domain, &node.op_type),
         };
         let opset = model.opset(&node.domain).unwrap_or(0);
         Some(Obstacle { node: name.clone(), op: qualified(node), opset, shapes: Vec::new(), refusal })
@@ -53,85 +56,267 @@ pub fn unknown_operators(model: &Model, ordered: &OrderedGraph) -> Option<Import
     (!obstacles.is_empty()).then(|| ImportError::Unsupported { path: model.path.clone(), obstacles })
 }
 
-/// Operator type, with its domain in front unless that is ONNX's own.
-fn qualified(node: &NodeProto) -> String {
-    if matches!(node.domain.as_str(), "" | "ai.onnx") { node.op_type.clone() } else { format!("{}.{}", node.domain, node.op_type) }
+/// Operator type of ONNX's own domain.
+fn plain_operator(node: &NodeProto) -> Option<&str> {
+    matches!(node.domain.as_str(), "" | "ai.onnx").then_some(node.op_type.as_str())
 }
 
-/// Converts one node. An error without an obstacle means that an operand was refused already.
-///
-/// # Errors
-/// The obstacle that the node is.
-pub fn convert<'m>(
-    imp: &mut Importer,
-    model: &Model,
-    ordered: &OrderedGraph<'m>,
-    node: &'m NodeProto,
-    name: &str,
-    values: &mut HashMap<&'m str, Value>,
-    tensors: &mut Vec<TensorFact>,
-) -> Result<(), Option<Box<Obstacle>>> {
-    let opset = model.opset(&node.domain).unwrap_or(0);
-    let plain = matches!(node.domain.as_str(), "" | "ai.onnx");
-    let obstacle =
-        |shapes: Vec<Vec<usize>>, refusal| Some(Box::new(Obstacle { node: name.to_string(), op: qualified(node), opset, shapes, refusal }));
-    let spec = match registry::find(&node.op_type).filter(|_| plain) {
-        Some(spec) => spec,
-        None => {
-            let shapes = node.input.iter().filter_map(|i| values.get(i.as_str())).map(|v| v.shape().to_vec()).collect();
-            return Err(obstacle(shapes, registry::refusal(&node.domain, &node.op_type)));
+/// Operator type, with its domain in front unless that is ONNX's own.
+pub fn qualified(node: &NodeProto) -> String {
+    plain_operator(node).map_or_else(|| format!("{}.{}", node.domain, node.op_type), str::to_string)
+}
+
+/// Conversion of a graph, node by node.
+pub struct Walk<'m> {
+    /// The graph under construction.
+    pub imp: Importer,
+    /// The file.
+    pub model: &'m Model,
+    /// Its graph.
+    pub ordered: &'m OrderedGraph<'m>,
+    /// ONNX tensors known so far.
+    pub values: HashMap<&'m str, Value>,
+    /// Computed tensors of the main graph, in order.
+    pub tensors: Vec<TensorFact>,
+    /// What became of each node.
+    pub support: Vec<NodeSupport>,
+    initializers: HashMap<&'m str, &'m TensorProto>,
+    depth: usize,
+}
+
+/// Operators whose result has the shape of their first operand, and which may be refused.
+const SHAPE_KEEPING: [&str; 8] = ["Softmax", "LogSoftmax", "Clip", "PRelu", "Exp", "Log", "Sqrt", "Reciprocal"];
+
+/// Branches inside branches at most.
+const DEPTH: usize = 16;
+
+/// Why a node has no results: an obstacle of its own, or `None` when an operand has none.
+type Hindrance = Option<Box<Obstacle>>;
+
+impl<'m> Walk<'m> {
+    /// A walk that has not begun.
+    pub fn new(imp: Importer, model: &'m Model, ordered: &'m OrderedGraph<'m>) -> Self {
+        Walk {
+            imp,
+            model,
+            ordered,
+            values: HashMap::new(),
+            tensors: Vec::new(),
+            support: Vec::new(),
+            initializers: ordered.initializers.clone(),
+            depth: 0,
         }
-    };
-    let mut inputs = Vec::new();
-    for input in &node.input {
-        inputs.push(match input.as_str() {
-            "" => None,
-            input => match (values.get(input), ordered.initializers.get(input)) {
-                (Some(v), _) => Some(v.clone()),
-                (None, Some(t)) => {
-                    let constant = imp.read(t).map_err(|r| obstacle(Vec::new(), r))?;
-                    values.insert(&t.name, constant.clone().into());
-                    Some(constant.into())
-                }
-                (None, None) => return Err(None),
-            },
-        });
     }
-    let view = NodeView { proto: node, opset, inputs };
-    let shapes = || view.inputs.iter().flatten().map(|v| v.shape().to_vec()).collect();
-    let given = view.inputs.len();
-    let checked = if opset < spec.since {
-        Err(format!("supported from opset {}", spec.since).into())
-    } else if given < spec.inputs.0 || given > spec.inputs.1 {
-        Err(format!("it has {given} inputs").into())
-    } else {
-        imp.name = name.to_string();
-        imp.emitted.clear();
-        pay(imp, &view).and_then(|()| lower(imp, &view, spec))
-    };
-    let results = checked.map_err(|refusal| obstacle(shapes(), refusal))?;
-    for (i, output) in node.output.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
-        let Some(value) = results.get(i) else {
-            if ordered.is_read(output) {
-                return Err(obstacle(shapes(), format!("its output `{output}` is used, but has no place in a spiking network").into()));
-            }
-            continue;
+
+    /// Converts one node and records what became of it.
+    pub fn node(&mut self, node: &'m NodeProto, name: &str) {
+        let opset = self.model.opset(&node.domain).unwrap_or(0);
+        self.imp.emitted.clear();
+        let result = match plain_operator(node) {
+            Some("If") => self.choice(node, name, opset),
+            _ => self.plain(node, name, opset),
         };
-        if value.shape().len() > LARGEST_RANK {
-            return Err(obstacle(shapes(), format!("its output has {} axes", value.shape().len()).into()));
-        }
-        if let Value::Constant(c) = value {
-            imp.budget.spend(c.stored()).map_err(|refusal| obstacle(shapes(), refusal))?;
-        }
-        if let Value::Runtime(x) = value {
-            if imp.emitted.contains(&x.node) {
-                imp.graph.rename(x.node, if i == 0 { name } else { output });
+        let values = node.output.iter().filter_map(|o| self.values.get(o.as_str()));
+        let support = match result {
+            Ok(()) => Support::of(&self.imp, plain_operator(node).and_then(registry::find), values),
+            Err(Some(obstacle)) => {
+                self.stand_in(node, name);
+                Support::Refused(*obstacle)
             }
-            tensors.push(fact(imp, output, x));
-        }
-        values.insert(output, value.clone());
+            Err(None) => Support::Unknown,
+        };
+        let shape = node.output.iter().find_map(|o| self.values.get(o.as_str())).map(|v| v.shape().to_vec());
+        let nodes = std::mem::take(&mut self.imp.emitted);
+        self.support.push(NodeSupport { node: name.to_string(), op: qualified(node), opset, shape, support, nodes });
     }
-    Ok(())
+
+    /// Refuses, at the end of the walk, what only the whole graph shows to be in the way: outputs that the graph does not
+    /// have as they are, and softmaxes that something comes behind.
+    pub fn unfinished(&mut self) {
+        for &output in &self.ordered.outputs {
+            let Some(Value::Runtime(x)) = self.values.get(output) else { continue };
+            let refusal = match self.imp.marks.get(&x.node) {
+                Some(Mark::Quantized) => Refusal::with_way_out("the output is left quantised", "end the model with DequantizeLinear"),
+                Some(Mark::Function(_)) => "the output is a scalar function that is none of the known activations".into(),
+                Some(Mark::Integer) | None => continue,
+            };
+            let made_here = |n: &(&NodeProto, String)| n.0.output.iter().any(|o| o == output);
+            if let Some((_, name)) = self.ordered.nodes.iter().find(|n| made_here(n)) {
+                refuse(&mut self.support, |n| n.node == *name, &refusal);
+            }
+        }
+        let graph = &self.imp.graph;
+        let inside = |id: &NodeId| graph.contains(*id) && matches!(graph.op(*id), Op::Softmax { .. }) && !is_final(graph, *id);
+        let refusal = Refusal::with_way_out(
+            "a softmax inside the network has no spiking form",
+            "replace it, or end the model at the tensor before it",
+        );
+        refuse(&mut self.support, |n| n.nodes.iter().any(inside), &refusal);
+    }
+
+    /// Puts values where a refused node's results belong, if their shape is certain, so that what comes behind it is looked
+    /// at as well.
+    fn stand_in(&mut self, node: &'m NodeProto, name: &str) {
+        let inputs: Vec<&Value> = node.input.iter().filter_map(|i| self.values.get(i.as_str())).collect();
+        let shape = match node.op_type.as_str() {
+            "Mul" | "Div" | "Pow" | "Mod" | "Where" if inputs.len() == node.input.len() => {
+                inputs.iter().try_fold(Vec::new(), |shape, v| broadcast_shapes(&shape, v.shape()).ok())
+            }
+            op if op.ends_with("Normalization") || registry::find(op).is_some_and(|s| SHAPE_KEEPING.contains(&s.name)) => {
+                inputs.first().map(|v| v.shape().to_vec())
+            }
+            "MatMul" => match inputs[..] {
+                [a, b] if a.shape().len() == b.shape().len() && a.shape().len() > 1 => {
+                    let rank = a.shape().len();
+                    Some([&a.shape()[..rank - 1], &b.shape()[rank - 1..]].concat())
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let (Some(shape), Some(output)) = (shape, node.output.first()) else { return };
+        let batch = (shape.len() > 1 && shape[0] == 1).then_some(0);
+        let op = Op::Input(Signal::Analog, shape[usize::from(batch.is_some())..].to_vec());
+        let fresh = self.imp.graph.fresh_name(name);
+        if let Ok(node) = self.imp.graph.add(fresh, op, &[]) {
+            self.values.insert(output, Runtime { node, shape, batch }.into());
+        }
+    }
+
+    fn inputs(
+        &mut self,
+        node: &'m NodeProto,
+        obstacle: impl Fn(Vec<Vec<usize>>, Refusal) -> Hindrance,
+    ) -> Result<Vec<Option<Value>>, Hindrance> {
+        let mut inputs = Vec::new();
+        for input in &node.input {
+            inputs.push(match input.as_str() {
+                "" => None,
+                input => match (self.values.get(input), self.initializers.get(input).copied()) {
+                    (Some(v), _) => Some(v.clone()),
+                    (None, Some(t)) => {
+                        let constant = self.imp.read(t).map_err(|r| obstacle(Vec::new(), r))?;
+                        self.values.insert(&t.name, constant.clone().into());
+                        Some(constant.into())
+                    }
+                    (None, None) => return Err(None),
+                },
+            });
+        }
+        Ok(inputs)
+    }
+
+    fn plain(&mut self, node: &'m NodeProto, name: &str, opset: i64) -> Result<(), Hindrance> {
+        let obstacle = |shapes: Vec<Vec<usize>>, refusal| {
+            Some(Box::new(Obstacle { node: name.to_string(), op: qualified(node), opset, shapes, refusal }))
+        };
+        let Some(spec) = plain_operator(node).and_then(registry::find) else {
+            let shapes = node.input.iter().filter_map(|i| self.values.get(i.as_str())).map(|v| v.shape().to_vec()).collect();
+            return Err(obstacle(shapes, registry::refusal(&node.domain, &node.op_type)));
+        };
+        let inputs = self.inputs(node, obstacle)?;
+        let view = NodeView { proto: node, opset, inputs };
+        let shapes = || view.inputs.iter().flatten().map(|v| v.shape().to_vec()).collect();
+        let given = view.inputs.len();
+        let imp = &mut self.imp;
+        let checked = if opset < spec.since {
+            Err(format!("supported from opset {}", spec.since).into())
+        } else if given < spec.inputs.0 || given > spec.inputs.1 {
+            Err(format!("it has {given} inputs").into())
+        } else {
+            imp.name = name.to_string();
+            pay(imp, &view).and_then(|()| lower(imp, &view, spec))
+        };
+        let results = checked.map_err(|refusal| obstacle(shapes(), refusal))?;
+        for (i, output) in node.output.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
+            let Some(value) = results.get(i) else {
+                if self.ordered.is_read(output) {
+                    return Err(obstacle(shapes(), format!("its output `{output}` is used, but has no place in a spiking network").into()));
+                }
+                continue;
+            };
+            if value.shape().len() > LARGEST_RANK {
+                return Err(obstacle(shapes(), format!("its output has {} axes", value.shape().len()).into()));
+            }
+            if let Value::Constant(c) = value {
+                imp.budget.spend(c.stored()).map_err(|refusal| obstacle(shapes(), refusal))?;
+            }
+            if let Value::Runtime(x) = value {
+                if imp.emitted.contains(&x.node) {
+                    imp.graph.rename(x.node, if i == 0 { name } else { output });
+                }
+                if self.depth == 0 {
+                    self.tensors.push(fact(imp, output, x));
+                }
+            }
+            self.values.insert(output, value.clone());
+        }
+        Ok(())
+    }
+
+    /// [If](https://onnx.ai/onnx/operators/onnx__If.html): the branch that a constant condition chooses stands in its place.
+    fn choice(&mut self, node: &'m NodeProto, name: &str, opset: i64) -> Result<(), Hindrance> {
+        let obstacle =
+            |refusal: Refusal| Some(Box::new(Obstacle { node: name.to_string(), op: qualified(node), opset, shapes: Vec::new(), refusal }));
+        let inputs = self.inputs(node, |_, refusal| obstacle(refusal))?;
+        let condition = match inputs.first() {
+            Some(Some(Value::Constant(c))) => c.scalar().ok_or_else(|| obstacle("its condition is not one truth value".into()))?,
+            Some(Some(Value::Runtime(_))) => return Err(obstacle(registry::refusal("", "If"))),
+            _ => return Err(obstacle("its condition is missing".into())),
+        };
+        let wanted = if condition != 0.0 { "then_branch" } else { "else_branch" };
+        let branch = node.attribute.iter().find(|a| a.name == wanted).and_then(|a| a.g.as_ref());
+        let branch = branch.ok_or_else(|| obstacle(format!("its {wanted} is missing").into()))?;
+        if self.depth == DEPTH {
+            return Err(obstacle("branches are nested too deeply".into()));
+        }
+        // Names of a branch hide those outside for as long as it is looked at.
+        let made = branch.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).map(String::as_str);
+        let inner: Vec<&'m str> = branch.initializer.iter().map(|t| t.name.as_str()).chain(made).collect();
+        let hidden: Vec<(&'m str, Option<Value>)> = inner.iter().map(|&n| (n, self.values.remove(n))).collect();
+        let outer = self.initializers.clone();
+        self.initializers.extend(branch.initializer.iter().map(|t| (t.name.as_str(), t)));
+        self.depth += 1;
+        let before = self.support.len();
+        for inner in &branch.node {
+            let own = inner.output.iter().find(|o| !o.is_empty()).cloned().unwrap_or_default();
+            self.node(inner, if inner.name.is_empty() { &own } else { &inner.name });
+        }
+        self.depth -= 1;
+        let mut results = Vec::new();
+        for info in &branch.output {
+            results.push(match (self.values.get(info.name.as_str()), self.initializers.get(info.name.as_str())) {
+                (Some(v), _) => Some(v.clone()),
+                (None, Some(t)) => Some(self.imp.read(t).map_err(obstacle)?.into()),
+                (None, None) => None,
+            });
+        }
+        self.initializers = outer;
+        for (name, value) in hidden {
+            self.values.remove(name);
+            self.values.extend(value.map(|v| (name, v)));
+        }
+        for (i, output) in node.output.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
+            let Some(Some(value)) = results.get(i) else {
+                let refused = self.support[before..].iter().any(|n| matches!(n.support, Support::Refused(_)));
+                return Err(if refused { None } else { obstacle(format!("its {wanted} does not define output {i}").into()) });
+            };
+            if let (Value::Runtime(x), 0) = (value, self.depth) {
+                self.tensors.push(fact(&self.imp, output, x));
+            }
+            self.values.insert(output, value.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Refuses the nodes that `test` picks.
+fn refuse(support: &mut [NodeSupport], test: impl Fn(&NodeSupport) -> bool, refusal: &Refusal) {
+    for n in support.iter_mut().filter(|n| test(n)) {
+        let shapes = n.shape.iter().cloned().collect();
+        let obstacle = Obstacle { node: n.node.clone(), op: n.op.clone(), opset: n.opset, shapes, refusal: refusal.clone() };
+        n.support = Support::Refused(obstacle);
+    }
 }
 
 /// Pays for handling a node's constants. Those of one repeated value are written out only beside a computed one.
@@ -172,16 +357,4 @@ fn lower(imp: &mut Importer, view: &NodeView, spec: &OpSpec) -> Result<Vec<Value
         }
     }
     Ok(results)
-}
-
-/// What stands in the way of an output that the graph does not have as it is.
-pub fn unfinished(imp: &Importer, ordered: &OrderedGraph, opset: i64, output: &str, value: Option<&Value>) -> Option<Obstacle> {
-    let Some(Value::Runtime(x)) = value else { return None };
-    let refusal = match imp.marks.get(&x.node)? {
-        Mark::Integer => return None,
-        Mark::Quantized => Refusal::with_way_out("the output is left quantised", "end the model with DequantizeLinear"),
-        Mark::Function(_) => "the output is a scalar function that is none of the known activations".into(),
-    };
-    let (node, name) = ordered.nodes.iter().find(|(n, _)| n.output.iter().any(|o| o == output))?;
-    Some(Obstacle { node: name.clone(), op: node.op_type.clone(), opset, shapes: vec![x.shape.clone()], refusal })
 }

@@ -14,6 +14,7 @@ use snn_ir::op::{Reduce, Scale, Slice};
 use snn_ir::tensor::element_count;
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use tract_onnx::pb::TensorProto;
 
 /// Most entries of an index list in the graph (a quarter of a 4K image's rows and columns is far below).
@@ -125,6 +126,20 @@ pub struct Importer {
 }
 
 impl Importer {
+    /// An empty graph called `name`, of a model that lies in `folder`.
+    pub fn new(name: &str, folder: PathBuf) -> Self {
+        Importer {
+            graph: Graph::new(name),
+            warnings: Vec::new(),
+            name: String::new(),
+            fixed_batch: None,
+            marks: HashMap::new(),
+            emitted: Vec::new(),
+            budget: Budget::default(),
+            folder: Folder::new(folder),
+        }
+    }
+
     /// Adds a node that belongs to the present ONNX node.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ pub mod quantize;
 pub mod registry;
 pub mod resize;
 pub mod shape;
+pub mod support;
 pub mod tensor;
 pub mod values;
 pub mod wire;
@@ -43,15 +44,16 @@ pub mod wire;
 pub use check::{CheckError, check_import};
 pub use error::{ImportError, Obstacle, Refusal};
 pub use oracle::Oracle;
+pub use support::{Survey, survey};
 
-use budget::Budget;
-use convert::{convert, unfinished, unknown_operators};
+use convert::{Walk, unknown_operators};
 use importer::{Importer, Runtime, Value};
 use inputs::input;
 use model::Model;
 use snn_ir::Graph;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
+use support::{NodeSupport, Support};
 
 /// Oldest opset that is imported.
 pub const OLDEST_OPSET: i64 = 7;
@@ -117,6 +119,11 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportEr
 /// # Errors
 /// As [`import`].
 pub fn import_model(model: &Model, options: &ImportOptions) -> Result<Imported, ImportError> {
+    walk(model, options, &mut Vec::new())
+}
+
+/// Imports a model; `support` takes what became of each node.
+fn walk(model: &Model, options: &ImportOptions, support: &mut Vec<NodeSupport>) -> Result<Imported, ImportError> {
     let ordered = model.ordered()?;
     let broken = |reason: String| ImportError::Broken { path: model.path.clone(), reason };
     let opset = model.opset("").unwrap_or(1);
@@ -124,64 +131,53 @@ pub fn import_model(model: &Model, options: &ImportOptions) -> Result<Imported, 
         return Err(broken(format!("opset {opset} is older than {OLDEST_OPSET}; convert the model with onnx.version_converter")));
     }
     let name = if ordered.graph.name.is_empty() { "network" } else { &ordered.graph.name };
-    let mut imp = Importer {
-        graph: Graph::new(name),
-        warnings: Vec::new(),
-        name: String::new(),
-        fixed_batch: None,
-        marks: HashMap::new(),
-        emitted: Vec::new(),
-        budget: Budget::default(),
-        folder: tensor::Folder::new(model.directory()),
-    };
+    let mut walk = Walk::new(Importer::new(name, model.directory()), model, &ordered);
     if opset > NEWEST_OPSET {
-        imp.warn(&format!("opset {opset} is newer than {NEWEST_OPSET}, the newest this importer was written for"));
+        walk.imp.warn(&format!("opset {opset} is newer than {NEWEST_OPSET}, the newest this importer was written for"));
     }
     for node in &ordered.dropped {
-        imp.warn(&format!("the closing ArgMax `{}` is left out: the network answers with scores", node.name));
+        walk.imp.warn(&format!("the closing ArgMax `{}` is left out: the network answers with scores", node.name));
     }
-    let mut values: HashMap<&str, Value> = HashMap::new();
     let mut facts = Facts { producer: model.producer(), opset, ..Facts::default() };
     for (i, info) in ordered.inputs.iter().enumerate() {
         let given = options.input_shape.as_deref().filter(|_| i == 0);
-        let x = input(&mut imp, info, given, &ordered).map_err(|e| unknown_operators(model, &ordered).unwrap_or(e))?;
-        facts.inputs.push(fact(&imp, &info.name, &x));
-        values.insert(&info.name, x.into());
+        let x = input(&mut walk.imp, info, given, &ordered).map_err(|e| unknown_operators(model, &ordered).unwrap_or(e))?;
+        facts.inputs.push(fact(&walk.imp, &info.name, &x));
+        walk.values.insert(&info.name, x.into());
     }
     if facts.inputs.is_empty() {
         return Err(broken("the graph has no inputs".into()));
     }
-    let mut obstacles = Vec::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (node, name) in &ordered.nodes {
         *counts.entry(&node.op_type).or_default() += 1;
-        if let Err(o) = convert(&mut imp, model, &ordered, node, name, &mut values, &mut facts.tensors) {
-            obstacles.extend(o.map(|o| *o));
-        }
-    }
-    for &output in &ordered.outputs {
-        obstacles.extend(unfinished(&imp, &ordered, opset, output, values.get(output)));
+        walk.node(node, name);
     }
     facts.operators = counts.into_iter().map(|(n, c)| (n.to_string(), c)).collect();
+    let mut outputs = Vec::new();
+    for &name in &ordered.outputs {
+        match walk.values.get(name) {
+            Some(Value::Runtime(x)) => {
+                outputs.push(x.node);
+                facts.outputs.push(fact(&walk.imp, name, x));
+            }
+            _ => walk.imp.warn(&format!("output `{name}` does not depend on the input and is left out")),
+        }
+    }
+    walk.imp.graph.set_outputs(outputs);
+    walk.unfinished();
+    let Walk { mut imp, tensors, support: nodes, .. } = walk;
+    *support = nodes;
+    let refused = |n: &NodeSupport| if let Support::Refused(o) = &n.support { Some(o.clone()) } else { None };
+    let obstacles: Vec<Obstacle> = support.iter().filter_map(refused).collect();
     if !obstacles.is_empty() {
         return Err(ImportError::Unsupported { path: model.path.clone(), obstacles });
     }
-    let mut outputs = Vec::new();
-    for &name in &ordered.outputs {
-        match values.get(name) {
-            Some(Value::Runtime(x)) => {
-                outputs.push(x.node);
-                facts.outputs.push(fact(&imp, name, x));
-            }
-            _ => imp.warn(&format!("output `{name}` does not depend on the input and is left out")),
-        }
-    }
-    if outputs.is_empty() {
+    if facts.outputs.is_empty() {
         return Err(broken("no output depends on an input".into()));
     }
-    imp.graph.set_outputs(outputs);
     imp.graph.remove_dead();
-    facts.tensors.retain(|t| imp.graph.find(&t.node).is_some());
+    facts.tensors = tensors.into_iter().filter(|t| imp.graph.find(&t.node).is_some()).collect();
     facts.warnings = imp.warnings;
     Ok(Imported { graph: imp.graph, facts })
 }

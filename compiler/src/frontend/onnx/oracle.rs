@@ -1,8 +1,9 @@
 //! The reference: the ONNX file itself, run by tract.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use thiserror::Error;
 use tract_onnx::prelude::*;
 
@@ -33,9 +34,26 @@ pub struct Oracle {
     inputs: Vec<(Vec<usize>, DatumType)>,
 }
 
-/// tract panics on some files that it does not understand.
+thread_local! {
+    /// Whether a panic on this thread is tract's, of which the caller reports.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// tract panics on some files that it does not understand; that is an error like any other, and said once.
 fn guarded<T>(what: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(what)) {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !GUARDED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(what));
+    GUARDED.set(outer);
+    match result {
         Ok(result) => result.map_err(|e| format!("{e:#}")),
         Err(_) => Err("it panicked".into()),
     }
@@ -72,6 +90,11 @@ impl Oracle {
         }
         let plan = model.into_optimized()?.into_runnable()?;
         Ok(Oracle { plan, inputs: types })
+    }
+
+    /// Whether the elements of input `i` are integers or truth values.
+    pub fn takes_integers(&self, i: usize) -> bool {
+        self.inputs.get(i).is_some_and(|(_, kind)| !kind.is_float())
     }
 
     /// The outputs for one sample, each flattened in row-major order.
