@@ -1,5 +1,6 @@
 //! The ANN itself: a fast `f32` executor of analog graphs, for calibration and for checking an import.
 
+pub use crate::dense::matrix_product;
 use crate::dense::{Kernel, WindowMax};
 use crate::error::CompileError;
 use snn_ir::op::Lrn;

@@ -4,7 +4,8 @@
 //! same in every step. What lies between populations is linear, so where nothing before it changes from step to step it is
 //! computed once.
 
-use super::layerwise::{ExpandedNeuron, Region, SampleTrace, simulate};
+use super::region::Region;
+use super::spike_train::{ExpandedNeuron, SampleTrace, counts_whole_windows};
 use crate::passes::PassError;
 use snn_ir::op::{Amplitude, Firing, Relu};
 use snn_ir::{Graph, NodeId, Op, Signal};
@@ -217,13 +218,15 @@ impl Population {
 
     fn spike(&self, current: Wave, timesteps: usize) -> Wave {
         let len = current.len;
-        if matches!(self.neurons.firing, Firing::TwoPhase | Firing::Ternary) {
+        if counts_whole_windows(self.neurons.firing, self.neurons.signed) {
             let values: Vec<f32> = current.mean().iter().enumerate().map(|(i, &x)| self.even_output(i, x, timesteps)).collect();
             return Wave { values, len };
         }
         let trace = SampleTrace { analog: vec![0.0; len], current: current.values };
-        let events = simulate(&self.neurons, &trace, timesteps);
-        Wave { values: events.iter().enumerate().map(|(i, &s)| f32::from(s) * self.worth[i % len]).collect(), len }
+        let train = self.neurons.simulate(&trace, timesteps);
+        let mut values = vec![0.0; len * timesteps];
+        values.chunks_exact_mut(len).enumerate().for_each(|(t, step)| train.write_step(t, &self.worth, step));
+        Wave { values, len }
     }
 }
 

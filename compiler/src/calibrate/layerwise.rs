@@ -1,72 +1,72 @@
 //! Layer-by-layer simulation of a spiking network on calibration samples, beside the ANN it came from.
 //!
-//! Populations are visited in topological order. Each one's current is computed for every sample and step from the
-//! spikes of those before it, which are final by then; a caller may then change the population (its bias, threshold,
+//! Populations are visited in topological order, then the answers. Each one's current is computed for every sample and step from
+//! the spikes of those before it, which are final by then; a caller may then change the population (its bias, threshold,
 //! initial potential) before its own spikes are simulated and passed on. So every layer is tuned to the input it will
 //! really get, which is what layer-wise calibration means (Li et al. 2021, section 4).
+//!
+//! Where all neurons count whole windows (two-phase, ternary at rest) only means over the window matter, and one step stands for
+//! all of them.
 
 use super::Calibration;
+use super::region::{Region, has_memory};
+use super::spike_train::{ExpandedNeuron, SampleTrace, SpikeTrain, counts_whole_windows};
 use crate::passes::{Context, PassError};
 use rayon::prelude::*;
-use snn_ir::op::{Amplitude, Firing, Neuron, Relu, Reset};
+use snn_ir::op::{Amplitude, Neuron, Relu};
 use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Bytes that the spikes of one population may take over all samples; fewer samples are used where it would be more.
-const TRAIN_BUDGET: usize = 256 << 20;
-/// Samples that are used even if the budget says fewer.
+/// Bytes that the values of one population may take over all samples; fewer samples are used where it would be more.
+const POPULATION_BUDGET: usize = 1 << 30;
+/// Samples that are used even if a budget says fewer.
 const FEWEST_SAMPLES: usize = 8;
+/// One sample of so many is held back from fits, to judge them by.
+const HELD_BACK: usize = 8;
 
-/// What one sample makes a population see and do.
-#[derive(Clone, Debug)]
-pub struct SampleTrace {
-    /// The ANN's pre-activation, one per neuron.
-    pub analog: Vec<f32>,
-    /// The current of every step, step-major; a single step when it is the same in all.
-    pub current: Vec<f32>,
-}
-
-impl SampleTrace {
-    /// The current in step `t`.
-    pub fn step(&self, t: usize) -> &[f32] {
-        let n = self.analog.len();
-        let t = if self.current.len() == n { 0 } else { t };
-        &self.current[t * n..(t + 1) * n]
-    }
-}
-
-/// A population about to be simulated: what it receives can be looked at, and what stands in front of it changed.
+/// A population or an answer about to be simulated: what it receives can be looked at, and what stands in front of it changed.
 pub struct Site<'a> {
-    /// The neurons' node.
+    /// The neurons' node, or the readout.
     pub id: NodeId,
     /// Window length.
     pub timesteps: usize,
     /// Number of samples.
     pub samples: usize,
+    /// The first so many of them may be fitted to; how good a fit is, the others say.
+    pub fitted: usize,
     /// Upper bound of the ANN's activation.
     pub cap: f32,
     /// The network; change it only between the populations before this one and this one.
     pub graph: &'a mut Graph,
-    ann: &'a Graph,
-    states: &'a HashMap<NodeId, Vec<State>>,
-    amplitudes: &'a HashMap<NodeId, Vec<f32>>,
+    past: &'a Past,
 }
 
-/// Computes what stands in front of a population, for one sample after the other.
+/// What is known of the part of the network that was visited.
+struct Past {
+    ann: Graph,
+    states: HashMap<NodeId, Vec<State>>,
+    /// What a quantum of each population is worth.
+    worths: HashMap<NodeId, Vec<f32>>,
+    /// Nodes without memory that something visited reads.
+    read: HashSet<NodeId>,
+    timesteps: usize,
+    /// Whether only means over the window matter.
+    whole_windows: bool,
+}
+
+/// Computes a value in front of a population, for one sample after the other.
 pub struct Reader<'a> {
     region: Region,
     /// The same part as it was before anything was changed, if it was there: what the ANN computes.
     ann: Option<Region>,
-    states: &'a HashMap<NodeId, Vec<State>>,
-    amplitudes: &'a HashMap<NodeId, Vec<f32>>,
-    timesteps: usize,
+    past: &'a Past,
 }
 
 impl<'a> Site<'a> {
     /// What the ANN's rectifier makes of a pre-activation.
     pub fn activation(&self, pre: f32) -> f32 {
-        pre.clamp(0.0, self.cap)
+        if self.neuron().is_some() { pre.clamp(0.0, self.cap) } else { pre }
     }
 
     /// Reads the value of `node`, which is the population's operand or stands between it and the populations before.
@@ -74,15 +74,8 @@ impl<'a> Site<'a> {
     /// # Errors
     /// When that part of the graph cannot be executed.
     pub fn reader(&self, node: NodeId) -> Result<Reader<'a>, PassError> {
-        let root = if node == self.operand() { self.ann.operands(self.id)[0] } else { node };
-        let ann = self.ann.ids().any(|id| id == root).then(|| Region::before(self.ann, root)).transpose()?;
-        Ok(Reader {
-            region: Region::before(self.graph, node)?,
-            ann,
-            states: self.states,
-            amplitudes: self.amplitudes,
-            timesteps: self.timesteps,
-        })
+        let root = if node == self.operand() { self.past.ann.operands(self.id)[0] } else { node };
+        self.past.reader(self.graph, node, root)
     }
 
     /// The node whose value is the population's current.
@@ -90,27 +83,38 @@ impl<'a> Site<'a> {
         self.graph.operands(self.id)[0]
     }
 
-    /// The population's neurons.
-    pub fn neuron(&self) -> Neuron {
+    /// The population's neurons; a readout has none.
+    pub fn neuron(&self) -> Option<&Neuron> {
         match self.graph.op(self.id) {
-            Op::If(neuron) => neuron.clone(),
-            _ => unreachable!("only populations are visited"),
+            Op::If(neuron) => Some(neuron),
+            _ => None,
         }
+    }
+
+    /// Whether something visited before reads `node`, so that it must stay as it is.
+    pub fn is_settled(&self, node: NodeId) -> bool {
+        self.past.read.contains(&node)
+    }
+}
+
+impl Past {
+    fn reader(&self, graph: &Graph, node: NodeId, root: NodeId) -> Result<Reader<'_>, PassError> {
+        let ann = self.ann.ids().any(|id| id == root).then(|| Region::before(&self.ann, root)).transpose()?;
+        Ok(Reader { region: Region::before(graph, node)?, ann, past: self })
     }
 }
 
 impl Reader<'_> {
     /// The value for the ANN and in every step.
     pub fn trace(&self, sample: usize) -> SampleTrace {
-        let (sources, worth) = self.sources(sample);
-        SampleTrace { analog: self.analog(sample), current: self.region.currents(&sources, &worth, self.timesteps) }
+        let current = if self.past.whole_windows || self.is_steady() { self.mean(sample) } else { self.steps(sample) };
+        SampleTrace { analog: self.analog(sample), current }
     }
 
     /// The value averaged over the window; a linear operation of the averages of what it reads.
     pub fn mean(&self, sample: usize) -> Vec<f32> {
-        let (sources, worth) = self.sources(sample);
-        let inputs: Vec<Vec<f32>> = sources.iter().zip(worth).map(|(state, worth)| state.mean(worth, self.timesteps)).collect();
-        self.region.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        let means: Vec<Vec<f32>> = self.sources(sample).map(|(state, worth)| state.mean(worth, self.past.timesteps)).collect();
+        self.region.run(&means.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
     /// The value that the ANN computes.
@@ -119,29 +123,44 @@ impl Reader<'_> {
     /// When the node is not part of the ANN.
     pub fn analog(&self, sample: usize) -> Vec<f32> {
         let ann = self.ann.as_ref().expect("the ANN has this node");
-        let inputs: Vec<&[f32]> = ann.sources.iter().map(|s| self.states[s][sample].analog.as_slice()).collect();
+        let inputs: Vec<&[f32]> = ann.sources.iter().map(|s| self.past.states[s][sample].analog.as_slice()).collect();
         ann.run(&inputs)
     }
 
     /// Whether the value is the same in all steps, because only the input is behind it.
     pub fn is_steady(&self) -> bool {
-        self.region.sources.iter().all(|s| self.states[s].iter().all(|s| matches!(s.train, Train::Steady(_))))
+        self.region.sources.iter().all(|s| self.past.states[s].iter().all(|s| matches!(s.train, Train::Steady)))
     }
 
-    fn sources(&self, sample: usize) -> (Vec<&State>, Vec<Option<&Vec<f32>>>) {
-        let sources = &self.region.sources;
-        (sources.iter().map(|s| &self.states[s][sample]).collect(), sources.iter().map(|s| self.amplitudes.get(s)).collect())
+    fn sources(&self, sample: usize) -> impl Iterator<Item = (&State, Option<&Vec<f32>>)> {
+        self.region.sources.iter().map(move |s| (&self.past.states[s][sample], self.past.worths.get(s)))
+    }
+
+    fn steps(&self, sample: usize) -> Vec<f32> {
+        let mut current = Vec::new();
+        let mut buffers: Vec<Vec<f32>> = self.sources(sample).map(|(state, _)| state.analog.clone()).collect();
+        for t in 0..self.past.timesteps {
+            for (buffer, (state, worth)) in buffers.iter_mut().zip(self.sources(sample)) {
+                let n = buffer.len();
+                match &state.train {
+                    Train::Steady => {}
+                    Train::Values(values) => buffer.copy_from_slice(&values[t * n..(t + 1) * n]),
+                    Train::Spikes(train) => train.write_step(t, worth.expect("spikes have a worth"), buffer),
+                }
+            }
+            current.extend(self.region.run(&buffers.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+        }
+        current
     }
 }
 
 /// What a node passes on to those behind it, for one sample.
-#[derive(Clone)]
 enum Train {
-    /// The same in every step.
-    Steady(Vec<f32>),
-    /// Event counts, step-major, and what one event is worth per element.
-    Events(Vec<i8>),
-    /// Real values, step-major.
+    /// The analog value in every step.
+    Steady,
+    /// Spikes, each worth what [`Past::worths`] says.
+    Spikes(SpikeTrain),
+    /// Real values, step-major; a single step where only the mean matters.
     Values(Vec<f32>),
 }
 
@@ -154,189 +173,63 @@ impl State {
     fn mean(&self, worth: Option<&Vec<f32>>, timesteps: usize) -> Vec<f32> {
         let n = self.analog.len();
         match &self.train {
-            Train::Steady(values) => values.clone(),
+            Train::Steady => self.analog.clone(),
             Train::Values(values) => {
                 let mut sum = vec![0f32; n];
                 values.chunks_exact(n).for_each(|step| sum.iter_mut().zip(step).for_each(|(s, v)| *s += v));
-                sum.iter_mut().for_each(|s| *s /= timesteps as f32);
+                let steps = (values.len() / n) as f32;
+                sum.iter_mut().for_each(|s| *s /= steps);
                 sum
             }
-            Train::Events(counts) => {
-                let mut sum = vec![0i32; n];
-                counts.chunks_exact(n).for_each(|step| sum.iter_mut().zip(step).for_each(|(s, &c)| *s += i32::from(c)));
-                let worth = worth.expect("events have an amplitude");
-                sum.iter().zip(worth).map(|(&s, w)| s as f32 / timesteps as f32 * w).collect()
+            Train::Spikes(train) => {
+                let worth = worth.expect("spikes have a worth");
+                train.counts(n).iter().zip(worth).map(|(&s, w)| s as f32 / timesteps as f32 * w).collect()
             }
         }
     }
 }
 
-/// A part of the graph without memory, from the populations it reads to one node, as an analog network.
-pub(super) struct Region {
-    network: AnalogNetwork,
-    pub sources: Vec<NodeId>,
+/// How many samples a visit looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct SampleBudget {
+    /// Most samples.
+    pub samples: usize,
+    /// Most samples times steps.
+    pub sample_steps: usize,
 }
 
-fn has_memory(op: &Op) -> bool {
-    matches!(op, Op::Input(..) | Op::If(_) | Op::CumulativeMaxPool(_) | Op::CumulativeMax)
-}
-
-impl Region {
-    /// The part in front of and with `root`.
-    pub fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
-        let mut inside = vec![root];
-        let mut seen: std::collections::HashSet<NodeId> = inside.iter().copied().collect();
-        let mut at = 0;
-        while at < inside.len() {
-            let id = inside[at];
-            at += 1;
-            if has_memory(graph.op(id)) {
-                continue;
-            }
-            inside.extend(graph.operands(id).into_iter().filter(|&o| seen.insert(o)));
-        }
-        let mut part = Graph::new("region");
-        let mut copies: HashMap<NodeId, NodeId> = HashMap::new();
-        let mut sources = Vec::new();
-        for id in graph.topological()?.into_iter().filter(|id| seen.contains(id)) {
-            let op = match graph.op(id) {
-                op if has_memory(op) => {
-                    sources.push(id);
-                    Op::Input(Signal::Analog, graph.ty(id).shape.clone())
-                }
-                Op::Constant(_, value) => Op::Constant(Signal::Analog, value.clone()),
-                op => op.clone(),
-            };
-            let operands: Vec<NodeId> =
-                if has_memory(graph.op(id)) { Vec::new() } else { graph.operands(id).iter().map(|o| copies[o]).collect() };
-            copies.insert(id, part.add(graph.node(id).name(), op, &operands)?);
-        }
-        part.set_outputs([copies[&root]]);
-        let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
-        Ok(Region { network, sources })
-    }
-
-    /// Its value, given those of its sources.
-    pub fn run(&self, inputs: &[&[f32]]) -> Vec<f32> {
-        self.network.run(inputs, &mut |_, _| {}).swap_remove(0)
-    }
-
-    /// The region's value in every step, given its sources' states; a single step where all are the same.
-    fn currents(&self, states: &[&State], amplitudes: &[Option<&Vec<f32>>], timesteps: usize) -> Vec<f32> {
-        let steady = states.iter().all(|s| matches!(s.train, Train::Steady(_)));
-        let steps = if steady { 1 } else { timesteps };
-        let mut current = Vec::new();
-        let mut buffers: Vec<Vec<f32>> = states.iter().map(|s| vec![0.0; s.analog.len()]).collect();
-        for t in 0..steps {
-            for ((buffer, state), amplitude) in buffers.iter_mut().zip(states).zip(amplitudes) {
-                let n = buffer.len();
-                match &state.train {
-                    Train::Steady(values) => buffer.copy_from_slice(values),
-                    Train::Values(values) => buffer.copy_from_slice(&values[t * n..(t + 1) * n]),
-                    Train::Events(counts) => {
-                        let amplitude = amplitude.expect("events have an amplitude");
-                        buffer.iter_mut().zip(&counts[t * n..(t + 1) * n]).zip(amplitude).for_each(|((b, &c), a)| *b = f32::from(c) * a);
-                    }
-                }
-            }
-            let inputs: Vec<&[f32]> = buffers.iter().map(Vec::as_slice).collect();
-            current.extend(self.run(&inputs));
-        }
-        current
-    }
-}
-
-/// Spikes of one population for one sample, step-major, as [`snn_ir::op::Firing`] defines them.
-pub fn simulate(neuron: &ExpandedNeuron, trace: &SampleTrace, timesteps: usize) -> Vec<i8> {
-    let n = trace.analog.len();
-    let mut v = neuron.initial.clone();
-    let mut sent = vec![0i32; n];
-    let mut out = vec![0i8; n * timesteps];
-    // A ternary network is read when it has settled, and then its counts are these, too; the order of its spikes is not.
-    if neuron.firing == Firing::TwoPhase || neuron.firing == Firing::Ternary && !neuron.signed {
-        for t in 0..timesteps {
-            v.iter_mut().zip(trace.step(t)).for_each(|(v, i)| *v += i);
-        }
-        for i in 0..n {
-            let count = ((v[i] / neuron.threshold[i]).floor().max(0.0) as usize).min(timesteps);
-            (0..count).for_each(|t| out[t * n + i] = 1);
-        }
-        return out;
-    }
-    for t in 0..timesteps {
-        let spikes = &mut out[t * n..(t + 1) * n];
-        for (i, current) in trace.step(t).iter().enumerate() {
-            v[i] += current;
-            let theta = neuron.threshold[i];
-            let count = match neuron.firing {
-                Firing::Lanes(lanes) => ((v[i] / theta).floor().max(0.0) as i32).min((1 << lanes.min(7)) - 1),
-                Firing::Ternary if v[i] < 0.0 && (neuron.signed || sent[i] > 0) => -1,
-                _ => i32::from(v[i] >= theta),
-            };
-            v[i] = if neuron.reset == Reset::Zero && count > 0 { 0.0 } else { v[i] - count as f32 * theta };
-            sent[i] += count;
-            spikes[i] = count as i8;
-        }
-    }
-    out
-}
-
-/// A neuron's parameters, one value per neuron of the population.
-pub struct ExpandedNeuron {
-    /// θ.
-    pub threshold: Vec<f32>,
-    /// v(0).
-    pub initial: Vec<f32>,
-    /// Firing rule.
-    pub firing: Firing,
-    /// Reset rule.
-    pub reset: Reset,
-    /// Whether counts may go below zero.
-    pub signed: bool,
-}
-
-impl ExpandedNeuron {
-    /// `neuron` over a population of `shape`.
-    pub fn new(neuron: &Neuron, shape: &[usize]) -> Self {
-        ExpandedNeuron {
-            threshold: neuron.threshold.expanded(shape),
-            initial: neuron.initial.expanded(shape),
-            firing: neuron.firing,
-            reset: neuron.reset,
-            signed: neuron.signed,
-        }
-    }
-}
-
-/// Visits every population of a spiking float graph (after `replace-relu`, before `normalize`), in topological order.
-/// `adjust` may change what stands in front of the population and its neurons, with which its spikes are then simulated.
-/// Returns the number of populations it changed.
+/// Visits every population of a spiking float graph (after `replace-relu`, before `normalize`) in topological order, and its
+/// readouts. `adjust` may change what stands in front of a population and its neurons, with which its spikes are then
+/// simulated. Returns the number of sites it changed.
 ///
 /// # Errors
 /// When the graph is not of that form, or `adjust` fails.
 pub fn visit(
     graph: &mut Graph,
     calibration: &Calibration,
-    most_samples: usize,
+    budget: SampleBudget,
     context: &Context<'_>,
     mut adjust: impl FnMut(&mut Site<'_>) -> Result<bool, PassError>,
 ) -> Result<usize, PassError> {
     let Some(analog) = &context.analog else {
         return Err(PassError::Missing("this pass compares with the ANN: run it behind replace-relu, in the same recipe".into()));
     };
-    let ann = graph.clone();
     let timesteps = context.timesteps as usize;
     let order = graph.topological()?;
-    let populations = order.iter().filter(|&&id| matches!(graph.op(id), Op::If(_))).count();
-    let largest = order.iter().filter(|&&id| has_memory(graph.op(id))).map(|&id| graph.ty(id).len()).max().unwrap_or(0);
-    let affordable = (TRAIN_BUDGET / (largest * timesteps).max(1)).max(FEWEST_SAMPLES);
-    let samples = &calibration.samples[..calibration.samples.len().min(most_samples).min(affordable)];
+    let is_site = |op: &Op| matches!(op, Op::If(_) | Op::Readout { .. });
+    let sites = order.iter().filter(|&&id| is_site(graph.op(id))).count();
+    let counts_windows = |op: &Op| !matches!(op, Op::If(n) if !counts_whole_windows(n.firing, n.signed));
+    let whole_windows = order.iter().all(|&id| counts_windows(graph.op(id)));
+    let steps = if whole_windows { 1 } else { timesteps };
+    let samples = choose(calibration, budget, steps, &order, graph);
+    let held_back = samples.len() / HELD_BACK;
 
-    let mut states: HashMap<NodeId, Vec<State>> = HashMap::new();
-    let mut amplitudes: HashMap<NodeId, Vec<f32>> = HashMap::new();
+    let mut past =
+        Past { ann: graph.clone(), states: HashMap::new(), worths: HashMap::new(), read: HashSet::new(), timesteps, whole_windows };
     let mut uses: HashMap<NodeId, usize> = HashMap::new();
     let mut reads: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
-    for &id in order.iter().filter(|&&id| has_memory(graph.op(id)) && !matches!(graph.op(id), Op::Input(..))) {
+    let reads_others = |op: &Op| !matches!(op, Op::Input(..)) && (has_memory(op) || is_site(op));
+    for &id in order.iter().filter(|&&id| reads_others(graph.op(id))) {
         for operand in graph.operands(id) {
             let sources = Region::before(graph, operand)?.sources;
             sources.iter().for_each(|&s| *uses.entry(s).or_default() += 1);
@@ -349,92 +242,116 @@ pub fn visit(
         match graph.op(id) {
             Op::Input(..) => {
                 let index = inputs.iter().position(|&i| i == id).expect("it is an input");
-                let of = |sample: &Vec<Vec<f32>>| State { analog: sample[index].clone(), train: Train::Steady(sample[index].clone()) };
-                states.insert(id, samples.iter().map(of).collect());
+                let of = |sample: &&Vec<Vec<f32>>| State { analog: sample[index].clone(), train: Train::Steady };
+                past.states.insert(id, samples.iter().map(of).collect());
             }
             Op::CumulativeMaxPool(_) | Op::CumulativeMax => {
-                let made = maxima(graph, &ann, id, &states, &amplitudes, samples.len(), timesteps)?;
-                states.insert(id, made);
+                let (worth, made) = maxima(graph, &past, id, samples.len())?;
+                worth.map(|worth| past.worths.insert(id, worth));
+                past.states.insert(id, made);
             }
-            Op::If(_) => {
-                let cap = match analog.find(graph.node(id).name()).map(|a| analog.op(a)) {
-                    Some(Op::Relu(Relu { cap, .. })) => cap.unwrap_or(f32::INFINITY),
+            op if is_site(op) => {
+                let cap = match (op, analog.find(graph.node(id).name()).map(|a| analog.op(a))) {
+                    (Op::Readout { .. }, _) => f32::INFINITY,
+                    (_, Some(Op::Relu(Relu { cap, .. }))) => cap.unwrap_or(f32::INFINITY),
                     _ => return Err(PassError::node(graph, id, "the ANN has no rectifier of this name to compare with")),
                 };
-                let mut site =
-                    Site { id, timesteps, samples: samples.len(), cap, graph, ann: &ann, states: &states, amplitudes: &amplitudes };
+                let fitted = samples.len() - held_back;
+                let mut site = Site { id, timesteps, samples: samples.len(), fitted, cap, graph, past: &past };
                 changed += usize::from(adjust(&mut site)?);
                 let reader = site.reader(site.operand())?;
-                let neuron = site.neuron();
-                let expanded = ExpandedNeuron::new(&neuron, &site.graph.ty(id).shape);
-                let made: Vec<State> = (0..samples.len())
-                    .into_par_iter()
-                    .map(|s| {
+                if let Some(neuron) = site.neuron() {
+                    let expanded = ExpandedNeuron::new(neuron, &site.graph.ty(id).shape);
+                    let simulate = |s| {
                         let trace = reader.trace(s);
-                        let train = Train::Events(simulate(&expanded, &trace, timesteps));
+                        let train = Train::Spikes(expanded.simulate(&trace, timesteps));
                         State { analog: trace.analog.iter().map(|&x| x.clamp(0.0, cap)).collect(), train }
-                    })
-                    .collect();
-                let worth = match neuron.amplitude {
-                    Amplitude::Threshold => expanded.threshold,
-                    Amplitude::One => vec![1.0; expanded.threshold.len()],
-                };
-                amplitudes.insert(id, worth);
-                states.insert(id, made);
+                    };
+                    let made: Vec<State> = (0..samples.len()).into_par_iter().map(simulate).collect();
+                    let worth = match neuron.amplitude {
+                        Amplitude::Threshold => expanded.threshold,
+                        Amplitude::One => vec![1.0; expanded.threshold.len()],
+                    };
+                    past.worths.insert(id, worth);
+                    past.states.insert(id, made);
+                }
                 done += 1;
-                (context.progress)("layers calibrated", done, populations);
+                (context.progress)("layers calibrated", done, sites);
             }
             _ => continue,
+        }
+        for operand in graph.operands(id) {
+            past.read.extend(Region::before(graph, operand)?.nodes);
         }
         for source in reads.remove(&id).unwrap_or_default() {
             let left = uses.get_mut(&source).expect("every source was counted");
             *left -= 1;
             if *left == 0 {
-                states.remove(&source);
+                past.states.remove(&source);
             }
         }
     }
     Ok(changed)
 }
 
-/// The states of a cumulative maximum.
-fn maxima(
-    graph: &Graph,
-    ann: &Graph,
-    id: NodeId,
-    states: &HashMap<NodeId, Vec<State>>,
-    amplitudes: &HashMap<NodeId, Vec<f32>>,
-    samples: usize,
-    timesteps: usize,
-) -> Result<Vec<State>, PassError> {
+/// As many samples as the budgets allow, those that are held back from fits last.
+fn choose<'a>(calibration: &'a Calibration, budget: SampleBudget, steps: usize, order: &[NodeId], graph: &Graph) -> Vec<&'a Vec<Vec<f32>>> {
+    let largest = order.iter().filter(|&&id| has_memory(graph.op(id))).map(|&id| graph.ty(id).len()).max().unwrap_or(0);
+    let bytes = largest * (size_of::<f32>() + size_of::<u32>() * steps.div_ceil(32));
+    let affordable = (POPULATION_BUDGET / bytes.max(1)).min(budget.sample_steps / steps.max(1)).max(FEWEST_SAMPLES);
+    let count = calibration.samples.len().min(budget.samples).min(affordable);
+    let is_held_back = |i: &usize| i % HELD_BACK == HELD_BACK - 1;
+    let (held_back, fitted): (Vec<usize>, Vec<usize>) = (0..count).partition(is_held_back);
+    fitted.into_iter().chain(held_back).map(|i| &calibration.samples[i]).collect()
+}
+
+/// The states of a cumulative maximum, and what its spikes are worth where it passes on spikes.
+fn maxima(graph: &Graph, past: &Past, id: NodeId, samples: usize) -> Result<(Option<Vec<f32>>, Vec<State>), PassError> {
     let operands = graph.operands(id);
     let mut part = Graph::new("maximum");
     let mut ids = Vec::new();
     let mut readers = Vec::new();
     for (i, &operand) in operands.iter().enumerate() {
         ids.push(part.add(format!("operand{i}"), Op::Input(Signal::Analog, graph.ty(operand).shape.clone()), &[])?);
-        let ann = Some(Region::before(ann, ann.operands(id)[i])?);
-        readers.push(Reader { region: Region::before(graph, operand)?, ann, states, amplitudes, timesteps });
+        readers.push(past.reader(graph, operand, past.ann.operands(id)[i])?);
     }
     let root = part.add("maximum", graph.op(id).clone(), &ids)?;
     part.set_outputs([root]);
     let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
     let maximum = |values: &[Vec<f32>]| network.run(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {}).swap_remove(0);
-    Ok((0..samples)
-        .into_par_iter()
-        .map(|sample| {
-            let traces: Vec<SampleTrace> = readers.iter().map(|r| r.trace(sample)).collect();
-            let analog = maximum(&traces.iter().map(|t| t.analog.clone()).collect::<Vec<_>>());
-            let mut sums: Vec<Vec<f32>> = traces.iter().map(|t| vec![0.0; t.analog.len()]).collect();
-            let mut before = vec![0.0; analog.len()];
-            let mut values = Vec::with_capacity(analog.len() * timesteps);
-            for t in 0..timesteps {
-                sums.iter_mut().zip(&traces).for_each(|(sum, trace)| sum.iter_mut().zip(trace.step(t)).for_each(|(s, v)| *s += v));
-                let now = maximum(&sums);
-                values.extend(now.iter().zip(&before).map(|(a, b)| a - b));
-                before = now;
+    let worth = operands.iter().map(|o| past.worths.get(o).cloned()).collect::<Option<Vec<_>>>().and_then(|worths| {
+        let negated: Vec<Vec<f32>> = worths.iter().map(|w| w.iter().map(|w| -w).collect()).collect();
+        let (most, least) = (maximum(&worths), maximum(&negated));
+        most.iter().zip(&least).all(|(a, b)| *a == -b).then_some(most)
+    });
+    let binary = |reader: &Reader<'_>, s: usize| reader.sources(s).all(|(x, _)| matches!(x.train, Train::Spikes(SpikeTrain::Masks(_))));
+    let worth = worth.filter(|_| !past.whole_windows && (0..samples).all(|s| readers.iter().all(|r| binary(r, s))));
+    let made = (0..samples).into_par_iter().map(|sample| {
+        let traces: Vec<SampleTrace> = readers.iter().map(|r| r.trace(sample)).collect();
+        let analog = maximum(&traces.iter().map(|t| t.analog.clone()).collect::<Vec<_>>());
+        let n = analog.len();
+        let steps = traces.iter().map(|t| t.current.len() / t.analog.len()).max().unwrap_or(1);
+        let mut sums: Vec<Vec<f32>> = traces.iter().map(|t| vec![0.0; t.analog.len()]).collect();
+        let mut before = vec![0.0; n];
+        let mut values = Vec::new();
+        let mut words = vec![0u32; if worth.is_some() { n * steps.div_ceil(32) } else { 0 }];
+        for t in 0..steps {
+            sums.iter_mut().zip(&traces).for_each(|(sum, trace)| sum.iter_mut().zip(trace.step(t)).for_each(|(s, v)| *s += v));
+            let now = maximum(&sums);
+            let step = now.iter().zip(&before).map(|(a, b)| a - b);
+            match &worth {
+                // The maximum of counts grows by one quantum or not at all.
+                Some(worth) => {
+                    let words = &mut words[t / 32 * n..][..n];
+                    words.iter_mut().zip(step.zip(worth)).for_each(|(word, (v, w))| *word |= u32::from(v > 0.5 * w) << (t % 32));
+                }
+                None => values.extend(step),
             }
-            State { analog, train: Train::Values(values) }
-        })
-        .collect())
+            before = now;
+        }
+        let train = if worth.is_some() { Train::Spikes(SpikeTrain::Masks(words)) } else { Train::Values(values) };
+        State { analog, train }
+    });
+    let made = made.collect();
+    Ok((worth, made))
 }

@@ -11,7 +11,11 @@ pub mod layerwise;
 pub mod least_squares;
 pub mod moments;
 pub mod piecewise;
+pub mod places;
+pub mod refit;
+pub mod region;
 pub mod search;
+pub mod spike_train;
 pub mod synthetic;
 
 /// Sample inputs of the ANN, already preprocessed.

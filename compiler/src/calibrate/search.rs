@@ -78,10 +78,12 @@ impl Entries<'_> {
             }
             // Both end at the count that the whole window's current asks for, in whatever order it came.
             Firing::TwoPhase | Firing::Ternary => {
-                for t in 0..self.timesteps {
-                    v.iter_mut().zip(step(t)).for_each(|(v, i)| *v += i + bias);
-                }
                 let most = self.timesteps as f32;
+                if steady {
+                    v.iter_mut().zip(self.current).for_each(|(v, i)| *v += (i + bias) * most);
+                } else {
+                    (0..self.timesteps).for_each(|t| v.iter_mut().zip(step(t)).for_each(|(v, i)| *v += i + bias));
+                }
                 counts.iter_mut().zip(v.iter()).for_each(|(n, v)| *n = (v / theta).floor().clamp(0.0, most));
             }
         }

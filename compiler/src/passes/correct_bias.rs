@@ -2,17 +2,21 @@
 //!
 //! Equation: per channel `b += mean(a) − mean(s)`, with `a` the ANN's activation and `s` the neuron's mean output over T steps, both
 //! averaged over calibration samples and space; repeated, since a bias changes counts in steps. Layers are visited in
-//! order and each sees the spikes that the corrected layers before it send. Source: Li et al. 2021, "light" calibration.
+//! order and each sees the spikes that the corrected layers before it send; the answers are corrected last. Source: Li et al. 2021, "light" calibration.
 //!
 //! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it does nothing.
 
 use super::{Context, Pass, PassError};
 use crate::calibrate::activations::{channel_axis, channel_of};
-use crate::calibrate::layerwise::{ExpandedNeuron, Site, simulate, visit};
+use crate::calibrate::layerwise::{SampleBudget, Site, visit};
+use crate::calibrate::spike_train::ExpandedNeuron;
 use rayon::prelude::*;
 use serde::Deserialize;
 use snn_ir::op::Scale;
 use snn_ir::{Graph, Op, Tensor};
+
+/// Most samples times steps.
+const MOST_SAMPLE_STEPS: usize = 1 << 13;
 
 /// The pass.
 #[derive(Debug, Deserialize)]
@@ -37,7 +41,8 @@ impl Pass for CorrectBias {
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
         let Some(calibration) = context.calibration.filter(|c| !c.samples.is_empty()) else { return Ok(0) };
-        visit(graph, calibration, self.samples, context, |site| self.correct(site))
+        let budget = SampleBudget { samples: self.samples, sample_steps: MOST_SAMPLE_STEPS };
+        visit(graph, calibration, budget, context, |site| self.correct(site))
     }
 }
 
@@ -48,29 +53,29 @@ impl CorrectBias {
         let channels = shape.get(axis).copied().unwrap_or(1);
         let n = site.graph.ty(site.id).len();
         let channel: Vec<usize> = (0..n).map(|i| if shape.is_empty() { 0 } else { channel_of(&shape, axis, i) }).collect();
-        let expanded = ExpandedNeuron::new(&site.neuron(), &shape);
-        let worth = &expanded.threshold;
+        let neurons = site.neuron().map(|neuron| ExpandedNeuron::new(neuron, &shape));
         let count = (site.samples * (n / channels)) as f64;
+        let reader = site.reader(site.operand())?;
         let mut bias = vec![0f32; n];
-        for _ in 0..self.iterations {
-            let reader = site.reader(site.operand())?;
-            let sums: Vec<Vec<f64>> = (0..site.samples)
-                .into_par_iter()
-                .map(|sample| {
-                    let mut trace = reader.trace(sample);
-                    trace.current.chunks_exact_mut(n).for_each(|step| step.iter_mut().zip(&bias).for_each(|(i, b)| *i += b));
-                    let mut sums = vec![0f64; channels];
-                    for (i, &x) in trace.analog.iter().enumerate() {
-                        sums[channel[i]] += f64::from(x.clamp(0.0, site.cap));
+        // An answer has no counts that a bias could change in steps: once is enough.
+        for _ in 0..if neurons.is_some() { self.iterations } else { 1 } {
+            let errors = |sample: usize| -> Vec<f64> {
+                let mut trace = reader.trace(sample);
+                trace.current.chunks_exact_mut(n).for_each(|step| step.iter_mut().zip(&bias).for_each(|(i, b)| *i += b));
+                let sent: Vec<f32> = match &neurons {
+                    None => reader.mean(sample),
+                    Some(neurons) => {
+                        let counts = neurons.simulate(&trace, site.timesteps).counts(n);
+                        counts.iter().zip(&neurons.threshold).map(|(&c, worth)| c as f32 * worth / site.timesteps as f32).collect()
                     }
-                    for step in simulate(&expanded, &trace, site.timesteps).chunks_exact(n) {
-                        for (i, &s) in step.iter().enumerate().filter(|(_, s)| **s != 0) {
-                            sums[channel[i]] -= f64::from(s) * f64::from(worth[i]) / site.timesteps as f64;
-                        }
-                    }
-                    sums
-                })
-                .collect();
+                };
+                let mut sums = vec![0f64; channels];
+                for (i, (&x, y)) in trace.analog.iter().zip(sent).enumerate() {
+                    sums[channel[i]] += f64::from(site.activation(x)) - f64::from(y);
+                }
+                sums
+            };
+            let sums: Vec<Vec<f64>> = (0..site.samples).into_par_iter().map(errors).collect();
             let correction: Vec<f64> = (0..channels).map(|c| sums.iter().map(|s| s[c]).sum::<f64>() / count).collect();
             bias.iter_mut().zip(&channel).for_each(|(b, &c)| *b += correction[c] as f32);
         }

@@ -71,6 +71,20 @@ pub(crate) fn multiply_panel<N: Number>(
     }
 }
 
+/// `A·B` for a row-major `a` of `depth` columns and a row-major `b` of `depth` rows.
+pub fn matrix_product(a: &[f32], b: &[f32], depth: usize) -> Vec<f32> {
+    let (rows, columns) = (a.len() / depth, b.len() / depth);
+    let a = Panels::new(a, rows, depth);
+    let mut out = vec![0.0; rows * columns];
+    let mut panel = vec![[0.0; COLUMNS]; depth];
+    for first in (0..columns).step_by(COLUMNS) {
+        let width = COLUMNS.min(columns - first);
+        panel.iter_mut().zip(b.chunks_exact(columns)).for_each(|(to, row)| to[..width].copy_from_slice(&row[first..first + width]));
+        multiply_panel(&a, None, &panel, &mut out[first..], columns, width);
+    }
+    out
+}
+
 /// A function of its own, so that the sums stay in vector registers.
 #[inline(never)]
 fn multiply_block<N: Number>(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]) {
@@ -134,6 +148,18 @@ fn add_multiple_body<N: Number>(sums: &mut [N::Sum], factor: N, x: &[N], stride:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_matrix_product_is_rows_by_columns_whatever_the_shape() {
+        let (rows, depth, columns) = (5, 3, 19);
+        let a: Vec<f32> = (0..rows * depth).map(|i| i as f32).collect();
+        let b: Vec<f32> = (0..depth * columns).map(|i| 1.0 - i as f32).collect();
+        let product = matrix_product(&a, &b, depth);
+        for (i, got) in product.iter().enumerate() {
+            let want: f32 = (0..depth).map(|k| a[i / columns * depth + k] * b[k * columns + i % columns]).sum();
+            assert_eq!(*got, want);
+        }
+    }
 
     #[test]
     fn every_cpu_rounds_alike() {

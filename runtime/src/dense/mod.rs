@@ -11,6 +11,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use matmul::matrix_product;
 pub(crate) use number::Number;
 pub(crate) use pool::WindowMax;
 pub(crate) use structure::Moves;

@@ -1,0 +1,65 @@
+//! Parts of a spiking graph without memory, as analog networks.
+
+use crate::passes::PassError;
+use snn_ir::{Graph, NodeId, Op, Signal};
+use snn_runtime::analog::AnalogNetwork;
+use std::collections::{HashMap, HashSet};
+
+/// A part of the graph without memory, from the populations it reads to one node, as an analog network.
+pub struct Region {
+    network: AnalogNetwork,
+    /// What it reads: inputs, populations, cumulative maxima.
+    pub sources: Vec<NodeId>,
+    /// The nodes in it, sources left out.
+    pub nodes: Vec<NodeId>,
+}
+
+/// Whether a node's value in one step depends on other steps or on no other node.
+pub fn has_memory(op: &Op) -> bool {
+    matches!(op, Op::Input(..) | Op::If(_) | Op::CumulativeMaxPool(_) | Op::CumulativeMax)
+}
+
+impl Region {
+    /// The part in front of and with `root`.
+    ///
+    /// # Errors
+    /// When it cannot be executed.
+    pub fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
+        let mut inside = vec![root];
+        let mut seen: HashSet<NodeId> = inside.iter().copied().collect();
+        let mut at = 0;
+        while at < inside.len() {
+            let id = inside[at];
+            at += 1;
+            if has_memory(graph.op(id)) {
+                continue;
+            }
+            inside.extend(graph.operands(id).into_iter().filter(|&o| seen.insert(o)));
+        }
+        let mut part = Graph::new("region");
+        let mut copies: HashMap<NodeId, NodeId> = HashMap::new();
+        let (mut sources, mut nodes) = (Vec::new(), Vec::new());
+        for id in graph.topological()?.into_iter().filter(|id| seen.contains(id)) {
+            let (op, operands) = match graph.op(id) {
+                op if has_memory(op) => {
+                    sources.push(id);
+                    (Op::Input(Signal::Analog, graph.ty(id).shape.clone()), Vec::new())
+                }
+                op => {
+                    nodes.push(id);
+                    let op = if let Op::Constant(_, value) = op { Op::Constant(Signal::Analog, value.clone()) } else { op.clone() };
+                    (op, graph.operands(id).iter().map(|o| copies[o]).collect())
+                }
+            };
+            copies.insert(id, part.add(graph.node(id).name(), op, &operands)?);
+        }
+        part.set_outputs([copies[&root]]);
+        let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
+        Ok(Region { network, sources, nodes })
+    }
+
+    /// Its value, given those of its sources.
+    pub fn run(&self, inputs: &[&[f32]]) -> Vec<f32> {
+        self.network.run(inputs, &mut |_, _| {}).swap_remove(0)
+    }
+}
