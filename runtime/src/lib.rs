@@ -50,12 +50,14 @@ pub mod synapses;
 #[doc(hidden)]
 pub mod testing;
 
+mod counts;
 mod dense;
 mod front_end;
 mod jit;
 mod kernels;
 mod plan;
 mod reference;
+mod sums;
 
 pub use error::{CompileError, RunError};
 pub use kernels::Cpu;

@@ -1,5 +1,6 @@
 //! A network made ready to run.
 
+use crate::counts;
 use crate::error::CompileError;
 use crate::jit;
 use crate::kernels::Cpu;
@@ -30,6 +31,7 @@ pub struct Network {
 pub(crate) enum Program {
     Reference(Box<reference::Program>),
     Jit(Box<jit::Program>),
+    Counts(Box<counts::Program>),
 }
 
 impl Network {
@@ -49,7 +51,13 @@ impl Network {
     /// # Errors
     /// As [`Network::compile`].
     pub fn compile_for(graph: &Graph, cpu: Cpu) -> Result<Network, CompileError> {
-        Self::with(graph, || Ok(Program::Jit(Box::new(jit::Program::compile(graph, cpu.min(Cpu::detect()))?))))
+        let cpu = cpu.min(Cpu::detect());
+        Self::with(graph, || {
+            Ok(match counts::applies_to(graph) {
+                true => Program::Counts(Box::new(counts::Program::compile(graph, cpu)?)),
+                false => Program::Jit(Box::new(jit::Program::compile(graph, cpu)?)),
+            })
+        })
     }
 
     fn with(graph: &Graph, program: impl FnOnce() -> Result<Program, CompileError>) -> Result<Network, CompileError> {
@@ -68,6 +76,7 @@ impl Network {
     pub fn plan(&self) -> Option<&dyn std::fmt::Display> {
         match &self.program {
             Program::Jit(program) => Some(program.plan()),
+            Program::Counts(program) => Some(&**program),
             Program::Reference(_) => None,
         }
     }
@@ -96,7 +105,8 @@ impl Network {
     pub(crate) fn max_steps(&self) -> u32 {
         match &self.program {
             Program::Jit(program) => program.max_steps(),
-            Program::Reference(_) => u32::MAX,
+            // They have 64 bits.
+            Program::Reference(_) | Program::Counts(_) => u32::MAX,
         }
     }
 

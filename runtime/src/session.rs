@@ -1,5 +1,6 @@
 //! Running a network: one sample, one window of time steps at a time.
 
+use crate::counts;
 use crate::error::RunError;
 use crate::jit;
 use crate::network::{Network, Program};
@@ -26,6 +27,7 @@ pub struct Session<'n> {
 enum Machine<'n> {
     Reference(reference::Machine<'n>),
     Jit(jit::Machine<'n>),
+    Counts(counts::Machine<'n>),
 }
 
 impl<'n> Session<'n> {
@@ -33,6 +35,7 @@ impl<'n> Session<'n> {
         let machine = match network.program() {
             Program::Reference(program) => Machine::Reference(reference::Machine::new(program)),
             Program::Jit(program) => Machine::Jit(jit::Machine::new(program)),
+            Program::Counts(program) => Machine::Counts(counts::Machine::new(program)),
         };
         Session { network, machine, steps: None, settled: false }
     }
@@ -60,6 +63,7 @@ impl<'n> Session<'n> {
         match &mut self.machine {
             Machine::Reference(m) => m.start(inputs),
             Machine::Jit(m) => m.start(inputs),
+            Machine::Counts(m) => m.start(inputs),
         }
         self.steps = Some(0);
         Ok(())
@@ -88,6 +92,7 @@ impl<'n> Session<'n> {
         match &mut self.machine {
             Machine::Reference(m) => m.advance(steps),
             Machine::Jit(m) => m.advance(steps),
+            Machine::Counts(m) => m.advance(steps),
         }
         self.steps = Some(total);
         Ok(())
@@ -110,7 +115,7 @@ impl<'n> Session<'n> {
         Ok(match &mut self.machine {
             Machine::Reference(m) => m.settle(window, most_steps),
             // It compiles no ternary neurons, so a network of its that settles has no neurons at all.
-            Machine::Jit(_) => 0,
+            Machine::Jit(_) | Machine::Counts(_) => 0,
         })
     }
 
@@ -122,6 +127,7 @@ impl<'n> Session<'n> {
             steps => match &self.machine {
                 Machine::Reference(m) => m.potentials(steps),
                 Machine::Jit(m) => m.potentials(steps),
+                Machine::Counts(m) => m.potentials(steps),
             },
         }
     }
@@ -136,6 +142,7 @@ impl<'n> Session<'n> {
         match &self.machine {
             Machine::Reference(m) => m.statistics(),
             Machine::Jit(m) => m.statistics(),
+            Machine::Counts(m) => m.statistics(),
         }
     }
 
@@ -145,6 +152,7 @@ impl<'n> Session<'n> {
         match &self.machine {
             Machine::Reference(m) => m.spike_counts(layer),
             Machine::Jit(m) => m.spike_counts(layer),
+            Machine::Counts(m) => m.spike_counts(layer),
         }
     }
 
@@ -154,6 +162,7 @@ impl<'n> Session<'n> {
         match &self.machine {
             Machine::Reference(m) => m.membranes(layer),
             Machine::Jit(m) => m.membranes(layer),
+            Machine::Counts(m) => m.membranes(layer),
         }
     }
 }

@@ -24,11 +24,19 @@ fn compare(graph: &Graph, seed: u64, cuts: &[u32]) -> Result<(), TestCaseError> 
                 prop_assert_eq!(expected.statistics(), got.statistics(), "{} after {} steps", cpu, got.steps());
                 for layer in 0..got.statistics().layers.len() {
                     prop_assert_eq!(expected.membranes(layer), got.membranes(layer), "{} after {} steps", cpu, got.steps());
+                    if let Some(counts) = got.spike_counts(layer) {
+                        prop_assert_eq!(expected.spike_counts(layer), Some(counts), "{} after {} steps", cpu, got.steps());
+                    }
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Window lengths whose counts are bytes, and some that need more.
+fn window() -> impl Strategy<Value = u32> {
+    prop_oneof![8 => 1u32..40, 1 => Just(255), 1 => 250u32..300, 1 => Just(1000)]
 }
 
 /// A source of numbers for [`wide_graph`].
@@ -46,7 +54,7 @@ impl Random {
 }
 
 /// A layer of neurons whose thresholds suit its synapses, so that rates stay between silence and saturation.
-fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: usize) -> Op {
+fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: usize, firing: Firing) -> Op {
     let mut per_channel = |low: i32, n: usize| {
         let values: Vec<i32> = (0..channels).map(|_| low + random.below(n) as i32).collect();
         Tensor::i32([channels, 1, 1], values)
@@ -56,7 +64,7 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
         threshold: per_channel(threshold as i32 / 2, threshold),
         reset: Reset::Subtract,
         amplitude: Amplitude::One,
-        firing: Firing::Binary,
+        firing,
         signed: false,
     };
     Op::Layer(Layer { synapses, bias: Some(per_channel(-(threshold as i32) / 20, threshold / 4)), neuron: Some(neuron) })
@@ -64,7 +72,7 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
 
 /// Channel counts around the widths of vectors and masks, weights at the ends of their types, and what fast kernels treat apart:
 /// borders, strides, dilations, groups, residuals by scale and by convolution, and currents between layers.
-fn wide_graph(seed: u64) -> Graph {
+fn wide_graph(seed: u64, firing: Firing) -> Graph {
     let random = &mut Random(seed);
     let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 130];
     let mut graph = Graph::new("wide");
@@ -72,7 +80,7 @@ fn wide_graph(seed: u64) -> Graph {
     let input = graph.add("input", Op::Input(Signal::Current, shape.clone()), &[]).expect("it fits");
     let encode = Op::Encode { scale: Tensor::scalar(20.0), limit: 100 };
     let encode = graph.add("encode", encode, &[input]).expect("it fits");
-    let first = wide_layer(random, vec![Op::Identity], shape[0], 60);
+    let first = wide_layer(random, vec![Op::Identity], shape[0], 60, firing);
     let mut x = graph.add("first", first, &[encode]).expect("it fits");
     for i in 0..1 + random.below(3) {
         let kernel = random.pick(&[1, 1, 2, 3, 3, 5]);
@@ -110,7 +118,7 @@ fn wide_graph(seed: u64) -> Graph {
             });
             x = graph.add(format!("current{i}"), bare, &[x]).expect("it fits");
         }
-        let y = graph.add(format!("layer{i}"), wide_layer(random, vec![conv], outputs, threshold), &[x]).expect("it fits");
+        let y = graph.add(format!("layer{i}"), wide_layer(random, vec![conv], outputs, threshold, firing), &[x]).expect("it fits");
         let out = graph.ty(y).shape.clone();
         let scale = Scale { weight: Some(Tensor::i16([out[0], 1, 1], vec![threshold as i16 / 3; out[0]])), bias: None };
         let mut synapses = vec![Op::Scale(scale)];
@@ -125,7 +133,7 @@ fn wide_graph(seed: u64) -> Graph {
             synapses.push(Op::Conv(point));
             operands.push(y);
         }
-        x = graph.add(format!("sum{i}"), wide_layer(random, synapses, out[0], threshold), &operands).expect("it fits");
+        x = graph.add(format!("sum{i}"), wide_layer(random, synapses, out[0], threshold, firing), &operands).expect("it fits");
         shape = out;
     }
     if random.below(3) == 0 {
@@ -149,6 +157,10 @@ proptest! {
         compare(&random_graph(seed, Form::Integer, &[Firing::Binary]), seed, &cuts)?;
     }
 
+    #[test]
+    fn two_phase_networks_run_on_counts_as_the_reference_runs_them_on_spikes(seed: u64, steps in window()) {
+        compare(&random_graph(seed, Form::Integer, &[Firing::TwoPhase]), seed, &[steps])?;
+    }
 }
 
 proptest! {
@@ -157,22 +169,31 @@ proptest! {
 
     #[test]
     fn wide_layers_and_extreme_weights_equal_the_reference(seed: u64, cuts in prop::collection::vec(1u32..40, 1..3)) {
-        compare(&wide_graph(seed), seed, &cuts)?;
+        compare(&wide_graph(seed, Firing::Binary), seed, &cuts)?;
+    }
+
+    #[test]
+    fn wide_two_phase_layers_and_extreme_weights_equal_the_reference(seed: u64, steps in window()) {
+        compare(&wide_graph(seed, Firing::TwoPhase), seed, &[steps])?;
     }
 }
 
 #[test]
 fn networks_of_floats_and_other_firing_modes_are_refused_with_advice() {
-    for (form, firing) in [(Form::Fused, Firing::Binary), (Form::Integer, Firing::Ternary)] {
-        let graph = random_graph(3, form, &[firing]);
-        let error = Network::compile(&graph, EngineKind::Jit).err().expect("the engine runs binary integers only").to_string();
+    // The third network has neurons of both kinds.
+    let (integer, mixed) = (Form::Integer, [Firing::Binary, Firing::TwoPhase]);
+    for (form, firings, seed) in
+        [(Form::Fused, &mixed[..1], 3), (integer, &[Firing::Ternary], 3), (integer, &mixed, 4), (Form::Fused, &mixed[1..], 3)]
+    {
+        let graph = random_graph(seed, form, firings);
+        let error = Network::compile(&graph, EngineKind::Jit).err().expect("the engine runs integers of one firing rule only").to_string();
         assert!(error.starts_with("node `") && error.contains("--engine reference"), "{error}");
     }
 }
 
 #[test]
 fn the_plan_says_which_kernel_each_layer_got_and_why() {
-    let graph = wide_graph(1);
+    let graph = wide_graph(1, Firing::Binary);
     let network = Network::compile_for(&graph, Cpu::Portable).expect("it runs");
     let plan = network.plan().expect("the JIT engine plans").to_string();
     assert!(graph.ids().all(|id| plan.contains(graph.node(id).name())) && plan.contains("event (any CPU)"), "{plan}");

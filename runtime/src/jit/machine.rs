@@ -7,10 +7,10 @@ use crate::kernels::cumulative::{Running, Spikes};
 use crate::kernels::moves::locate;
 use crate::plan::kernel::Base;
 use crate::plan::memory::Buffer;
-use crate::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
-use crate::plan::synapse::{Synapse, Weights};
+use crate::plan::node::{LayerWork, PlanNode, pixel_major};
 use crate::plan::{Mode, Work, lanes};
 use crate::statistics::Statistics;
+use crate::sums::{constant_current, linear, transposed, widened};
 
 /// A line of the arena, aligned for every kernel.
 #[repr(C, align(64))]
@@ -300,93 +300,11 @@ fn disjoint(arena: &mut [u8], read: Buffer, write: Buffer) -> (&[u8], &mut [u8])
     }
 }
 
-/// Row-major to pixel-major.
-fn transposed(x: &[i32], node: &PlanNode) -> Vec<i32> {
-    let mut out = vec![0; node.len()];
-    for (c, plane) in x.chunks_exact(node.pixels).enumerate() {
-        out[c..].iter_mut().step_by(node.channels).zip(plane).for_each(|(o, &x)| *o = x);
-    }
-    out
-}
-
-fn widened(x: &[i32]) -> Vec<i64> {
-    x.iter().map(|&x| i64::from(x)).collect()
-}
-
 /// Fills rows of lanes with one value per element.
 fn write_rows(rows: &mut [u8], channels: usize, value: impl Fn(usize) -> i32) {
     for (p, row) in rows.chunks_exact_mut(4 * lanes(channels)).enumerate() {
         for (c, cell) in row.as_chunks_mut::<4>().0.iter_mut().take(channels).enumerate() {
             *cell = value(p * channels + c).to_ne_bytes();
         }
-    }
-}
-
-/// Bias and constant operands of a layer, one value per element.
-fn constant_current(work: &LayerWork, node: &PlanNode, constants: &[Vec<i32>], nodes: &[PlanNode]) -> Vec<i64> {
-    let mut out = biased(&work.bias, node, 1);
-    for (synapse, &o) in work.synapses.iter().zip(&node.operands).filter(|(_, o)| nodes[**o].mode == Mode::Constant) {
-        apply(synapse, &widened(&constants[o]), nodes[o].channels, &mut out, node.channels);
-    }
-    out
-}
-
-fn biased(bias: &PerElement, node: &PlanNode, factor: i64) -> Vec<i64> {
-    match bias {
-        PerElement::Channel(row) => row.iter().cycle().take(node.len()).map(|&b| factor * i64::from(b)).collect(),
-        PerElement::Full(values) => values.iter().map(|&b| factor * i64::from(b)).collect(),
-    }
-}
-
-/// A node without state, on constant values (`steps` = 1) or on sums over `steps` steps; everything pixel-major.
-fn linear(node: &PlanNode, operands: &[Vec<i64>], steps: i64, nodes: &[PlanNode]) -> Vec<i64> {
-    match &node.work {
-        Work::Layer(work) => {
-            let mut out = biased(&work.bias, node, steps);
-            for ((synapse, x), &o) in work.synapses.iter().zip(operands).zip(&node.operands) {
-                apply(synapse, x, nodes[o].channels, &mut out, node.channels);
-            }
-            out
-        }
-        Work::Structural(map) => {
-            let joined = operands.concat();
-            let moved = |&s: &u32| joined.get(s as usize).copied().unwrap_or(steps * i64::from(map.fill));
-            map.source.iter().map(moved).collect()
-        }
-        Work::MaxPool(geometry) => {
-            let mut out = Vec::with_capacity(node.len());
-            for p in 0..node.pixels {
-                for c in 0..node.channels {
-                    let mut largest = None;
-                    geometry.for_each_tap(p, |pixel, _| largest = largest.max(Some(operands[0][pixel * node.channels + c])));
-                    out.push(largest.unwrap_or(0));
-                }
-            }
-            out
-        }
-        Work::Maximum => (0..node.len()).map(|e| operands.iter().map(|x| x[e]).max().unwrap_or(0)).collect(),
-        Work::Readout(_) | Work::Given(_) | Work::FrontEnd => operands[0].clone(),
-    }
-}
-
-/// Adds to `out` what `synapse` makes of `x`.
-fn apply(synapse: &Synapse, x: &[i64], channels: usize, out: &mut [i64], out_channels: usize) {
-    for (p, out) in out.chunks_exact_mut(out_channels).enumerate() {
-        synapse.geometry.for_each_tap(p, |pixel, slice| {
-            let x = &x[pixel * channels..][..channels];
-            match &synapse.weights {
-                Weights::Channel(w) => {
-                    let w = &w[slice * channels..][..channels];
-                    out.iter_mut().zip(x).zip(w).for_each(|((o, &x), &w)| *o += x * i64::from(w));
-                }
-                Weights::Full { inputs, outputs, data, .. } => {
-                    for (channel, &x) in x.iter().enumerate().filter(|(_, x)| **x != 0) {
-                        let row = &data[(slice * channels + channel) * outputs..][..*outputs];
-                        let group = &mut out[channel / inputs * outputs..][..*outputs];
-                        group.iter_mut().zip(row).for_each(|(o, &w)| *o += x * i64::from(w));
-                    }
-                }
-            }
-        });
     }
 }

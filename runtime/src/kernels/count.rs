@@ -159,9 +159,31 @@ impl Crossings {
         }
     }
 
+    /// Room for counts that come by neuron, not by spike.
+    pub fn window_counts(&self) -> Vec<u64> {
+        vec![0; self.synapses.len()]
+    }
+
+    /// Adds a row of neurons' counts, from pixel `first` on and `pitch` bytes from pixel to pixel.
+    pub fn add_row(&self, first: usize, row: &[u8], pitch: usize, counts: &mut [u64]) {
+        for (p, pixel) in row.chunks_exact(pitch).enumerate() {
+            let class = self.class[first + p] as usize * self.channels;
+            counts[class..][..self.channels].iter_mut().zip(pixel).for_each(|(sum, &n)| *sum += u64::from(n));
+        }
+    }
+
+    /// Adds one neuron's count, of element `e` (pixel-major).
+    pub fn add_element(&self, e: usize, count: u64, counts: &mut [u64]) {
+        counts[self.class[e / self.channels] as usize * self.channels + e % self.channels] += count;
+    }
+
+    /// Spikes and synaptic operations that [`Crossings::window_counts`] amount to.
+    pub fn window_totals(&self, counts: &[u64]) -> (u64, u64) {
+        (counts.iter().sum(), counts.iter().zip(&self.synapses).map(|(n, s)| n * s).sum())
+    }
+
     /// Spikes and synaptic operations that `counts` amount to.
     pub fn totals(&self, counts: &Counts) -> (u64, u64) {
-        let counts = &counts.counts;
-        (counts.iter().sum(), counts.iter().zip(&self.synapses).map(|(n, s)| n * s).sum())
+        self.window_totals(&counts.counts)
     }
 }

@@ -13,6 +13,9 @@ mod avx2;
 mod avx512;
 pub mod bits;
 pub mod count;
+pub mod counted;
+#[cfg(target_arch = "x86_64")]
+mod counted_avx2;
 pub mod cumulative;
 #[cfg(target_arch = "x86_64")]
 mod fire_avx512;

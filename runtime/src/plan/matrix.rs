@@ -26,7 +26,8 @@ fn run(window: &Plane) -> usize {
     if window.dilation[1] == 1 { window.kernel[1] } else { 1 }
 }
 
-fn pixel_bytes(channels: usize) -> usize {
+/// Bytes of a pixel in a plane.
+pub fn pixel_bytes(channels: usize) -> usize {
     channels.next_multiple_of(4)
 }
 
@@ -40,7 +41,6 @@ impl MatrixPlan {
     /// The products of a window over a value of `channels` channels whose masks have `mask` bytes. `add` says whether currents
     /// are added to, `base` how far what they start from is from pixel to pixel. `width` is the slabs'.
     pub fn new(window: &Plane, channels: usize, mask: usize, lanes: usize, chunk: usize, (add, base): (bool, usize), width: usize) -> Self {
-        let pixel = pixel_bytes(channels);
         let reach = |a: usize| (window.output[a] - 1) * window.stride[a] + (window.kernel[a] - 1) * window.dilation[a] + 1;
         let plane = PlaneShape {
             input: window.input.map(|v| v as u32),
@@ -48,8 +48,14 @@ impl MatrixPlan {
             pad: window.pad.map(|v| v as u32),
             mask: mask as u32,
             chunk: chunk as u32,
-            pixel: pixel as u32,
+            pixel: pixel_bytes(channels) as u32,
         };
+        Self::over(plane, window, channels, lanes, (add, base), width)
+    }
+
+    /// The products of a window over a plane that may reach further than the window does; otherwise as [`MatrixPlan::new`].
+    pub fn over(plane: PlaneShape, window: &Plane, channels: usize, lanes: usize, (add, base): (bool, usize), width: usize) -> Self {
+        let (pixel, chunk) = (plane.pixel as usize, plane.chunk as usize);
         let (mut offsets, mut bytes) = (Vec::new(), Vec::new());
         let run = run(window);
         for ky in 0..window.kernel[0] {

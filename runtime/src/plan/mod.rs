@@ -26,6 +26,7 @@ use crate::kernels::Cpu;
 use kernel::LayerPlan;
 use memory::{Buffer, allocate};
 pub use node::{Mode, PlanNode, Work};
+use snn_ir::op::Firing;
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;
 
@@ -50,6 +51,22 @@ pub fn mask_bytes(channels: usize) -> usize {
 /// Channels of a current row, padded to whole 512-bit vectors.
 pub fn lanes(channels: usize) -> usize {
     channels.next_multiple_of(16)
+}
+
+/// The nodes of `graph` in execution order, for an engine whose neurons all fire as `firing` says.
+///
+/// # Errors
+/// The first node that has no integer form, and why.
+pub fn nodes(graph: &Graph, front_end: &FrontEnd, firing: Firing) -> Result<Vec<PlanNode>, CompileError> {
+    let order = graph.topological()?;
+    let at: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
+    let mut nodes: Vec<PlanNode> = Vec::with_capacity(order.len());
+    for &id in &order {
+        let operands = graph.operands(id).iter().map(|o| at[o]).collect();
+        let refuse = |why| CompileError::Node { node: graph.node(id).name().to_string(), op: graph.op(id).name(), why };
+        nodes.push(PlanNode::new(graph, front_end, id, operands, &nodes, firing).map_err(refuse)?);
+    }
+    Ok(nodes)
 }
 
 /// What a session does, in order.
@@ -81,14 +98,8 @@ impl Plan {
     /// # Errors
     /// The first node the engine cannot run, and why.
     pub fn new(graph: &Graph, front_end: &FrontEnd, cpu: Cpu) -> Result<Plan, CompileError> {
-        let order = graph.topological()?;
-        let at: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
-        let mut nodes: Vec<PlanNode> = Vec::with_capacity(order.len());
-        for &id in &order {
-            let operands = graph.operands(id).iter().map(|o| at[o]).collect();
-            let refuse = |why| CompileError::Node { node: graph.node(id).name().to_string(), op: graph.op(id).name(), why };
-            nodes.push(PlanNode::new(graph, front_end, id, operands, &nodes).map_err(refuse)?);
-        }
+        let mut nodes = nodes(graph, front_end, Firing::Binary)?;
+        let at: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
         node::join_moves(&mut nodes);
         let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
         for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode != Mode::Unused) {

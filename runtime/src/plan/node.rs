@@ -14,7 +14,7 @@ pub enum Mode {
     Constant,
     /// In every step.
     Stepped,
-    /// Only its sum over time is ever used, and it is linear: once an advance, on sums.
+    /// Only its sum over time is ever used: it is linear, or all neurons wait for the window. Once an advance, on sums.
     Summed,
     /// Never: a move of elements that became part of the next one.
     Unused,
@@ -156,10 +156,11 @@ fn as_layer(op: &Op, operands: usize) -> Option<Layer> {
     Some(Layer { synapses: vec![bare], bias, neuron: None })
 }
 
-fn neuron_work(n: &Neuron, shape: &[usize]) -> Result<NeuronWork, Reason> {
-    if n.firing != Firing::Binary || n.amplitude != Amplitude::One {
+fn neuron_work(n: &Neuron, shape: &[usize], firing: Firing) -> Result<NeuronWork, Reason> {
+    if n.firing != firing || n.amplitude != Amplitude::One {
         return Err(format!(
-            "{:?} firing with amplitude {:?}: the JIT engine runs binary spikes of amplitude one; use --engine reference",
+            "{:?} firing with amplitude {:?}: the JIT engine runs networks whose neurons are all binary, or all two-phase, with spikes of \
+             amplitude one; use --engine reference",
             n.firing, n.amplitude
         ));
     }
@@ -268,12 +269,18 @@ impl PlanNode {
         id: NodeId,
         operands: Vec<usize>,
         planned: &[PlanNode],
+        firing: Firing,
     ) -> Result<PlanNode, Reason> {
         let (op, ty) = (graph.op(id), graph.ty(id).clone());
         let (channels, pixels) = channels_pixels(&ty.shape);
         let types: Vec<&ValueType> = operands.iter().map(|&o| &planned[o].ty).collect();
         let all = |mode: Mode| operands.iter().all(|&o| planned[o].mode == mode);
-        let mode = if all(Mode::Constant) { Mode::Constant } else { Mode::Stepped };
+        let mode = match firing {
+            _ if all(Mode::Constant) => Mode::Constant,
+            // Behind window barriers only sums over the window matter.
+            Firing::TwoPhase => Mode::Summed,
+            _ => Mode::Stepped,
+        };
         let (mode, work) = match op {
             _ if front_end.contains(id) && front_end.is_integer(id) => (Mode::Constant, Work::Given(front_end.result_of(id))),
             _ if front_end.contains(id) => (Mode::FrontEnd, Work::FrontEnd),
@@ -287,8 +294,12 @@ impl PlanNode {
                 if let Some(map) = structural(op, &types, &ty) {
                     (mode, Work::Structural(map?))
                 } else if let Some(layer) = as_layer(op, operands.len()) {
-                    let work = layer_work(&layer, &operands, planned, &ty)?;
-                    let mode = if work.neuron.is_some() { Mode::Stepped } else { mode };
+                    let work = layer_work(&layer, &operands, planned, &ty, firing)?;
+                    let mode = match firing {
+                        _ if work.neuron.is_none() => mode,
+                        Firing::TwoPhase => Mode::Summed,
+                        _ => Mode::Stepped,
+                    };
                     (mode, Work::Layer(work))
                 } else {
                     return Err("the JIT engine has no code for this operation; use --engine reference".into());
@@ -309,14 +320,14 @@ impl PlanNode {
     }
 }
 
-fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &ValueType) -> Result<LayerWork, Reason> {
+fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &ValueType, firing: Firing) -> Result<LayerWork, Reason> {
     let bias = match &layer.bias {
         Some(b) => PerElement::new(b, &ty.shape, "bias")?,
         None => PerElement::Channel(vec![0; channels_pixels(&ty.shape).0]),
     };
     let synapse = |(op, &operand): (&Op, &usize)| Synapse::new(op, &planned[operand].ty, &ty.shape);
     let synapses = layer.synapses.iter().zip(operands).map(synapse).collect::<Result<_, _>>()?;
-    let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape)).transpose()?;
+    let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape, firing)).transpose()?;
     Ok(LayerWork { synapses, bias, neuron })
 }
 

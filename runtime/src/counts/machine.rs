@@ -1,0 +1,244 @@
+//! The state of a network of counts on one sample.
+
+use super::{Fast, NARROW, Program};
+use crate::front_end::SteadyCurrent;
+use crate::plan::node::{LayerWork, PlanNode, pixel_major};
+use crate::plan::{Mode, Work};
+use crate::statistics::Statistics;
+use crate::sums::{constant_current, linear, transposed, widened};
+use snn_ir::op::Reset;
+
+/// Counts and currents of one window.
+pub(crate) struct Machine<'n> {
+    program: &'n Program,
+    /// Per node: its current, pixel-major, when it is the same in every step.
+    constants: Vec<Vec<i32>>,
+    /// Per node: its counts as bytes, when the window is narrow.
+    planes: Vec<Vec<u8>>,
+    /// Per node: its sum over the window, pixel-major, when it is none of bytes.
+    sums: Vec<Vec<i64>>,
+    /// What a layer's currents start from.
+    steady: Vec<i32>,
+    /// Currents of a row of pixels.
+    currents: Vec<i32>,
+    /// Per source: counts by the synapses that spikes cross.
+    tallies: Vec<Vec<u64>>,
+    statistics: Statistics,
+    steps: u32,
+}
+
+impl<'n> Machine<'n> {
+    pub(crate) fn new(program: &'n Program) -> Self {
+        let nodes = program.nodes.len();
+        Machine {
+            program,
+            constants: vec![Vec::new(); nodes],
+            planes: program.layouts.iter().map(|l| vec![0; l.as_ref().map_or(0, |l| l.bytes())]).collect(),
+            sums: vec![Vec::new(); nodes],
+            steady: Vec::new(),
+            currents: Vec::new(),
+            tallies: program.sources.iter().map(|s| s.crossings.window_counts()).collect(),
+            statistics: program.statistics.clone(),
+            steps: 0,
+        }
+    }
+
+    pub(crate) fn start(&mut self, inputs: &[&[f32]]) {
+        let nodes = &self.program.nodes;
+        self.steps = 0;
+        self.statistics.clone_from(&self.program.statistics);
+        let mut given = self.program.front_end.run(inputs);
+        for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Constant) {
+            self.constants[i] = match &node.work {
+                Work::Given(Some(result)) => match std::mem::replace(&mut given[*result], SteadyCurrent::Integer(Vec::new())) {
+                    SteadyCurrent::Integer(x) => transposed(&x, node),
+                    SteadyCurrent::Real(_) => vec![0; node.len()],
+                },
+                Work::Given(None) => Vec::new(),
+                _ => {
+                    let operands: Vec<Vec<i64>> = node.operands.iter().map(|&o| widened(&self.constants[o])).collect();
+                    linear(node, &operands, 1, nodes).into_iter().map(|x| x as i32).collect()
+                }
+            };
+        }
+    }
+
+    /// Runs the whole window, which is one call: the network has a window barrier.
+    pub(crate) fn advance(&mut self, steps: u32) {
+        self.steps = steps;
+        self.tallies.iter_mut().for_each(|t| t.fill(0));
+        for i in 0..self.program.nodes.len() {
+            if self.program.nodes[i].mode != Mode::Summed {
+                continue;
+            }
+            match &self.program.fast[i] {
+                Some(fast) if self.fits(i) => self.run_fast(i, fast),
+                _ => self.run_exactly(i),
+            }
+            self.count(i);
+        }
+        for (source, tally) in self.program.sources.iter().zip(&self.tallies) {
+            let (spikes, synops) = source.crossings.window_totals(tally);
+            let layer = &mut self.statistics.layers[source.population];
+            layer.spikes += if source.own { spikes } else { 0 };
+            layer.synops += synops;
+        }
+    }
+
+    /// Whether counts are bytes and potentials fit 32 bits.
+    fn is_narrow(&self) -> bool {
+        self.steps <= NARROW.min(self.program.max_steps)
+    }
+
+    /// Whether node `i` can be computed on bytes: a sum over the window that is no potential is not among what the proof covers.
+    fn fits(&self, i: usize) -> bool {
+        let current = self.program.layouts[i].is_none();
+        self.is_narrow() && (!current || self.program.largest[i].saturating_mul(i64::from(self.steps)) <= i64::from(i32::MAX))
+    }
+
+    fn run_fast(&mut self, i: usize, fast: &Fast) {
+        let program = self.program;
+        let (node, cpu) = (&program.nodes[i], program.cpu);
+        let mut plane = std::mem::take(&mut self.planes[i]);
+        match (fast, &program.layouts[i], &node.work) {
+            (Fast::Layer(layer), layout, Work::Layer(work)) => {
+                self.set_steady(i, work, layer.steady_by_pixel, layer.lanes());
+                let mut sums = std::mem::take(&mut self.sums[i]);
+                sums.clear();
+                layer.run(cpu, &self.planes, &self.steady, &mut self.currents, |pixel, columns, currents| match layout {
+                    Some(layout) => {
+                        let counts = &mut plane[layout.at(pixel)..][..columns * layout.pixel];
+                        layer.fire(cpu, pixel, currents, self.steps as u8, counts, layout.pixel);
+                    }
+                    None => {
+                        let elements = currents.chunks_exact(layer.lanes()).flat_map(|row| &row[..node.channels]);
+                        sums.extend(elements.map(|&x| i64::from(x)));
+                    }
+                });
+                self.sums[i] = sums;
+            }
+            (Fast::Maxima(maxima), Some(layout), _) => maxima.run(cpu, &self.planes, layout, &mut plane),
+            (Fast::Copies(copies), _, _) => copies.run(&self.planes, &mut plane),
+            _ => unreachable!("kernels are planned for what they fit"),
+        }
+        self.planes[i] = plane;
+    }
+
+    /// What the currents of layer `i` start from: `T · (bias + constant operands) + v(0)`, in rows of lanes, a row for all pixels or one
+    /// for each.
+    fn set_steady(&mut self, i: usize, work: &LayerWork, by_pixel: bool, lanes: usize) {
+        let node = &self.program.nodes[i];
+        let steps = i64::from(self.steps);
+        let initial = |pixel: usize, c: usize| work.neuron.as_ref().map_or(0, |n| i64::from(n.initial.at(pixel, c, node.channels)));
+        let pixels = if by_pixel { node.pixels } else { 1 };
+        self.steady.clear();
+        self.steady.resize(pixels * lanes, 0);
+        let current = if by_pixel {
+            constant_current(work, node, &self.constants, &self.program.nodes)
+        } else {
+            work.bias.values().iter().map(|&b| i64::from(b)).collect()
+        };
+        for (p, (row, current)) in self.steady.chunks_exact_mut(lanes).zip(current.chunks_exact(node.channels)).enumerate() {
+            for (c, (to, &x)) in row.iter_mut().zip(current).enumerate() {
+                *to = (steps * x + initial(p, c)) as i32;
+            }
+        }
+    }
+
+    /// The sum of node `i` over the window, for any window.
+    fn run_exactly(&mut self, i: usize) {
+        let node = &self.program.nodes[i];
+        let mut sums = self.stateless(i);
+        if let Work::Layer(LayerWork { neuron: Some(neuron), .. }) = &node.work {
+            for (e, sum) in sums.iter_mut().enumerate() {
+                let (pixel, channel) = (e / node.channels, e % node.channels);
+                let v = *sum + i64::from(neuron.initial.at(pixel, channel, node.channels));
+                let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
+                *sum = v.div_euclid(threshold).clamp(0, i64::from(self.steps));
+            }
+        }
+        match &self.program.layouts[i] {
+            Some(layout) if self.is_narrow() => layout.fill(&mut self.planes[i], &sums),
+            _ => self.sums[i] = sums,
+        }
+    }
+
+    /// What node `i` makes of its operands' sums, but for its neurons.
+    fn stateless(&self, i: usize) -> Vec<i64> {
+        let nodes = &self.program.nodes;
+        let operands: Vec<Vec<i64>> = nodes[i].operands.iter().map(|&o| self.sum_of(o)).collect();
+        linear(&nodes[i], &operands, i64::from(self.steps), nodes)
+    }
+
+    /// The sum of node `i` over the window, pixel-major.
+    fn sum_of(&self, i: usize) -> Vec<i64> {
+        match &self.program.layouts[i] {
+            _ if self.program.nodes[i].mode == Mode::Constant => {
+                self.constants[i].iter().map(|&x| i64::from(x) * i64::from(self.steps)).collect()
+            }
+            Some(layout) if self.is_narrow() => layout.elements(&self.planes[i]).map(i64::from).collect(),
+            _ => self.sums[i].clone(),
+        }
+    }
+
+    /// Books the spikes of node `i`.
+    fn count(&mut self, i: usize) {
+        let narrow = self.is_narrow();
+        for (source, tally) in self.program.sources.iter().zip(&mut self.tallies).filter(|(s, _)| s.node == i) {
+            match &self.program.layouts[i] {
+                Some(layout) if narrow => {
+                    let [rows, width] = layout.grid;
+                    for y in 0..rows {
+                        let row = &self.planes[i][layout.at(y * width)..][..width * layout.pixel];
+                        source.crossings.add_row(y * width, row, layout.pixel, tally);
+                    }
+                }
+                _ => self.sums[i].iter().enumerate().for_each(|(e, &n)| source.crossings.add_element(e, n as u64, tally)),
+            }
+        }
+    }
+
+    pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
+        let output = |&o: &usize| {
+            let node = &self.program.nodes[o];
+            let Work::Readout(scale) = &node.work else { return Vec::new() };
+            let potential = |e: usize| {
+                let mean = self.sums[o][pixel_major(e, node.channels, node.pixels)] as f64 / f64::from(steps);
+                scale.as_ref().map_or(mean, |s| mean * f64::from(s[e])) as f32
+            };
+            (0..node.len()).map(potential).collect()
+        };
+        self.program.outputs.iter().map(output).collect()
+    }
+
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    pub(crate) fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
+        let &i = self.program.populations.get(layer)?;
+        let node = &self.program.nodes[i];
+        Some(if self.steps == 0 { vec![0; node.len()] } else { row_major(&self.sum_of(i), node) })
+    }
+
+    /// Potentials are not kept, but what they come from is.
+    pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
+        let &i = self.program.populations.get(layer)?;
+        let node = &self.program.nodes[i];
+        let Work::Layer(LayerWork { neuron: Some(neuron), .. }) = &node.work else { return None };
+        let (mut potentials, counts) =
+            if self.steps == 0 { (vec![0; node.len()], vec![0; node.len()]) } else { (self.stateless(i), self.sum_of(i)) };
+        for (e, (v, count)) in potentials.iter_mut().zip(counts).enumerate() {
+            let (pixel, channel) = (e / node.channels, e % node.channels);
+            let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
+            *v += i64::from(neuron.initial.at(pixel, channel, node.channels));
+            *v = if neuron.reset == Reset::Zero && count > 0 { 0 } else { *v - threshold * count };
+        }
+        Some(row_major(&potentials, node).into_iter().map(|v| v as f64).collect())
+    }
+}
+
+/// Pixel-major to row-major.
+fn row_major(x: &[i64], node: &PlanNode) -> Vec<i64> {
+    (0..node.len()).map(|e| x[pixel_major(e, node.channels, node.pixels)]).collect()
+}

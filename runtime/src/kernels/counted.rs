@@ -1,0 +1,167 @@
+//! Kernels on the counts of a whole window: bytes `[row][column][channel]`, with a border of zeros, on which a convolution is a matrix
+//! product of a row of output pixels × taps by taps × outputs, in the layout of [`super::matrix`] with pixels in place of steps.
+//!
+//! Sums are 32 bits that wrap: the compiler proved that what a neuron ends up with fits, whatever lies between.
+
+use super::Cpu;
+use super::matrix::{MatrixShape, TILE};
+
+/// Most output pixels of one call.
+pub const COLUMNS: usize = 32;
+
+/// A product of counts and 8-bit weights, with its constants.
+#[derive(Debug)]
+pub struct Product {
+    /// [`MatrixShape`] and the slabs' offsets.
+    words: Vec<u32>,
+    /// As [`crate::plan::matrix::MatrixPlan::pack`] lays them out.
+    weights: Vec<u8>,
+    /// Bytes that are read from a window's first.
+    reach: usize,
+    pitch: usize,
+    lanes: usize,
+    quads: usize,
+}
+
+impl Product {
+    /// The product that `shape` describes.
+    ///
+    /// # Panics
+    /// When `offsets` or `weights` are not as many as it says.
+    pub fn new(shape: &MatrixShape, offsets: &[u32], weights: Vec<u8>) -> Self {
+        let words = [shape.step_pitch, shape.pixel_pitch, shape.lanes, shape.cell, shape.slabs, shape.add, shape.base, shape.quads];
+        let lanes = shape.lanes as usize;
+        assert!(offsets.len() == shape.slabs as usize && weights.len() >= offsets.len() * (lanes / 16) * TILE);
+        Product {
+            words: words.iter().chain(offsets).copied().collect(),
+            weights,
+            reach: offsets.iter().max().map_or(0, |&o| o as usize) + 4 * shape.quads as usize,
+            pitch: shape.step_pitch as usize,
+            lanes,
+            quads: shape.quads as usize,
+        }
+    }
+
+    /// The currents of `columns` pixels, `[pixel][lane]`, whose first window begins at byte `window` of `plane`: added to what is
+    /// there, or to the row `base`, as the shape says.
+    ///
+    /// # Panics
+    /// When a window is not within the plane, or there are more than [`COLUMNS`].
+    pub fn run(&self, cpu: Cpu, plane: &[u8], window: usize, currents: &mut [i32], columns: usize, base: &[i32]) {
+        let inside = window + (columns - 1) * self.pitch + self.reach <= plane.len();
+        assert!(inside && (1..=COLUMNS).contains(&columns) && currents.len() >= columns * self.lanes && base.len() >= self.lanes);
+        #[cfg(target_arch = "x86_64")]
+        {
+            let (window, weights) = (plane[window..].as_ptr(), self.weights.as_ptr().cast());
+            let (out, shape, base) = (currents.as_mut_ptr(), self.words.as_ptr().cast::<MatrixShape>(), base.as_ptr());
+            // SAFETY: the level says that the CPU has the features; windows, currents, base and weights are as long as the kernels
+            // read and write, as was just checked and in `new`; the shape is followed by its offsets.
+            unsafe {
+                match cpu {
+                    Cpu::Portable => {}
+                    Cpu::Avx2 => return super::counted_avx2::product(window, weights, out, columns, shape, base),
+                    Cpu::Avx512 => return super::vnni::product(window, weights, out, columns, shape, 1, base),
+                    Cpu::Amx => {
+                        super::amx::begin(columns, self.quads);
+                        super::amx::product(window, weights, out, columns, shape, 1, base);
+                        return super::amx::end();
+                    }
+                }
+            }
+        }
+        let _ = cpu;
+        self.anywhere(&plane[window..], currents, columns, base);
+    }
+
+    fn anywhere(&self, plane: &[u8], currents: &mut [i32], columns: usize, base: &[i32]) {
+        let (add, offsets) = (self.words[5] != 0, &self.words[8..]);
+        for (column, row) in currents.chunks_exact_mut(self.lanes).take(columns).enumerate() {
+            if !add {
+                row.copy_from_slice(&base[..self.lanes]);
+            }
+            let (blocks, _) = row.as_chunks_mut::<16>();
+            for (&offset, weights) in offsets.iter().zip(self.weights.chunks_exact(blocks.len() * TILE)) {
+                let counts = &plane[column * self.pitch + offset as usize..][..4 * self.quads];
+                for (sums, weights) in blocks.iter_mut().zip(weights.chunks_exact(TILE)) {
+                    for (counts, weights) in counts.as_chunks::<4>().0.iter().zip(weights.chunks_exact(64)) {
+                        for (sum, w) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
+                            let terms = [0, 1, 2, 3].map(|k| i32::from(counts[k]) * i32::from(w[k] as i8));
+                            *sum = sum.wrapping_add(terms[0] + terms[1] + terms[2] + terms[3]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Compiles the body of a kernel for every level of x86-64, too.
+macro_rules! for_every_cpu {
+    ($($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block)*) => {$(
+        $(#[$doc])*
+        pub fn $name(cpu: Cpu, $($arg: $ty),*) {
+            #[inline(always)]
+            fn body($($arg: $ty),*) $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,bmi2,popcnt")]
+                fn avx2($($arg: $ty),*) {
+                    body($($arg),*)
+                }
+                #[target_feature(enable = "avx2,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq")]
+                fn avx512($($arg: $ty),*) {
+                    body($($arg),*)
+                }
+                match cpu {
+                    Cpu::Portable => {}
+                    // SAFETY: safe code, and the level says that the CPU has the features.
+                    Cpu::Avx2 => return unsafe { avx2($($arg),*) },
+                    // SAFETY: as above.
+                    Cpu::Avx512 | Cpu::Amx => return unsafe { avx512($($arg),*) },
+                }
+            }
+            let _ = cpu;
+            body($($arg),*)
+        }
+    )*};
+}
+
+for_every_cpu! {
+    /// From currents `[pixel][lane]` to counts, `pitch` bytes a pixel: `clip(floor(v / θ), 0, most)`. `inverse` holds `1 / θ`, a row for all
+    /// pixels or one for each.
+    ///
+    /// `(v + 1/2) / θ` is at least `1 / 2θ` away from every integer; what `f64` loses is less.
+    pub fn fire(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
+        let stride = if inverse.len() > lanes { lanes } else { 0 };
+        for (p, counts) in counts.chunks_exact_mut(pitch).enumerate() {
+            let (v, inverse) = (&currents[p * lanes..][..pitch], &inverse[p * stride..][..pitch]);
+            for ((count, &v), &inverse) in counts.iter_mut().zip(v).zip(inverse) {
+                *count = ((f64::from(v) + 0.5) * inverse).max(0.0).min(f64::from(most)) as i32 as u8;
+            }
+        }
+    }
+
+    /// Adds to `currents` (`[pixel][lane]`) the counts of every tap times its weights: tap `k` of pixel `p` begins at byte
+    /// `window + p·pitch + taps[k]`, its row of weights is the `k`th of `weights`.
+    pub fn channels(plane: &[u8], window: usize, pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]) {
+        let bytes = weights.len() / taps.len();
+        for (p, row) in currents.chunks_exact_mut(lanes).enumerate() {
+            for (&tap, weights) in taps.iter().zip(weights.chunks_exact(bytes)) {
+                let counts = &plane[window + p * pitch + tap..][..bytes];
+                for ((sum, &count), &w) in row.iter_mut().zip(counts).zip(weights) {
+                    *sum = sum.wrapping_add(i32::from(count).wrapping_mul(w));
+                }
+            }
+        }
+    }
+
+    /// The largest count of all taps, which begin as those of [`channels`], for `pixel` bytes from `out` to `out`.
+    pub fn maximum(plane: &[u8], window: usize, pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize) {
+        for (p, out) in out.chunks_exact_mut(pixel).enumerate() {
+            for &tap in taps {
+                let counts = &plane[window + p * pitch + tap..][..pixel];
+                out.iter_mut().zip(counts).for_each(|(most, &count)| *most = count.max(*most));
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Stateless nodes on sums over time. What is linear commutes with the sum, and so does the difference of a running maximum, whose
+//! window sum is the maximum of its operands'. Everything is pixel-major and in 64 bits, which no window of 32-bit currents fills.
+
+use crate::plan::node::{LayerWork, PerElement, PlanNode};
+use crate::plan::synapse::{Synapse, Weights};
+use crate::plan::{Mode, Work};
+
+/// Row-major to pixel-major.
+pub(crate) fn transposed(x: &[i32], node: &PlanNode) -> Vec<i32> {
+    let mut out = vec![0; node.len()];
+    for (c, plane) in x.chunks_exact(node.pixels).enumerate() {
+        out[c..].iter_mut().step_by(node.channels).zip(plane).for_each(|(o, &x)| *o = x);
+    }
+    out
+}
+
+/// In 64 bits.
+pub(crate) fn widened(x: &[i32]) -> Vec<i64> {
+    x.iter().map(|&x| i64::from(x)).collect()
+}
+
+/// Bias and constant operands of a layer, one value per element.
+pub(crate) fn constant_current(work: &LayerWork, node: &PlanNode, constants: &[Vec<i32>], nodes: &[PlanNode]) -> Vec<i64> {
+    let mut out = biased(&work.bias, node, 1);
+    for (synapse, &o) in work.synapses.iter().zip(&node.operands).filter(|(_, o)| nodes[**o].mode == Mode::Constant) {
+        apply(synapse, &widened(&constants[o]), nodes[o].channels, &mut out, node.channels);
+    }
+    out
+}
+
+fn biased(bias: &PerElement, node: &PlanNode, factor: i64) -> Vec<i64> {
+    match bias {
+        PerElement::Channel(row) => row.iter().cycle().take(node.len()).map(|&b| factor * i64::from(b)).collect(),
+        PerElement::Full(values) => values.iter().map(|&b| factor * i64::from(b)).collect(),
+    }
+}
+
+/// A node without state, on constant values (`steps` = 1) or on sums over `steps` steps; everything pixel-major.
+pub(crate) fn linear(node: &PlanNode, operands: &[Vec<i64>], steps: i64, nodes: &[PlanNode]) -> Vec<i64> {
+    match &node.work {
+        Work::Layer(work) => {
+            let mut out = biased(&work.bias, node, steps);
+            for ((synapse, x), &o) in work.synapses.iter().zip(operands).zip(&node.operands) {
+                apply(synapse, x, nodes[o].channels, &mut out, node.channels);
+            }
+            out
+        }
+        Work::Structural(map) => {
+            let joined = operands.concat();
+            let moved = |&s: &u32| joined.get(s as usize).copied().unwrap_or(steps * i64::from(map.fill));
+            map.source.iter().map(moved).collect()
+        }
+        Work::MaxPool(geometry) => {
+            let mut out = Vec::with_capacity(node.len());
+            for p in 0..node.pixels {
+                for c in 0..node.channels {
+                    let mut largest = None;
+                    geometry.for_each_tap(p, |pixel, _| largest = largest.max(Some(operands[0][pixel * node.channels + c])));
+                    out.push(largest.unwrap_or(0));
+                }
+            }
+            out
+        }
+        Work::Maximum => (0..node.len()).map(|e| operands.iter().map(|x| x[e]).max().unwrap_or(0)).collect(),
+        Work::Readout(_) | Work::Given(_) | Work::FrontEnd => operands[0].clone(),
+    }
+}
+
+/// Adds to `out` what `synapse` makes of `x`.
+fn apply(synapse: &Synapse, x: &[i64], channels: usize, out: &mut [i64], out_channels: usize) {
+    for (p, out) in out.chunks_exact_mut(out_channels).enumerate() {
+        synapse.geometry.for_each_tap(p, |pixel, slice| {
+            let x = &x[pixel * channels..][..channels];
+            match &synapse.weights {
+                Weights::Channel(w) => {
+                    let w = &w[slice * channels..][..channels];
+                    out.iter_mut().zip(x).zip(w).for_each(|((o, &x), &w)| *o += x * i64::from(w));
+                }
+                Weights::Full { inputs, outputs, data, .. } => {
+                    for (channel, &x) in x.iter().enumerate().filter(|(_, x)| **x != 0) {
+                        let row = &data[(slice * channels + channel) * outputs..][..*outputs];
+                        let group = &mut out[channel / inputs * outputs..][..*outputs];
+                        group.iter_mut().zip(row).for_each(|(o, &w)| *o += x * i64::from(w));
+                    }
+                }
+            }
+        });
+    }
+}
