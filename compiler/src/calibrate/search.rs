@@ -70,7 +70,7 @@ impl Entries<'_> {
                 for t in 0..self.timesteps {
                     for ((v, n), i) in v.iter_mut().zip(counts.iter_mut()).zip(step(t)) {
                         let u = *v + i + bias;
-                        let fired = (u / theta).floor().clamp(0.0, most);
+                        let fired = (u / theta).clamp(0.0, most) as i32 as f32;
                         *v = u - fired * theta;
                         *n += fired;
                     }
@@ -84,7 +84,8 @@ impl Entries<'_> {
                 } else {
                     (0..self.timesteps).for_each(|t| v.iter_mut().zip(step(t)).for_each(|(v, i)| *v += i + bias));
                 }
-                counts.iter_mut().zip(v.iter()).for_each(|(n, v)| *n = (v / theta).floor().clamp(0.0, most));
+                // Truncation is the floor of what is not negative, and vectorises.
+                counts.iter_mut().zip(v.iter()).for_each(|(n, v)| *n = (v / theta).clamp(0.0, most) as i32 as f32);
             }
         }
     }

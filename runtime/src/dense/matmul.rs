@@ -8,17 +8,20 @@ pub(crate) const ROWS: usize = 4;
 pub(crate) const COLUMNS: usize = 16;
 const LANES: usize = 32;
 
-/// Calls `$body::<N>` compiled for AVX2 where the CPU has it.
+/// Calls `$body::<N>` compiled for AVX2, or for the instruction sets that are named, where the CPU has them.
 macro_rules! for_this_cpu {
-    ($body:ident($($arg:ident: $ty:ty),*)) => {{
+    ($body:ident($($arg:ident: $ty:ty),*)) => {
+        for_this_cpu!("avx2", $body($($arg: $ty),*))
+    };
+    ($feature:tt, $body:ident($($arg:ident: $ty:ty),*)) => {{
         #[cfg(target_arch = "x86_64")]
         {
-            #[target_feature(enable = "avx2")]
+            #[target_feature(enable = $feature)]
             fn wide<N: Number>($($arg: $ty),*) {
                 $body::<N>($($arg),*)
             }
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: `wide` is safe code that only needs AVX2, and the CPU has it.
+            if is_x86_feature_detected!($feature) {
+                // SAFETY: `wide` is safe code that only needs the instructions named, and the CPU has them.
                 return unsafe { wide::<N>($($arg),*) };
             }
         }
@@ -58,11 +61,14 @@ pub(crate) fn multiply_panel<N: Number>(
     columns: usize,
 ) {
     let (panels, _) = weight.data.as_chunks::<ROWS>();
-    let mut sums = [[N::Sum::default(); COLUMNS]; ROWS];
-    for (p, panel) in panels.chunks_exact(weight.depth).enumerate() {
-        multiply_block(panel, data, &mut sums);
-        for (r, sums) in sums.iter().enumerate().take(weight.rows - p * ROWS) {
-            let row = p * ROWS + r;
+    let mut sums = [[N::Sum::default(); COLUMNS]; 2 * ROWS];
+    for (p, pair) in panels.chunks(2 * weight.depth).enumerate() {
+        match pair.split_at_checked(weight.depth) {
+            Some((first, second)) if !second.is_empty() => multiply_blocks([first, second], data, &mut sums),
+            _ => multiply_block(pair, data, sums.first_chunk_mut().expect("there are more rows")),
+        }
+        for (r, sums) in sums.iter().enumerate().take(weight.rows - p * 2 * ROWS) {
+            let row = p * 2 * ROWS + r;
             let b = bias.map_or_else(N::Sum::default, |b| b[row].widen());
             for (o, &s) in out[row * pitch..][..columns].iter_mut().zip(sums) {
                 *o = N::narrow(N::add(s, b));
@@ -89,6 +95,26 @@ pub fn matrix_product(a: &[f32], b: &[f32], depth: usize) -> Vec<f32> {
 #[inline(never)]
 fn multiply_block<N: Number>(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]) {
     for_this_cpu!(multiply_block_body(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]))
+}
+
+/// The same for two panels, where the CPU has registers for the sums of both.
+#[inline(never)]
+fn multiply_blocks<N: Number>(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; 2 * ROWS]) {
+    for_this_cpu!("avx512f", multiply_blocks_body(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; 2 * ROWS]))
+}
+
+#[inline(always)]
+fn multiply_blocks_body<N: Number>(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; 2 * ROWS]) {
+    let mut sums = [[N::Sum::default(); COLUMNS]; 2 * ROWS];
+    for ((first, second), x) in weight[0].iter().zip(weight[1]).zip(data) {
+        for r in 0..ROWS {
+            for c in 0..COLUMNS {
+                sums[r][c] = N::add_product(sums[r][c], first[r], x[c]);
+                sums[ROWS + r][c] = N::add_product(sums[ROWS + r][c], second[r], x[c]);
+            }
+        }
+    }
+    *out = sums;
 }
 
 #[inline(always)]
@@ -172,6 +198,11 @@ mod tests {
         multiply_block(weight, data, &mut here);
         multiply_block_body(weight, data, &mut anywhere);
         assert_eq!(here, anywhere);
+
+        let mut pair = [[0.0f32; COLUMNS]; 2 * ROWS];
+        multiply_blocks([weight, weight], data, &mut pair);
+        assert_eq!(pair[..ROWS], anywhere);
+        assert_eq!(pair[ROWS..], anywhere);
 
         let (weight, x) = (values(3 * 77, 3), values(77, 4));
         let (mut here, mut anywhere) = ([0.0; 3], [0.0; 3]);
