@@ -165,6 +165,24 @@ pub struct AvgPool {
     pub divisor: Divisor,
 }
 
+impl AvgPool {
+    /// What each window's sum is divided by, row-major over `outputs`, for operands of spatial extents `inputs`.
+    pub fn counts(&self, inputs: &[usize], outputs: &[usize]) -> Vec<usize> {
+        let w = &self.window;
+        let taps = |axis: usize, at: usize| {
+            let (first, end) = match self.divisor {
+                Divisor::Valid => (w.pad_begin[axis], w.pad_begin[axis] + inputs[axis]),
+                Divisor::Padded => (0, w.pad_begin[axis] + inputs[axis] + w.pad_end[axis]),
+                Divisor::One => return 1,
+            };
+            (0..w.kernel[axis]).filter(|k| (first..end).contains(&(at * w.stride[axis] + k * w.dilation[axis]))).count()
+        };
+        outputs.iter().enumerate().fold(vec![1], |counts, (axis, &extent)| {
+            counts.iter().flat_map(|count| (0..extent).map(move |at| (count, at))).map(|(count, at)| count * taps(axis, at)).collect()
+        })
+    }
+}
+
 /// Parameters of [`Op::Reduce`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduce {

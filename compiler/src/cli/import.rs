@@ -2,14 +2,11 @@
 
 use super::Failure;
 use super::arguments::shape;
-use crate::frontend::onnx::check::check_import;
+use crate::frontend::onnx::check::{check_import, too_large};
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{CheckError, ImportError, ImportOptions, Imported, import_model};
 use clap::Args;
 use std::path::Path;
-
-/// Most parameters that are compared with tract unasked: beyond, it takes seconds and gigabytes.
-const LARGEST_CHECKED: usize = 1 << 26;
 
 /// How a model is read.
 #[derive(Args, Debug)]
@@ -37,16 +34,16 @@ pub fn options(input_shape: Option<&Shape>) -> ImportOptions {
 
 impl ImportArguments {
     /// The imported model and the CRC-32 of its file. Warnings go to standard error; that tract cannot run the file is one.
-    /// Networks of more than [`LARGEST_CHECKED`] parameters are compared with tract only if `check` asks for it.
+    /// Large networks are compared with tract only if `check` asks for it.
     pub fn load(&self, path: &Path, check: bool) -> Result<(Imported, u32), Failure> {
         let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
         let imported = import_model(&Model::decode(path, &bytes)?, &options(self.input_shape.as_ref()))?;
         let crc32 = crc32fast::hash(&bytes);
         drop(bytes);
         imported.facts.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-        let parameters = imported.graph.parameter_count();
-        if !self.no_check && !check && parameters > LARGEST_CHECKED {
-            eprintln!("warning: the import was not compared with tract: {parameters} parameters take long; --check does it");
+        let large = if check { None } else { too_large(&imported.graph) };
+        if let (Some(why), false) = (large, self.no_check) {
+            eprintln!("warning: the import was not compared with what tract computes, which would take long: {why}; --check does it");
         } else if !self.no_check {
             match check_import(path, &imported) {
                 Ok(difference) => {

@@ -1,6 +1,7 @@
 //! `canonicalize`: one way to say each thing, so that the passes behind it need to know only that one.
 //!
 //! * `identity`, reshapes to the same shape and scales by one go;
+//! * padding with another number is padding with zeros and a constant on the padded places;
 //! * zero padding goes into the window of the conv or sum behind it;
 //! * a clip to `[0, c]` is a relu with a cap; a relu of what is never negative goes, or leaves only its cap;
 //! * a relu moves in front of max-pools, structural operations and concatenations (it commutes with all of them), so
@@ -9,8 +10,8 @@
 
 use super::{Context, Pass, PassError};
 use serde::Deserialize;
-use snn_ir::op::{AvgPool, Divisor, Pad, Relu};
-use snn_ir::{Activation, Graph, NodeId, Op, Window};
+use snn_ir::op::{AvgPool, Divisor, Pad, Relu, Scale};
+use snn_ir::{Activation, Graph, NodeId, Op, Tensor, Window};
 
 /// The pass; it has no options.
 #[derive(Debug, Default, Deserialize)]
@@ -26,7 +27,7 @@ impl Pass for Canonicalize {
         let mut changes = graph.remove_dead();
         loop {
             let before = changes;
-            for rule in [drop_identity, clip_to_relu, drop_final_squashing, relu_of_relu, relu_forward, pad_into_window] {
+            for rule in [drop_identity, clip_to_relu, drop_final_squashing, relu_of_relu, relu_forward, pad_with_number, pad_into_window] {
                 for id in graph.topological()? {
                     if graph.ids().any(|other| other == id) && rule(graph, id, context)? {
                         changes += 1;
@@ -159,6 +160,23 @@ fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
     if let [only] = rectified[..] {
         graph.rename(only, &name);
     }
+    Ok(true)
+}
+
+/// Spikes can only be padded with nothing: the number comes as a bias current of the padded places.
+fn pad_with_number(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+    let Op::Pad(pad) = graph.op(id).clone() else { return Ok(false) };
+    let source = graph.operands(id)[0];
+    if pad.value == 0.0 || matches!(graph.op(source), Op::Input(..)) {
+        return Ok(false);
+    }
+    let (inner, shape) = (graph.ty(source).shape.clone(), graph.ty(id).shape.clone());
+    let zeros = Op::Pad(Pad { value: 0.0, ..pad.clone() });
+    let inside = snn_ir::index_map::index_map(&zeros, &[&inner], &shape).expect("padding with zeros only moves elements");
+    let bias = inside.into_iter().map(|from| if from.is_some() { 0.0 } else { pad.value }).collect::<Vec<f32>>();
+    let name = graph.fresh_name(&format!("{}.zeros", graph.node(id).name()));
+    let padded = graph.add(name, zeros, &[source])?;
+    graph.rewrite(id, Op::Scale(Scale { weight: None, bias: Some(Tensor::f32(shape, bias)) }), &[padded])?;
     Ok(true)
 }
 

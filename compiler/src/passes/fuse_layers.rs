@@ -6,12 +6,12 @@
 //! layer without neurons, whose value is its current, so that it is computed once. Structural operations, max-pools and
 //! readouts stay.
 
-use super::fold_batch_norm::{broadcast_with, fold_into};
+use super::fold_batch_norm::{along_axis, broadcast_with, fold_into};
 use super::{Context, Pass, PassError};
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Conv, Divisor, Layer, Neuron, Scale};
 use snn_ir::{Graph, NodeId, Op, Tensor, Window};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The pass; it has no options.
 #[derive(Debug, Default, Deserialize)]
@@ -28,9 +28,9 @@ impl Pass for FuseLayers {
     }
 
     fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
+        let mut changes = even_out_averages(graph)?;
         let order = graph.topological()?;
-        let inlined: HashSet<NodeId> = order.iter().copied().filter(|&id| dissolves(graph, id)).collect();
-        let mut changes = 0;
+        let inlined = dissolving(graph, &order);
         for id in order {
             let (root, neuron) = match graph.op(id) {
                 Op::If(n) => (graph.operands(id)[0], Some(n.clone())),
@@ -50,11 +50,66 @@ fn is_linear(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::AvgPool(_) | Op::Reduce(_) | Op::Scale(_) | Op::Add)
 }
 
-/// Whether a linear node's only use is a sum, a scale or a neuron, into whose layer it goes.
-fn dissolves(graph: &Graph, id: NodeId) -> bool {
-    is_linear(graph.op(id))
-        && graph.use_count(id) == 1
-        && graph.users(id).iter().all(|&user| matches!(graph.op(user), Op::Add | Op::Scale(_) | Op::If(_)))
+/// The linear nodes whose only use is a sum, a scale or a neuron, and which can go into its layer together with all
+/// scales in between.
+fn dissolving(graph: &Graph, order: &[NodeId]) -> HashSet<NodeId> {
+    // What each dissolving node is multiplied by on its way.
+    let mut outer: HashMap<NodeId, Option<Tensor>> = HashMap::new();
+    for &id in order.iter().rev() {
+        let &[user] = &graph.users(id)[..] else { continue };
+        if !is_linear(graph.op(id)) || graph.use_count(id) != 1 {
+            continue;
+        }
+        let further = outer.get(&user).cloned().flatten();
+        let shape = &graph.ty(id).shape;
+        let factor = match graph.op(user) {
+            Op::If(_) => None,
+            Op::Add => further,
+            Op::Scale(s) => match (&s.weight, further) {
+                (Some(w), Some(f)) => Some(broadcast_with(w, &f, shape, |a, b| a * b)),
+                (weight, further) => weight.clone().or(further),
+            },
+            _ => continue,
+        };
+        if takes_factor(graph, id, factor.as_ref()) {
+            outer.insert(id, factor);
+        }
+    }
+    outer.into_keys().collect()
+}
+
+/// Whether a linear node multiplied by `factor` is a synapse, or synapses, of a layer.
+fn takes_factor(graph: &Graph, id: NodeId, factor: Option<&Tensor>) -> bool {
+    let shape = &graph.ty(id).shape;
+    let along = |axis: usize| along_axis(factor, shape, axis, 1.0).is_some();
+    match graph.op(id) {
+        Op::Conv(_) | Op::ConvTranspose(_) => along(0),
+        Op::Linear(_) => along(shape.len() - 1),
+        op @ (Op::AvgPool(_) | Op::Reduce(_)) => as_depthwise(op, &graph.ty(graph.operands(id)[0]).shape, factor).is_some(),
+        _ => true,
+    }
+}
+
+/// Averages whose windows hold different numbers of elements (padding that does not count, overhang) become sums, times one
+/// over the number at each place.
+fn even_out_averages(graph: &mut Graph) -> Result<usize, PassError> {
+    let mut changes = 0;
+    for id in graph.topological()? {
+        let Op::AvgPool(pool) = graph.op(id).clone() else { continue };
+        let source = graph.operands(id)[0];
+        let (inputs, outputs) = (graph.ty(source).shape[1..].to_vec(), graph.ty(id).shape[1..].to_vec());
+        let counts = pool.counts(&inputs, &outputs);
+        if counts.iter().all(|&n| n == pool.window.taps()) || pool.divisor == Divisor::One {
+            continue;
+        }
+        let name = graph.fresh_name(&format!("{}.sum", graph.node(id).name()));
+        let sum = graph.add(name, Op::AvgPool(AvgPool { window: pool.window, divisor: Divisor::One }), &[source])?;
+        let weight: Vec<f32> = counts.iter().map(|&n| 1.0 / n.max(1) as f32).collect();
+        let weight = Tensor::f32([&[1][..], &outputs].concat(), weight);
+        graph.rewrite(id, Op::Scale(Scale { weight: Some(weight), bias: None }), &[sum])?;
+        changes += 1;
+    }
+    Ok(changes)
 }
 
 struct Fusion {
@@ -117,28 +172,17 @@ impl Fusion {
                 };
                 self.gather(graph, operands[0], combined, inlined, inlined.contains(&operands[0]));
             }
-            op @ (Op::AvgPool(_) | Op::Reduce(_)) => match &outer {
-                None => self.synapse(operands[0], op.clone()),
-                Some(weight) => match as_depthwise(op, &graph.ty(operands[0]).shape, Some(weight)) {
-                    Some(conv) => self.synapse(operands[0], conv),
-                    None => self.synapse(id, scaled(outer)),
-                },
-            },
+            op @ (Op::AvgPool(_) | Op::Reduce(_)) => {
+                let weighted = outer.and_then(|weight| as_depthwise(op, &graph.ty(operands[0]).shape, Some(&weight)));
+                self.synapse(operands[0], weighted.unwrap_or_else(|| op.clone()));
+            }
             op => {
-                let folded = match &outer {
-                    None => Some(op.clone()),
-                    Some(weight) => fold_into(graph, id, &Scale { weight: Some(weight.clone()), bias: None }),
-                };
-                match folded {
-                    Some(op) => {
-                        let (op, bias) = split_bias(op, shape);
-                        if let Some(bias) = bias {
-                            self.add_bias(&bias, None, shape);
-                        }
-                        self.synapse(operands[0], op);
-                    }
-                    None => self.synapse(id, scaled(outer)),
+                let folded = outer.and_then(|weight| fold_into(graph, id, &Scale { weight: Some(weight), bias: None }));
+                let (op, bias) = split_bias(folded.unwrap_or_else(|| op.clone()), shape);
+                if let Some(bias) = bias {
+                    self.add_bias(&bias, None, shape);
                 }
+                self.synapse(operands[0], op);
             }
         }
     }
@@ -173,8 +217,7 @@ fn split_bias(op: Op, shape: &[usize]) -> (Op, Option<Tensor>) {
 fn as_depthwise(op: &Op, source: &[usize], outer: Option<&Tensor>) -> Option<Op> {
     let (window, divisor) = match op {
         Op::AvgPool(AvgPool { window, divisor }) => {
-            let padded = window.pad_begin.iter().chain(&window.pad_end).any(|&p| p > 0);
-            if window.ceil || (padded && *divisor == Divisor::Valid) {
+            if window.ceil {
                 return None;
             }
             let taps = if *divisor == Divisor::One { 1 } else { window.taps() };
@@ -191,7 +234,7 @@ fn as_depthwise(op: &Op, source: &[usize], outer: Option<&Tensor>) -> Option<Op>
     let mut result = vec![1; source.len()];
     result[0] = channels;
     let factors = match outer {
-        Some(o) => super::fold_batch_norm::along_axis(Some(o), &result, 0, 1.0)?,
+        Some(o) => along_axis(Some(o), &result, 0, 1.0)?,
         None => vec![1.0; channels],
     };
     let taps = window.taps();

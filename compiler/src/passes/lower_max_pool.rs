@@ -5,6 +5,8 @@
 //! maximum of the totals exactly, for any kernel, stride and overlap.
 //! `rectifier`: trees of `max(a, b) = b + relu(a − b)`, one axis of the window after the other, for hardware that has nothing
 //! but neurons and sums. Exact for analog values; neurons round each difference.
+//! Maxima of branches become such trees in every mode: branches spike with thresholds of their own, so their counts are not
+//! of one measure.
 //! `average`: the mean of the window instead, which every chip has and no network was trained for.
 
 use super::{Context, Pass, PassError};
@@ -43,9 +45,7 @@ impl Pass for LowerMaxPool {
     }
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        if self.mode == MaxPoolMode::Rectifier {
-            return rectifier_trees(graph);
-        }
+        let trees = rectifier_trees(graph, self.mode == MaxPoolMode::Rectifier)?;
         let mut averaged = Vec::new();
         let changes = graph.rewrite_all(|_, node| match (node.op(), self.mode) {
             (Op::MaxPool(window), MaxPoolMode::Exact) => Some(Op::CumulativeMaxPool(window.clone())),
@@ -54,22 +54,22 @@ impl Pass for LowerMaxPool {
                 Some(Op::AvgPool(AvgPool { window: window.clone(), divisor: Divisor::Valid }))
             }
             (Op::MaxPool(window), MaxPoolMode::Average) => Some(Op::CumulativeMaxPool(window.clone())),
-            (Op::Maximum, _) => Some(Op::CumulativeMax),
             _ => None,
         })?;
         if !averaged.is_empty() {
             context.notes.push(format!("max-pools were replaced by averages, as asked: {}", averaged.join(", ")));
         }
-        Ok(changes)
+        Ok(trees + changes)
     }
 }
 
-fn rectifier_trees(graph: &mut Graph) -> Result<usize, PassError> {
+/// Lowers the maxima of branches, and those of windows if `pools` says so.
+fn rectifier_trees(graph: &mut Graph, pools: bool) -> Result<usize, PassError> {
     let mut changes = 0;
     for id in graph.topological()? {
         let (terms, base) = match graph.op(id).clone() {
             Op::Maximum => (graph.operands(id), graph.node(id).name().to_string()),
-            Op::MaxPool(window) => {
+            Op::MaxPool(window) if pools => {
                 let name = graph.node(id).name().to_string();
                 let space = graph.ty(graph.operands(id)[0]).shape[1..].to_vec();
                 let outputs = graph.ty(id).shape[1..].to_vec();

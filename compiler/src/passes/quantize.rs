@@ -120,7 +120,9 @@ fn needs_one_unit(graph: &Graph, id: NodeId) -> bool {
             source == id
                 && match s {
                     Op::Linear(_) => rank > 1,
-                    Op::Reduce(r) => r.axes.contains(&0),
+                    // Sums have no weights that could bring channels to one unit afterwards.
+                    Op::Reduce(r) => r.axes.contains(&0) || needs_one_unit(graph, user),
+                    Op::AvgPool(_) => needs_one_unit(graph, user),
                     _ => false,
                 }
         }),
@@ -319,15 +321,24 @@ fn pass_factor(synapse: &Op, channel: usize, shape: &[usize], source: &[usize]) 
     match synapse {
         Op::Scale(s) => {
             let weights = super::fold_batch_norm::along_axis(s.weight.as_ref(), shape, 0, 1.0);
-            weights.map_or_else(
-                || s.weight.as_ref().map_or(1.0, |w| w.as_f32().iter().fold(0f32, |m, v| m.max(v.abs())).into()),
-                |w| f64::from(w[channel].abs()),
-            )
+            weights.map_or_else(|| s.weight.as_ref().map_or(1.0, step), |w| f64::from(w[channel].abs()))
         }
         Op::AvgPool(AvgPool { window, divisor }) if *divisor != Divisor::One => 1.0 / window.taps() as f64,
         Op::Reduce(r) if r.mean => 1.0 / r.axes.iter().map(|&a| source[a]).product::<usize>() as f64,
         _ => 1.0,
     }
+}
+
+/// Most integer steps of factors that differ from place to place.
+const FACTOR_STEPS: u32 = 2047;
+
+/// The largest number of which all factors are whole multiples, as those of an average are, or a fine fraction of the
+/// largest factor where there is none.
+fn step(factors: &Tensor) -> f64 {
+    let values = || factors.as_f32().iter().map(|v| f64::from(v.abs()));
+    let largest = values().fold(0.0, f64::max);
+    let whole = |n: &u32| values().all(|v| (v / largest * f64::from(*n)).fract().min(1.0 - (v / largest * f64::from(*n)).fract()) < 1e-3);
+    largest / f64::from((1..FACTOR_STEPS).find(whole).unwrap_or(FACTOR_STEPS))
 }
 
 /// A synapse that passes its source on, element by element or as a sum, in integers.
@@ -358,18 +369,19 @@ fn plain_synapse(
             }
             Ok(Op::Scale(Scale { weight: Some(narrow(&out, &values)), bias: None }))
         }
-        Op::AvgPool(AvgPool { window, divisor }) => {
-            let padded = window.pad_begin.iter().chain(&window.pad_end).any(|&p| p > 0);
-            if *divisor == Divisor::Valid && (padded || window.ceil) {
-                return Err(PassError::node(
-                    graph,
-                    id,
-                    "an average over windows of different sizes (padding not counted) has no integer form; compile with --weights f32",
-                ));
+        Op::AvgPool(_) | Op::Reduce(_) => {
+            // A sum has no weight that could bring it into another unit than its source's.
+            let source_shape = &graph.ty(graph.operands(id)[0]).shape;
+            let fits = |c: usize| (source(c) * pass_factor(synapse, c, shape, source_shape) / unit[c] - 1.0).abs() < 1e-3;
+            if !(0..unit.len()).all(fits) {
+                return Err(PassError::node(graph, id, "its sums leave the range of 32 bits; compile with --weights f32"));
             }
-            Ok(Op::AvgPool(AvgPool { window: window.clone(), divisor: Divisor::One }))
+            Ok(match synapse {
+                Op::AvgPool(p) => Op::AvgPool(AvgPool { window: p.window.clone(), divisor: Divisor::One }),
+                Op::Reduce(r) => Op::Reduce(Reduce { mean: false, ..r.clone() }),
+                other => other.clone(),
+            })
         }
-        Op::Reduce(r) => Ok(Op::Reduce(Reduce { mean: false, ..r.clone() })),
         other => Err(PassError::node(graph, id, format!("a {} synapse has no integer form", other.name()))),
     }
 }

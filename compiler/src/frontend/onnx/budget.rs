@@ -7,8 +7,9 @@ use super::error::Refusal;
 const FREE: usize = 16 << 20;
 /// How often every element that the file really holds may be handled.
 const PER_ELEMENT: usize = 32;
-/// Elements that constants of one repeated value may grow to when they become parameters (1 GiB in all).
-const REPEATED: usize = 1 << 28;
+/// Elements that constants of one repeated value may grow to when they become parameters (640 MiB in all; VGG-19 has 144
+/// million of them in the files that hold nothing else).
+const REPEATED: usize = 160 << 20;
 
 /// What is left to spend.
 #[derive(Debug)]

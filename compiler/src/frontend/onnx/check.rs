@@ -2,7 +2,7 @@
 
 use super::oracle::{Oracle, OracleError};
 use super::{Imported, TensorFact};
-use snn_ir::NodeId;
+use snn_ir::{Graph, NodeId, Op};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,6 +18,13 @@ pub const QUANTIZED_TOLERANCE: f32 = 0.1;
 const SAMPLES: [f32; 2] = [-1.0, 0.0];
 /// Networks with more parameters are compared on the first sample alone.
 const LARGE: usize = 1 << 24;
+
+/// Most parameters that are compared unasked: beyond, it takes seconds and gigabytes.
+const MOST_PARAMETERS: usize = 1 << 26;
+/// Largest value inside a network that is compared unasked.
+const MOST_ELEMENTS: usize = 1 << 26;
+/// Most multiplications of a sample that is compared unasked; VGG-19 takes twenty thousand million.
+const MOST_MULTIPLICATIONS: f64 = 4e10;
 
 /// Integer inputs are below this, so that they fit any type.
 const LARGEST_INTEGER: f32 = 8.0;
@@ -71,6 +78,30 @@ pub fn difference(reference: &[f32], got: &[f32]) -> f32 {
 fn tolerance(imported: &Imported) -> f32 {
     let quantized = imported.facts.operators.iter().any(|(op, _)| op == "QuantizeLinear");
     if quantized { QUANTIZED_TOLERANCE } else { TOLERANCE }
+}
+
+/// Why comparing the graph with its file would take long or much memory, if it would.
+pub fn too_large(graph: &Graph) -> Option<String> {
+    let work = |id: NodeId| {
+        let out = graph.ty(id).len() as f64;
+        let per_element = match graph.op(id) {
+            Op::Conv(c) => c.weight.len() / c.weight.shape()[0].max(1),
+            Op::ConvTranspose(c) => c.weight.len() / c.weight.shape()[0].max(1) * c.weight.shape()[0] / c.groups.max(1),
+            Op::Linear(l) => l.weight.shape()[1],
+            Op::AvgPool(p) => p.window.taps(),
+            Op::MaxPool(w) => w.taps(),
+            _ => 1,
+        };
+        out * per_element as f64
+    };
+    let (parameters, multiplications) = (graph.parameter_count(), graph.ids().map(work).sum::<f64>());
+    let largest = graph.ids().map(|id| graph.ty(id).len()).max().unwrap_or(0);
+    match () {
+        _ if parameters > MOST_PARAMETERS => Some(format!("it has {parameters} parameters")),
+        _ if largest > MOST_ELEMENTS => Some(format!("one of its values has {largest} elements")),
+        _ if multiplications > MOST_MULTIPLICATIONS => Some(format!("a sample takes {multiplications:.1e} multiplications")),
+        _ => None,
+    }
 }
 
 /// Compares the imported graph with the file at `path` on seeded samples. Returns the largest difference.
