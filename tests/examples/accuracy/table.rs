@@ -1,0 +1,128 @@
+//! The Markdown that the cache and the peers' figures make.
+
+use crate::cost::{AC_PICOJOULES, MAC_PICOJOULES, macs};
+use crate::measure::{Cache, Recipe};
+use crate::networks::Network;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+/// What another system scored: its name, number of samples, accuracy per T.
+pub struct Peer {
+    system: String,
+    samples: u64,
+    accuracy: BTreeMap<u32, f64>,
+}
+
+/// The figures in the output of `peers.py accuracy`: one JSON object a line; lines that are none, and the ANN's, are passed over.
+pub fn peers(file: &Path) -> Result<Vec<Peer>, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let peer = |line: &str| {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let accuracy = value["accuracy"].as_object()?.iter().filter_map(|(t, a)| Some((t.parse().ok()?, a.as_f64()?))).collect();
+        Some(Peer { system: value["system"].as_str()?.into(), samples: value["n"].as_u64().unwrap_or(0), accuracy })
+    };
+    let peers: Vec<Peer> = text.lines().filter_map(peer).collect();
+    if peers.is_empty() { Err(format!("{} has no line of a spiking system", file.display())) } else { Ok(peers) }
+}
+
+const HEAD: &str = "# Accuracy against T
+
+Made by `cargo run --release --example accuracy`; its source says how to make it again. Calibration uses training samples (of the ImageNet
+and the keyword sample the first ones, which are not evaluated), no labels and no test sample. Each network is compiled for the T it is
+evaluated at.
+
+* **T** is the length of the window in steps. **Latency** is the number of steps from a sample's first to its answer: T where all layers step
+  together; (layers + 1)·T where every layer waits for its whole window (`two-phase`); T and the steps until the network is silent, the
+  longest of all samples, where spikes can be taken back (`ternary`). `lanes` sends up to four spikes per neuron and step.
+* **SynOps** are effective: a spike times the synapses that it crosses, per sample.
+* **Energy** is the spiking network's additions over the ANN's multiplications with addition: `0.9 pJ · SynOps / (4.6 pJ · MAC)`, 45 nm, 32-bit
+  floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What stands in front of the first neurons is computed once a window
+  with multiplications in both networks; its share of the MACs is stated and, as is usual, not in the ratio.
+";
+
+fn column(value: &Value, digits: usize) -> String {
+    value.as_f64().map_or_else(|| "-".to_string(), |v| format!("{v:.digits$}"))
+}
+
+/// The whole document.
+pub fn markdown(
+    networks: &[&'static Network],
+    recipes: &[Recipe],
+    cache: &Cache,
+    peers: &[(String, Vec<Peer>)],
+    shared: &Path,
+    failures: &[String],
+) -> Result<String, String> {
+    let mut text = HEAD.to_string();
+    for network in networks {
+        let none: &[Peer] = &[];
+        let peers = peers.iter().find(|(n, _)| network.file.contains(n.as_str())).map_or(none, |(_, p)| p.as_slice());
+        section(&mut text, network, recipes, cache, peers, shared)?;
+    }
+    if !failures.is_empty() {
+        text += "\n## Not possible\n\n";
+        failures.iter().for_each(|f| writeln!(text, "* {f}").unwrap_or_default());
+    }
+    Ok(text)
+}
+
+fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cache, peers: &[Peer], shared: &Path) -> Result<(), String> {
+    let steps: BTreeSet<u32> =
+        cache.rows.iter().filter(|r| r["network"] == network.file).filter_map(|r| u32::try_from(r["timesteps"].as_u64()?).ok()).collect();
+    let steps: Vec<u32> = steps.into_iter().filter(|&t| t > 0).collect();
+    let found = |recipe: &Recipe, t: u32| cache.find(network.file, recipe, t).cloned();
+    let recipes: Vec<&Recipe> = recipes.iter().filter(|r| steps.iter().any(|&t| found(r, t).is_some())).collect();
+    let Some(&first) = recipes.first() else { return Ok(()) };
+    let macs = macs(&shared.join("models").join(format!("{}.onnx", network.file)))?;
+    let ann = found(first, 0).unwrap_or_default();
+    let mut line = |s: String| {
+        text.push_str(&s);
+        text.push('\n');
+    };
+    line(format!("\n## {}\n", network.file));
+    line(format!(
+        "{}, ANN top-1 **{} %** ({} samples), {:.2} M MAC ({:.1} % of them in front of the first neurons); calibrated on {} samples of {}.\n",
+        network.data,
+        column(&ann["ann"], 2),
+        ann["samples"],
+        macs.all as f64 / 1e6,
+        100.0 * macs.front_end as f64 / macs.all.max(1) as f64,
+        network.calibration_samples,
+        network.calibration,
+    ));
+    line(format!("| top-1 % | n | {} |", steps.iter().map(|t| format!("T={t}")).collect::<Vec<_>>().join(" | ")));
+    line(format!("|---|---:|{}", "---:|".repeat(steps.len())));
+    for recipe in &recipes {
+        let rows: Vec<Option<Value>> = steps.iter().map(|&t| found(recipe, t)).collect();
+        let samples: BTreeSet<u64> = rows.iter().flatten().filter_map(|r| r["samples"].as_u64()).collect();
+        let samples = samples.iter().map(u64::to_string).collect::<Vec<_>>().join("/");
+        let cells = rows.iter().map(|r| r.as_ref().map_or("".to_string(), |r| column(&r["accuracy"], 2)));
+        line(format!("| {} | {samples} | {} |", recipe.name, cells.collect::<Vec<_>>().join(" | ")));
+    }
+    for peer in peers {
+        let cells = steps.iter().map(|t| peer.accuracy.get(t).map_or("".to_string(), |a| format!("{a:.2}")));
+        line(format!("| {} | {} | {} |", peer.system, peer.samples, cells.collect::<Vec<_>>().join(" | ")));
+    }
+    line("\n| recipe | T | top-1 % | loss | spikes/sample | SynOps/sample | latency (steps) | energy SNN/ANN |".into());
+    line("|---|---:|---:|---:|---:|---:|---:|---:|".into());
+    for recipe in recipes {
+        for row in steps.iter().filter_map(|&t| found(recipe, t)) {
+            let reference = if row["samples"] == ann["samples"] { ann["ann"].as_f64() } else { row["ann"].as_f64() };
+            let loss = reference.zip(row["accuracy"].as_f64()).map_or("-".into(), |(a, s)| format!("{:.2}", a - s));
+            let energy = row["synops"].as_f64().map(|s| AC_PICOJOULES * s / (MAC_PICOJOULES * macs.all as f64));
+            line(format!(
+                "| {} | {} | {} | {loss} | {} | {} | {} | {} |",
+                recipe.name,
+                row["timesteps"],
+                column(&row["accuracy"], 2),
+                column(&row["spikes"], 0),
+                column(&row["synops"], 0),
+                row["latency"],
+                energy.map_or("-".into(), |e| format!("{e:.3}")),
+            ));
+        }
+    }
+    Ok(())
+}
