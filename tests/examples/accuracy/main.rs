@@ -10,7 +10,7 @@
 //! so that it can be filled in several calls (other numbers of images for slow engines, other T). Results belong to the text of
 //! the recipe; delete the folder when the compiler itself has changed.
 //!
-//! Options, all with defaults: `--networks A,B` (parts of names), `--recipes A,B`, `--timesteps T,..`, `--limit N` test images,
+//! Options, all with defaults: `--networks A,B` (beginnings of names), `--recipes A,B`, `--timesteps T,..`, `--limit N` test images,
 //! `--reference-limit N` where only the reference engine runs a network, `--threads N`, `--cache DIR`, `--output FILE`,
 //! `--peers NETWORK=FILE` (the output of `peers.py accuracy` for a network; repeatable), `--snnc FILE`, `--table-only`.
 
@@ -67,11 +67,11 @@ fn options() -> Result<Options, String> {
         match option.as_str() {
             "--networks" => {
                 let wanted = list();
-                if let Some(none) = wanted.iter().find(|w| !NETWORKS.iter().any(|n| n.file.contains(w.as_str()))) {
+                if let Some(none) = wanted.iter().find(|w| !NETWORKS.iter().any(|n| n.file.starts_with(w.as_str()))) {
                     let known = NETWORKS.iter().map(|n| n.file).collect::<Vec<_>>().join(", ");
-                    return Err(format!("--networks: `{none}` is part of no name; networks are: {known}"));
+                    return Err(format!("--networks: `{none}` starts no name; networks are: {known}"));
                 }
-                options.networks.retain(|n| wanted.iter().any(|w| n.file.contains(w.as_str())));
+                options.networks.retain(|n| wanted.iter().any(|w| n.file.starts_with(w.as_str())));
             }
             "--recipes" => options.recipes = Some(list()),
             "--timesteps" => options.timesteps = list().iter().map(|t| number(&option, t)).collect::<Result<_, _>>()?,

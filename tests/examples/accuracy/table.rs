@@ -58,7 +58,7 @@ pub fn markdown(
     let mut text = HEAD.to_string();
     for network in networks {
         let none: &[Peer] = &[];
-        let peers = peers.iter().find(|(n, _)| network.file.contains(n.as_str())).map_or(none, |(_, p)| p.as_slice());
+        let peers = peers.iter().find(|(n, _)| network.file.starts_with(n.as_str())).map_or(none, |(_, p)| p.as_slice());
         section(&mut text, network, recipes, cache, peers, shared)?;
     }
     if !failures.is_empty() {
