@@ -62,5 +62,6 @@ mod sums;
 pub use error::{CompileError, RunError};
 pub use kernels::Cpu;
 pub use network::{EngineKind, Network};
+pub use plan::{PlanSummary, PlannedNode};
 pub use session::{MAX_TIMESTEPS, Session};
 pub use statistics::{LayerStatistics, Statistics};

@@ -4,6 +4,7 @@ use crate::counts;
 use crate::error::CompileError;
 use crate::jit;
 use crate::kernels::Cpu;
+use crate::plan::PlanSummary;
 use crate::reference;
 use crate::session::Session;
 use snn_ir::op::{Firing, Layer};
@@ -73,10 +74,10 @@ impl Network {
     }
 
     /// What the JIT engine does with each node, and why; `None` for the reference engine, which does what the graph says.
-    pub fn plan(&self) -> Option<&dyn std::fmt::Display> {
+    pub fn plan(&self) -> Option<PlanSummary> {
         match &self.program {
-            Program::Jit(program) => Some(program.plan()),
-            Program::Counts(program) => Some(&**program),
+            Program::Jit(program) => Some(program.plan().summary()),
+            Program::Counts(program) => Some(program.summary()),
             Program::Reference(_) => None,
         }
     }

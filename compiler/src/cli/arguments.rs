@@ -17,10 +17,9 @@ pub enum Format {
 }
 
 /// Engines by their names on the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
     /// Machine code for this CPU.
-    #[default]
     Jit,
     /// The interpreter: slow, the oracle.
     Reference,

@@ -30,9 +30,9 @@ pub struct Arguments {
     /// Rounds that count, after one that does not
     #[arg(long, value_name = "N", default_value = "7")]
     rounds: NonZeroUsize,
-    /// Engine
-    #[arg(long, value_enum, default_value_t)]
-    engine: Engine,
+    /// Engine [default: jit where it has code for the network, reference elsewhere]
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,

@@ -1,6 +1,6 @@
 //! `snnc eval`: accuracy and activity against T, next to the ANN.
 
-use super::arguments::{Engine, Format, Samples, all_cpus, timesteps};
+use super::arguments::{Engine, Format, Samples, all_cpus, positive, timesteps};
 use super::{Failure, load, output, progress};
 use crate::data::Dataset;
 use crate::frontend::onnx::{ImportOptions, Oracle, import};
@@ -36,12 +36,15 @@ pub struct Arguments {
     /// Say which share of counts is provably exact, too, and why the others are not (slow: the reference engine)
     #[arg(long)]
     certify: bool,
+    /// End a sample's window at a fourth step where the best class leads the next by this much potential (unit: the ANN's logits)
+    #[arg(long, value_name = "MARGIN", value_parser = positive)]
+    early_exit: Option<f32>,
     /// Threads [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Engine
-    #[arg(long, value_enum, default_value_t)]
-    engine: Engine,
+    /// Engine [default: jit where it has code for the network, reference elsewhere]
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -50,6 +53,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = load::program(&arguments.network)?;
     let network = load::network(&program, arguments.engine)?;
+    load::early_exit(&network, arguments.early_exit)?;
     let dataset = arguments.samples.open()?;
     if dataset.labels().is_none() && arguments.onnx.is_none() {
         let failure = Failure::new(format!("{} has no labels", dataset.path().display()));
@@ -72,6 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         dataset: &dataset,
         label_offset: arguments.label_offset,
         timesteps: &timesteps,
+        early_exit: arguments.early_exit,
         threads: arguments.threads.unwrap_or_else(all_cpus).get(),
         ann: oracle.is_some().then_some(&ann),
         progress: &|| bar.inc(1),

@@ -6,6 +6,7 @@ use super::{Failure, load, output};
 use crate::frontend::onnx::model::Model;
 use crate::report::network::NetworkReport;
 use crate::report::onnx::OnnxReport;
+use crate::report::plan::PlanReport;
 use crate::report::support::SupportReport;
 use clap::Args;
 use snn_ir::text::{Parameters, print};
@@ -20,6 +21,9 @@ pub struct Arguments {
     /// Print the graph of a .snn in text form, parameters in full, instead of the overview
     #[arg(long)]
     params: bool,
+    /// Say how a .snn runs on this CPU: which kernel computes each node, and why
+    #[arg(long)]
+    plan: bool,
     /// Say of every node of an .onnx model whether it converts exactly, is approximated, or stands in the way
     #[arg(long)]
     support: bool,
@@ -33,6 +37,9 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.file.extension().is_some_and(|e| e == "onnx") {
+        if arguments.plan {
+            return Err(Failure::new("--plan is about .snn networks").help("compile the model first"));
+        }
         let model = Model::load(&arguments.file)?;
         let options = options(arguments.input_shape.as_ref());
         if arguments.support {
@@ -54,6 +61,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = load::program(&arguments.file)?;
     if arguments.params {
         return output::print(&print(&program.graph, Parameters::Full));
+    }
+    if arguments.plan {
+        let report = PlanReport::new(&load::network(&program, None)?);
+        return output::print(&match arguments.format {
+            Format::Text => report.to_text(),
+            Format::Json => output::json(&report)?,
+        });
     }
     let report = NetworkReport::new(&program);
     output::print(&match arguments.format {

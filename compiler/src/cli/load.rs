@@ -17,12 +17,33 @@ pub fn program(path: &Path) -> Result<Program, Failure> {
     read(path).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot load {}", path.display())))
 }
 
-/// The network made ready to run.
-pub fn network(program: &Program, engine: Engine) -> Result<Network, Failure> {
-    Network::compile(&program.graph, engine.into()).map_err(|e| {
-        let failure = Failure::from_error(&e).while_doing("the engine has no code for this network");
-        if engine == Engine::Jit { failure.help("--engine reference runs every network, slowly") } else { failure }
-    })
+/// The network made ready to run: by the engine that was asked for, or by the faster one that can.
+pub fn network(program: &Program, engine: Option<Engine>) -> Result<Network, Failure> {
+    let compile = |engine: Engine| Network::compile(&program.graph, engine.into());
+    match (compile(engine.unwrap_or(Engine::Jit)), engine) {
+        (Ok(network), _) => Ok(network),
+        (Err(error), None) => {
+            let network = compile(Engine::Reference).map_err(|e| Failure::from_error(&e).while_doing("no engine can run this network"))?;
+            eprintln!("note: the reference engine runs this network, slowly: {error}");
+            Ok(network)
+        }
+        (Err(error), Some(engine)) => {
+            let failure = Failure::from_error(&error).while_doing("the engine has no code for this network");
+            Err(if engine == Engine::Jit { failure.help("--engine reference runs every network, slowly") } else { failure })
+        }
+    }
+}
+
+/// Whether windows of the network may end early, as `margin` asks.
+pub fn early_exit(network: &Network, margin: Option<f32>) -> Result<(), Failure> {
+    let whole = network.has_window_barrier() || network.settles();
+    match margin {
+        Some(_) if whole => {
+            let failure = Failure::new("--early-exit needs neurons that answer step by step; these answer at the end of their window");
+            Err(failure.help("leave --early-exit out, or compile with binary firing"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The window length the network was compiled for.

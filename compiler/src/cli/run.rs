@@ -1,6 +1,6 @@
 //! `snnc run`: a spiking network on samples.
 
-use super::arguments::{Engine, Format, all_cpus, timesteps};
+use super::arguments::{Engine, Format, all_cpus, positive, timesteps};
 use super::{Failure, load, output, progress};
 use crate::data::{Dataset, npy};
 use crate::report::answers::{AnswerRequest, Answers, answers};
@@ -29,12 +29,15 @@ pub struct Arguments {
     /// Best classes printed per sample
     #[arg(long, value_name = "K", default_value = "3")]
     top: NonZeroUsize,
+    /// End a sample's window at a fourth step where the best class leads the next by this much potential (unit: the ANN's logits)
+    #[arg(long, value_name = "MARGIN", value_parser = positive)]
+    early_exit: Option<f32>,
     /// Threads [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Engine
-    #[arg(long, value_enum, default_value_t)]
-    engine: Engine,
+    /// Engine [default: jit where it has code for the network, reference elsewhere]
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -44,6 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = load::program(&arguments.network)?;
     let network = load::network(&program, arguments.engine)?;
     load::only_input(&network)?;
+    load::early_exit(&network, arguments.early_exit)?;
     let dataset = Dataset::open(&arguments.input)?;
     let bar = progress::bar(dataset.len(), "running");
     let answers = answers(&AnswerRequest {
@@ -51,6 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         preprocessing: &program.preprocessing,
         dataset: &dataset,
         timesteps: arguments.timesteps.unwrap_or_else(|| load::default_timesteps(&program)),
+        early_exit: arguments.early_exit,
         threads: arguments.threads.unwrap_or_else(all_cpus).get(),
         progress: &|| bar.inc(1),
     });

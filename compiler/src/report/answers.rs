@@ -19,6 +19,8 @@ pub struct AnswerRequest<'a> {
     pub dataset: &'a Dataset,
     /// T.
     pub timesteps: u32,
+    /// Lead of the best class at which a sample's window ends early.
+    pub early_exit: Option<f32>,
     /// Number of threads.
     pub threads: usize,
     /// Called after every sample.
@@ -36,6 +38,8 @@ pub struct Answers {
     pub potentials: Vec<Vec<f32>>,
     /// Counts summed over samples.
     pub statistics: Statistics,
+    /// Steps summed over samples.
+    pub steps: u64,
 }
 
 /// Runs a network on every sample.
@@ -53,15 +57,16 @@ pub fn answers(request: &AnswerRequest<'_>) -> Result<Answers, EvaluationError> 
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
             session
                 .start(&[&x])
-                .and_then(|()| run_window(request.network, session, request.timesteps))
+                .and_then(|()| run_window(request.network, session, request.timesteps, request.early_exit))
                 .map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
-            Ok::<_, EvaluationError>((session.potentials().swap_remove(0), session.statistics().clone()))
+            Ok::<_, EvaluationError>((session.potentials().swap_remove(0), session.statistics().clone(), session.steps()))
         },
     )?;
-    let statistics = super::total(results.iter().map(|(_, s)| s));
-    let potentials = results.into_iter().map(|(p, _)| p).collect();
-    Ok(Answers { timesteps: request.timesteps, shape: request.network.outputs()[0].shape.clone(), potentials, statistics })
+    let statistics = super::total(results.iter().map(|(_, s, _)| s));
+    let steps = results.iter().map(|(.., steps)| u64::from(*steps)).sum();
+    let potentials = results.into_iter().map(|(p, ..)| p).collect();
+    Ok(Answers { timesteps: request.timesteps, shape: request.network.outputs()[0].shape.clone(), potentials, statistics, steps })
 }
 
 /// [`Answers`] as they are printed.
@@ -111,7 +116,7 @@ impl Answers {
             neurons: l.neurons,
             spikes_per_sample: mean(l.spikes),
             synops_per_sample: mean(l.synops),
-            rate: mean(l.spikes) / (l.neurons.max(1) as f64 * f64::from(self.timesteps)),
+            rate: l.spikes as f64 / (l.neurons.max(1) * self.steps.max(1)) as f64,
         };
         let layers = stats.then(|| self.statistics.layers.iter().map(layer).collect());
         AnswerReport { timesteps: self.timesteps, samples, layers }

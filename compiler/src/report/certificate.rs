@@ -180,7 +180,7 @@ pub fn certify(request: &CertificateRequest<'_>) -> Result<Certificate, Evaluati
         || network.session(),
         |session, index| {
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
-            let run = session.start(&[&x]).and_then(|()| run_window(&network, session, request.timesteps));
+            let run = session.start(&[&x]).and_then(|()| run_window(&network, session, request.timesteps, None));
             run.map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
             Ok::<_, EvaluationError>(tallies(&populations, session, request.timesteps))

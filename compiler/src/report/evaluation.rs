@@ -71,6 +71,8 @@ pub struct EvaluationRequest<'a> {
     pub label_offset: i64,
     /// Window lengths.
     pub timesteps: &'a [u32],
+    /// Lead of the best class at which a sample's window ends early.
+    pub early_exit: Option<f32>,
     /// Number of threads.
     pub threads: usize,
     /// The ANN it came from.
@@ -107,6 +109,9 @@ pub struct SnnResult {
     /// Steps from a sample's first to its answer: T, or more with window barriers or where a network settles (the longest of all
     /// samples).
     pub latency_steps: u32,
+    /// Mean number of steps that samples ran, when they may end early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_timesteps: Option<f64>,
     /// Top-1 accuracy; absent without labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
@@ -147,6 +152,7 @@ pub fn top1(values: &[f32]) -> usize {
 struct Window {
     class: usize,
     statistics: Statistics,
+    steps: u32,
     settling: u32,
 }
 
@@ -175,7 +181,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
         |session, index| {
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
             let ann = request.ann.map(|ann| ann(&x).map_err(|reason| EvaluationError::Ann { index, reason })).transpose()?;
-            let snn = run_windows(request.network, session, &x, &timesteps).map_err(|source| EvaluationError::Run { index, source })?;
+            let snn = run_windows(request, session, &x, &timesteps).map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
             Ok::<_, EvaluationError>(Outcome { ann: ann.map(|y| top1(&y)), snn })
         },
@@ -194,8 +200,10 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
             let layers = super::total(outcomes.iter().map(|o| &o.snn[at].statistics));
             let settling = outcomes.iter().map(|o| o.snn[at].settling).max().unwrap_or(0);
             let mean = |count: u64| count as f64 / outcomes.len() as f64;
+            let steps: u64 = outcomes.iter().map(|o| u64::from(o.snn[at].steps)).sum();
             SnnResult {
                 timesteps: t,
+                mean_timesteps: request.early_exit.map(|_| mean(steps)),
                 latency_steps: t.saturating_mul(1 + depth).saturating_add(settling),
                 accuracy: labels.as_ref().map(|l| share(&|i, o| o.snn[at].class == l[i])),
                 agreement: request.ann.map(|_| share(&|_, o| o.ann == Some(o.snn[at].class))),
@@ -207,7 +215,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
                     .map(|l| LayerRate {
                         name: l.name.clone(),
                         neurons: l.neurons,
-                        rate: mean(l.spikes) / (l.neurons.max(1) as f64 * f64::from(t)),
+                        rate: l.spikes as f64 / (l.neurons.max(1) * steps.max(1)) as f64,
                     })
                     .collect(),
             }
@@ -224,15 +232,17 @@ fn labels(request: &EvaluationRequest<'_>, classes: usize) -> Result<Option<Vec<
     request.dataset.labels().map(|labels| labels.iter().enumerate().map(class).collect()).transpose()
 }
 
-fn run_windows(network: &Network, session: &mut Session<'_>, x: &[f32], timesteps: &[u32]) -> Result<Vec<Window>, RunError> {
-    let whole = network.has_window_barrier() || network.settles();
+fn run_windows(request: &EvaluationRequest<'_>, session: &mut Session<'_>, x: &[f32], timesteps: &[u32]) -> Result<Vec<Window>, RunError> {
+    let network = request.network;
+    let whole = network.has_window_barrier() || network.settles() || request.early_exit.is_some();
     let mut results = Vec::with_capacity(timesteps.len());
     for (at, &t) in timesteps.iter().enumerate() {
         if at == 0 || whole {
             session.start(&[x])?;
         }
-        let settling = run_window(network, session, t)?;
-        results.push(Window { class: top1(&session.potentials()[0]), statistics: session.statistics().clone(), settling });
+        let settling = run_window(network, session, t, request.early_exit)?;
+        let (statistics, steps) = (session.statistics().clone(), session.steps());
+        results.push(Window { class: top1(&session.potentials()[0]), statistics, steps, settling });
     }
     Ok(results)
 }
@@ -260,19 +270,23 @@ impl Evaluation {
             _ => format!("{} samples\n\n", self.samples),
         };
         let headings = ["T", "accuracy %", "same as ANN %", "spikes/sample", "SynOps/sample", "latency (steps)"];
-        let columns: Vec<_> = headings.map(|h| (h, Align::Right)).to_vec();
+        let mut columns: Vec<_> = headings.map(|h| (h, Align::Right)).to_vec();
+        let early = self.snn.iter().any(|s| s.mean_timesteps.is_some());
+        columns.extend(early.then_some(("mean T", Align::Right)));
         let rows: Vec<Vec<String>> = self
             .snn
             .iter()
             .map(|s| {
-                vec![
+                let mut row = vec![
                     s.timesteps.to_string(),
                     percent(s.accuracy),
                     percent(s.agreement),
                     format!("{:.0}", s.spikes_per_sample),
                     format!("{:.0}", s.synops_per_sample),
                     s.latency_steps.to_string(),
-                ]
+                ];
+                row.extend(s.mean_timesteps.map(|t| format!("{t:.2}")));
+                row
             })
             .collect();
         text += &table(&columns, &rows);

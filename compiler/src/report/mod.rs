@@ -8,6 +8,7 @@ pub mod evaluation;
 pub mod network;
 pub mod onnx;
 mod parallel;
+pub mod plan;
 pub mod support;
 mod table;
 mod window;

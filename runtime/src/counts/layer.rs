@@ -107,6 +107,15 @@ impl CountLayer {
         counted::fire(cpu, currents, self.lanes, inverse, most, counts, pitch);
     }
 
+    /// How the layer runs, in words.
+    pub fn how(&self) -> &'static str {
+        match &self.synapses[..] {
+            [] => "neurons on a constant current",
+            s if s.iter().all(|s| matches!(s.work, SynapseWork::Channels { .. })) => "products of counts by channel",
+            _ => "matrix product of counts (bytes)",
+        }
+    }
+
     /// Lanes of a row of currents.
     pub fn lanes(&self) -> usize {
         self.lanes

@@ -1,27 +1,33 @@
-//! The plan as a table, for `snnc inspect --plan`.
+//! The plan as data, for `snnc inspect --plan`.
 
-use super::{Fast, Program};
-use crate::plan::{Mode, Work};
+use super::{Fast, NARROW, Program};
+use crate::plan::{Mode, PlanSummary, PlannedNode, Work};
 use snn_ir::signal::Dims;
-use std::fmt;
 
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "cpu {}, on counts: once a window", self.cpu)?;
-        for (i, node) in self.nodes.iter().enumerate() {
-            let what = match (&node.work, node.mode) {
-                (Work::FrontEnd, _) => "f32",
-                (_, Mode::Constant) => "integers",
+impl Program {
+    /// What is done with each node.
+    pub(crate) fn summary(&self) -> PlanSummary {
+        let node = |i: usize| {
+            let node = &self.nodes[i];
+            let how = match (&node.work, node.mode) {
+                (Work::FrontEnd, _) => "f32, once a window",
+                (_, Mode::Constant) => "integers, once a window",
                 _ => match &self.fast[i] {
-                    Some(Fast::Layer(_)) => "counts as bytes, in 32 bits",
-                    Some(Fast::Maxima(_)) => "maxima of bytes",
-                    Some(Fast::Copies(_)) => "moves bytes",
-                    None => "sums in 64 bits",
+                    Some(Fast::Layer(layer)) => layer.how(),
+                    Some(Fast::Maxima(_)) => "maxima of counts",
+                    Some(Fast::Copies(_)) => "moves counts",
+                    None => "sums in 64 bits (no kernel on counts of a byte)",
                 },
             };
             let bytes = self.layouts[i].as_ref().map_or(0, |l| l.bytes());
-            writeln!(f, "{:<28} {:>12} {:>9} bytes  {what}", node.name, Dims(&node.ty.shape).to_string(), bytes)?;
-        }
-        Ok(())
+            PlannedNode { name: node.name.clone(), shape: Dims(&node.ty.shape).to_string(), bytes, how: how.into() }
+        };
+        let bytes: usize = self.layouts.iter().flatten().map(|l| l.bytes()).sum();
+        let overview = format!(
+            "cpu {}, all neurons are two-phase: the whole window at once, on counts (of a byte, {bytes} in all, up to T = {})",
+            self.cpu,
+            NARROW.min(self.max_steps)
+        );
+        PlanSummary { overview, nodes: (0..self.nodes.len()).map(node).collect() }
     }
 }

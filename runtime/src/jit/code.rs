@@ -2,7 +2,7 @@
 
 use super::layer::Lowering;
 use crate::kernels::symbols;
-use crate::plan::{Plan, Work};
+use crate::plan::Plan;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::ModuleError;
@@ -23,7 +23,7 @@ unsafe impl Send for Code {}
 unsafe impl Sync for Code {}
 
 impl Code {
-    /// Compiles every stepped layer of `plan`.
+    /// Compiles every stepped layer of `plan` but those by table look-up.
     pub fn compile(plan: &Plan) -> Result<Code, String> {
         let mut flags = settings::builder();
         // Kernels are scheduled by hand; the optimiser makes vector code slower here, and takes longer.
@@ -60,7 +60,7 @@ impl Code {
         let mut functions = vec![None; plan.nodes.len()];
         let mut lowering = Lowering::new(module, plan, symbols)?;
         for i in plan.stepped() {
-            if matches!(plan.nodes[i].work, Work::Layer(_)) {
+            if plan.layers[i].as_ref().is_some_and(|l| l.table.is_none()) {
                 functions[i] = Some(lowering.layer(i)?);
             }
         }

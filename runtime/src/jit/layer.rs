@@ -335,7 +335,9 @@ impl<'a, M: Module> Lowering<'a, M> {
                 portable::event(b, &shape, taps, count, currents, body.steps);
                 return;
             }
-            (Family::Matrix | Family::Residual, _) => unreachable!("products and residuals are not computed pixel by pixel"),
+            (Family::Matrix | Family::Residual | Family::Table, _) => {
+                unreachable!("products, residuals and tables are not computed pixel by pixel")
+            }
             (Family::Event, _) => "snnc_event",
             (Family::WideEvent, _) => "snnc_wide_event",
             (Family::Masked, _) => "snnc_masked",

@@ -82,7 +82,16 @@ impl<'n> Machine<'n> {
             let node = &plan.nodes[i];
             if let Base::Window(buffer) = layer.base {
                 let base = constant_current(work, node, constants, &plan.nodes);
-                write_rows(&mut arena[buffer.offset..][..buffer.bytes], node.channels, |e| base[e] as i32);
+                let to = &mut arena[buffer.offset..][..buffer.bytes];
+                match &self.program.tables[i] {
+                    Some(table) => {
+                        for (e, &x) in base.iter().enumerate() {
+                            let at = 4 * table.element(e / node.channels, e % node.channels);
+                            to[at..at + 4].copy_from_slice(&(x as i32).to_ne_bytes());
+                        }
+                    }
+                    None => write_rows(to, node.channels, |e| base[e] as i32),
+                }
             }
         }
     }
@@ -125,6 +134,12 @@ impl<'n> Machine<'n> {
         for i in plan.stepped() {
             let node = &plan.nodes[i];
             match &node.work {
+                // SAFETY: as below; the plan chose tables because the CPU has the instructions.
+                #[cfg(target_arch = "x86_64")]
+                Work::Layer(_) if self.program.tables[i].is_some() => unsafe {
+                    let table = self.program.tables[i].as_ref().expect("it was just looked at");
+                    table.run(self.arena.as_mut_ptr().cast(), steps, self.steps == 0);
+                },
                 // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
                 Work::Layer(_) => unsafe { self.program.code.run(i, self.arena.as_mut_ptr().cast(), steps, self.steps == 0) },
                 Work::Structural(_) if node.is_bits() => self.move_spikes(i, steps),
@@ -278,7 +293,14 @@ impl<'n> Machine<'n> {
             return Some((0..node.len()).map(|e| f64::from(initial(e))).collect());
         }
         let buffer = layer.membrane?;
-        let at = |e: usize| buffer.offset + 4 * ((e % node.pixels) * lanes(node.channels) + e / node.pixels);
+        let at = |e: usize| {
+            let (pixel, channel) = (e % node.pixels, e / node.pixels);
+            let element = match &self.program.tables[i] {
+                Some(table) => table.element(pixel, channel),
+                None => pixel * lanes(node.channels) + channel,
+            };
+            buffer.offset + 4 * element
+        };
         let value = |at: usize| i32::from_ne_bytes([0, 1, 2, 3].map(|k| self.arena[(at + k) / 64].0[(at + k) % 64]));
         Some((0..node.len()).map(|e| f64::from(value(at(e)))).collect())
     }

@@ -31,6 +31,8 @@ use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
 use crate::kernels::count::Crossings;
 use crate::kernels::moves::Moves;
+use crate::kernels::table::TableLayer;
+use crate::plan::kernel::LayerPlan;
 use crate::plan::{Mode, Plan, Work};
 use crate::statistics::{LayerStatistics, Statistics};
 use crate::synapses::{is_population, spike_sources};
@@ -46,6 +48,8 @@ pub(crate) struct Program {
     max_steps: u32,
     front_end: FrontEnd,
     code: Code,
+    /// Per node: its tables, for layers by table look-up.
+    tables: Vec<Option<TableLayer>>,
     /// Per node: how its elements move, for stepped structural operations on spikes.
     moves: Vec<Option<Moves>>,
     sources: Vec<Source>,
@@ -70,6 +74,12 @@ impl Program {
         let max_steps = Bounds::new(graph)?.max_steps();
         let plan = Plan::new(graph, &front_end, cpu)?;
         let code = Code::compile(&plan).map_err(CompileError::Code)?;
+        let tables = (0..plan.nodes.len())
+            .map(|i| match (&plan.layers[i], &plan.nodes[i].work) {
+                (Some(LayerPlan { table: Some(table), .. }), Work::Layer(work)) => table.layer(&plan, i, work),
+                _ => None,
+            })
+            .collect();
         let moves = plan
             .nodes
             .iter()
@@ -95,7 +105,7 @@ impl Program {
         let layer =
             |&i: &usize| LayerStatistics { name: plan.nodes[i].name.clone(), neurons: plan.nodes[i].len() as u64, spikes: 0, synops: 0 };
         let statistics = Statistics { layers: populations.iter().map(layer).collect() };
-        Ok(Program { max_steps, front_end, code, moves, sources, statistics, populations, plan })
+        Ok(Program { max_steps, front_end, code, tables, moves, sources, statistics, populations, plan })
     }
 
     pub(crate) fn max_steps(&self) -> u32 {

@@ -26,6 +26,7 @@ pub mod moves;
 #[cfg(target_arch = "x86_64")]
 mod plane;
 mod scalar;
+pub mod table;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -38,7 +39,7 @@ pub enum Cpu {
     Portable,
     /// x86-64 with AVX2 and BMI2.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, VL, DQ, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
+    /// x86-64 with AVX-512 F, BW, VL, DQ, VBMI, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
     Avx512,
     /// x86-64 with AMX for 8-bit integers (Sapphire Rapids and later).
     Amx,
@@ -57,6 +58,7 @@ impl Cpu {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vbmi")
                 && is_x86_feature_detected!("avx512vbmi2")
                 && is_x86_feature_detected!("avx512vnni");
             if avx2 && avx512 && amx::is_available() {

@@ -4,8 +4,9 @@ use super::cost::{Costs, RATE};
 use super::geometry::{Geometry, Plane};
 use super::matrix::{MatrixPlan, slab_width};
 use super::memory::Buffer;
-use super::node::PerElement;
+use super::node::{LayerWork, PerElement, PlanNode};
 use super::synapse::{Synapse, Weights};
+use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::kernels::Cpu;
 use crate::kernels::matrix::SLAB;
@@ -20,6 +21,8 @@ pub enum Family {
     Matrix,
     /// Spikes, channels mix, in groups or with weights beyond 16 bits: the same without vectors of narrow weights.
     WideEvent,
+    /// Spikes, channels mix: four channels as the index of a table of their weights' sums. The time does not depend on the rate.
+    Table,
     /// Spikes, channels stay: add the weights under the mask.
     Masked,
     /// The same from the pixel's own place, while the neurons integrate.
@@ -37,6 +40,7 @@ impl fmt::Display for Family {
             Family::Matrix => "matrix",
             Family::WideEvent => "wide-event",
             Family::Masked => "masked",
+            Family::Table => "table",
             Family::Residual => "residual",
             Family::Dense => "dense",
             Family::DenseChannel => "dense-channel",
@@ -64,6 +68,8 @@ pub struct LayerPlan {
     pub taps: Buffer,
     /// Scratch for kernels that list rows of weights.
     pub list: Buffer,
+    /// The whole layer by table look-up.
+    pub table: Option<TablePlan>,
 }
 
 /// How one synapse runs.
@@ -100,14 +106,37 @@ impl LayerPlan {
     pub(super) fn new(plan: &Plan, node: usize, persist: &mut dyn FnMut(usize) -> usize, scratch: &mut dyn FnMut(usize) -> usize) -> Self {
         let layer = &plan.nodes[node];
         let Work::Layer(work) = &layer.work else { unreachable!("only layers are planned as layers") };
-        let rows = layer.pixels * lanes(layer.channels);
+        let by_table = Self::by_table(plan, layer, work);
+        let table = by_table.is_some().then(|| TablePlan::new(plan, layer, work, scratch)).flatten();
+        let bytes = if table.is_some() { TablePlan::rows(layer, work) } else { 4 * layer.pixels * lanes(layer.channels) };
         let constant = layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
         let base = match (&work.bias, constant) {
-            (_, true) => Base::Window(unplaced(persist(4 * rows))),
+            (_, true) => Base::Window(unplaced(persist(bytes))),
             (PerElement::Channel(_), false) => Base::Channel,
             (PerElement::Full(_), false) => Base::Pixel,
         };
         let base_stride = if base == Base::Channel { 0 } else { lanes(layer.channels) };
+        if let (Some(table), Some(why)) = (&table, by_table) {
+            let synapse = |s: &TableSynapse| {
+                let (family, why) = if s.window.is_some() {
+                    (Family::Table, why.clone())
+                } else {
+                    (Family::Residual, "added while the neurons integrate".into())
+                };
+                SynapsePlan { index: s.index, family, why, matrix: None }
+            };
+            return LayerPlan {
+                synapses: table.synapses.iter().map(synapse).collect(),
+                base,
+                membrane: Some(unplaced(persist(bytes))),
+                columns: 0,
+                block: 0,
+                currents: unplaced(scratch(0)),
+                taps: unplaced(scratch(0)),
+                list: unplaced(scratch(0)),
+                table: Some(table.clone()),
+            };
+        }
         let mut synapses: Vec<SynapsePlan> = Vec::new();
         // Tiles are configured once a layer: products of one layer share the width of their slabs.
         let mut widths = work.synapses.iter().zip(&layer.operands).filter_map(|(synapse, &o)| match &synapse.geometry {
@@ -172,12 +201,30 @@ impl LayerPlan {
             synapses,
             columns,
             base,
-            membrane: work.neuron.as_ref().map(|_| unplaced(persist(4 * rows))),
+            membrane: work.neuron.as_ref().map(|_| unplaced(persist(bytes))),
             block,
             currents: unplaced(scratch(4 * block * plan.chunk * lanes(layer.channels))),
             taps: unplaced(scratch(16 * (taps + 1))),
             list: unplaced(scratch(8 * rows_listed)),
+            table: None,
         }
+    }
+
+    /// Why the layer is computed by table look-up, if it is cheaper than what would be chosen for each synapse.
+    fn by_table(plan: &Plan, layer: &PlanNode, work: &LayerWork) -> Option<String> {
+        let costs = Costs::of(plan.cpu);
+        let (mut table, mut otherwise, mut possible) = (0.0, 0.0, true);
+        for (synapse, &operand) in work.synapses.iter().zip(&layer.operands) {
+            let Weights::Full { data, .. } = &synapse.weights else { continue };
+            let (channels, lanes) = (plan.nodes[operand].channels, lanes(layer.channels));
+            let taps = synapse.geometry.max_taps() * channels;
+            table += costs.table(TablePlan::look_ups(layer, work, taps), channels, lanes)?;
+            let event = if fits_i16(&synapse.weights, data, &synapse.geometry) { costs.event(taps, lanes) } else { f64::INFINITY };
+            otherwise += costs.matrix(taps, lanes).map_or(event, |m| m.min(event));
+            possible &= plan.nodes[operand].mode != Mode::Constant;
+        }
+        (possible && table < otherwise)
+            .then(|| format!("{table:.0} cycles a step against {otherwise:.0} by events at a rate of {RATE} or by matrix"))
     }
 
     pub(super) fn place(&mut self, state: &[Buffer], transient: &[Buffer]) {
@@ -188,6 +235,7 @@ impl LayerPlan {
         self.currents = transient[self.currents.offset];
         self.taps = transient[self.taps.offset];
         self.list = transient[self.list.offset];
+        self.table.iter_mut().for_each(|t| t.place(transient));
         for synapse in &mut self.synapses {
             synapse.matrix.iter_mut().for_each(|(_, plane)| *plane = transient[plane.offset]);
         }

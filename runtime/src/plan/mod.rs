@@ -19,6 +19,7 @@ pub mod memory;
 pub mod node;
 mod show;
 pub mod synapse;
+pub mod table;
 
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
@@ -26,6 +27,7 @@ use crate::kernels::Cpu;
 use kernel::LayerPlan;
 use memory::{Buffer, allocate};
 pub use node::{Mode, PlanNode, Work};
+pub use show::{PlanSummary, PlannedNode};
 use snn_ir::op::Firing;
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;

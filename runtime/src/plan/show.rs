@@ -1,36 +1,70 @@
-//! The plan as a table, for `snnc inspect --plan`.
+//! The plan as data, for `snnc inspect --plan`.
 
 use super::{Mode, Plan, Work};
 use snn_ir::signal::Dims;
 use std::fmt;
 
-impl fmt::Display for Plan {
+/// What an engine does with each node of a network, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanSummary {
+    /// CPU level, and what holds for all nodes.
+    pub overview: String,
+    /// The nodes, in the order they run.
+    pub nodes: Vec<PlannedNode>,
+}
+
+/// What an engine does with one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedNode {
+    /// Its name.
+    pub name: String,
+    /// Shape of its value.
+    pub shape: String,
+    /// Bytes of its value.
+    pub bytes: usize,
+    /// How it is computed: kernels with the reason for them.
+    pub how: String,
+}
+
+impl fmt::Display for PlanSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
+        writeln!(f, "{}", self.overview)?;
+        self.nodes.iter().try_for_each(|n| writeln!(f, "{:<28} {:>12} {:>9} bytes  {}", n.name, n.shape, n.bytes, n.how))
+    }
+}
+
+impl Plan {
+    /// The plan as data.
+    pub fn summary(&self) -> PlanSummary {
+        let overview = format!(
             "cpu {}, {} steps at a time, state {} bytes, buffers {} bytes",
             self.cpu,
             self.chunk,
             self.persistent,
             self.arena - self.persistent
-        )?;
-        for (i, node) in self.nodes.iter().enumerate() {
-            let what = match (&node.work, node.mode) {
-                (Work::FrontEnd, _) => "f32, once a window".to_string(),
-                (_, Mode::Constant) => "integers, once a window".to_string(),
-                (_, Mode::Unused) => "part of the next move".to_string(),
-                (_, Mode::Summed) => "on sums, once an advance".to_string(),
-                (Work::Layer(_), _) => {
-                    let synapses = self.layers[i].iter().flat_map(|l| &l.synapses);
-                    let families = synapses.map(|s| format!("{} ({})", s.family, s.why)).collect::<Vec<_>>().join(" + ");
-                    if families.is_empty() { "neurons on a constant current".to_string() } else { families }
-                }
-                (Work::Structural(_), _) => "moves elements".to_string(),
-                _ => "running maxima".to_string(),
-            };
-            let bytes = self.values[i].map_or(0, |v| v.bytes);
-            writeln!(f, "{:<28} {:>12} {:>9} bytes  {what}", node.name, Dims(&node.ty.shape).to_string(), bytes)?;
+        );
+        let node = |i: usize| PlannedNode {
+            name: self.nodes[i].name.clone(),
+            shape: Dims(&self.nodes[i].ty.shape).to_string(),
+            bytes: self.values[i].map_or(0, |v| v.bytes),
+            how: self.how(i),
+        };
+        PlanSummary { overview, nodes: (0..self.nodes.len()).map(node).collect() }
+    }
+
+    fn how(&self, i: usize) -> String {
+        match (&self.nodes[i].work, self.nodes[i].mode) {
+            (Work::FrontEnd, _) => "f32, once a window".into(),
+            (_, Mode::Constant) => "integers, once a window".into(),
+            (_, Mode::Unused) => "part of the next move".into(),
+            (_, Mode::Summed) => "on sums, once an advance".into(),
+            (Work::Layer(_), _) => {
+                let synapses = self.layers[i].iter().flat_map(|l| &l.synapses);
+                let families = synapses.map(|s| format!("{} ({})", s.family, s.why)).collect::<Vec<_>>().join(" + ");
+                if families.is_empty() { "neurons on a constant current".into() } else { families }
+            }
+            (Work::Structural(_), _) => "moves elements".into(),
+            _ => "running maxima".into(),
         }
-        Ok(())
     }
 }
