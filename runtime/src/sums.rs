@@ -1,6 +1,7 @@
 //! Stateless nodes on sums over time. What is linear commutes with the sum, and so does the difference of a running maximum, whose
 //! window sum is the maximum of its operands'. Everything is pixel-major and in 64 bits, which no window of 32-bit currents fills.
 
+use crate::plan::geometry::Geometry;
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
 use crate::plan::synapse::{Synapse, Weights};
 use crate::plan::{Mode, Work};
@@ -19,11 +20,25 @@ pub(crate) fn widened(x: &[i32]) -> Vec<i64> {
     x.iter().map(|&x| i64::from(x)).collect()
 }
 
-/// Bias and constant operands of a layer, one value per element.
-pub(crate) fn constant_current(work: &LayerWork, node: &PlanNode, constants: &[Vec<i32>], nodes: &[PlanNode]) -> Vec<i64> {
-    let mut out = biased(&work.bias, node, 1);
+/// Bias and constant operands of a layer, one value per element: a current of one step, which fits 32 bits.
+pub(crate) fn constant_current(work: &LayerWork, node: &PlanNode, constants: &[Vec<i32>], nodes: &[PlanNode]) -> Vec<i32> {
+    let mut out: Vec<i32> = match &work.bias {
+        PerElement::Channel(row) => row.repeat(node.pixels),
+        PerElement::Full(values) => values.clone(),
+    };
     for (synapse, &o) in work.synapses.iter().zip(&node.operands).filter(|(_, o)| nodes[**o].mode == Mode::Constant) {
-        apply(synapse, &widened(&constants[o]), nodes[o].channels, &mut out, node.channels);
+        match (&synapse.geometry, &synapse.weights) {
+            (Geometry::Window(window), Weights::Channel(weights)) if window.is_pointwise() => {
+                for (out, x) in out.chunks_exact_mut(node.channels).zip(constants[o].chunks_exact(node.channels)) {
+                    out.iter_mut().zip(x).zip(weights).for_each(|((out, &x), &w)| *out = out.wrapping_add(x.wrapping_mul(w)));
+                }
+            }
+            _ => {
+                let mut sums = vec![0; node.len()];
+                apply(synapse, &widened(&constants[o]), nodes[o].channels, &mut sums, node.channels);
+                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = out.wrapping_add(sum as i32));
+            }
+        }
     }
     out
 }

@@ -2,10 +2,10 @@
 
 use super::layout::{Layout, grid};
 use crate::kernels::Cpu;
-use crate::kernels::counted::{self, COLUMNS, Product};
+use crate::kernels::counted::{self, COLUMNS, Neurons, Product};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::matrix::{MatrixPlan, slab_width};
-use crate::plan::node::{ElementMap, LayerWork, NeuronWork, PerElement, PlanNode};
+use crate::plan::node::{ElementMap, LayerWork, PerElement, PlanNode};
 use crate::plan::synapse::Weights;
 use crate::plan::{Mode, Work, lanes};
 
@@ -16,8 +16,8 @@ pub struct CountLayer {
     /// Rows and columns of the layer.
     grid: [usize; 2],
     synapses: Vec<CountSynapse>,
-    /// `1 / θ` in rows of lanes, for layers with neurons.
-    inverse: Option<Vec<f64>>,
+    /// Thresholds, for layers with neurons.
+    neurons: Option<Neurons>,
     /// Whether the current that does not depend on counts differs from pixel to pixel.
     pub steady_by_pixel: bool,
 }
@@ -68,8 +68,8 @@ impl CountLayer {
             };
             synapses.push(CountSynapse { operand, start: layout.start(&window), strides: layout.strides(&window), work });
         }
-        let inverse = work.neuron.as_ref().map(|n| inverse(n, node.channels, lanes));
-        Some(CountLayer { lanes, grid, synapses, inverse, steady_by_pixel })
+        let neurons = work.neuron.as_ref().map(|n| Neurons::new(n.threshold.values(), node.channels, lanes));
+        Some(CountLayer { lanes, grid, synapses, neurons, steady_by_pixel })
     }
 
     /// Runs the layer on the planes of its operands: a row of pixels' currents at a time goes to `row`, with its first pixel and
@@ -102,9 +102,9 @@ impl CountLayer {
 
     /// From a row of currents to counts, `pitch` bytes a pixel.
     pub fn fire(&self, cpu: Cpu, pixel: usize, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
-        let Some(inverse) = &self.inverse else { return };
-        let inverse = if inverse.len() > self.lanes { &inverse[pixel * self.lanes..][..currents.len()] } else { &inverse[..] };
-        counted::fire(cpu, currents, self.lanes, inverse, most, counts, pitch);
+        if let Some(neurons) = &self.neurons {
+            neurons.fire(cpu, pixel, currents, most, counts, pitch);
+        }
     }
 
     /// How the layer runs, in words.
@@ -129,14 +129,6 @@ fn product(layout: &Layout, window: &Plane, weights: &Weights, lanes: usize, add
     plan.shape.step_pitch = plan.shape.pixel_pitch;
     let packed = plan.pack(weights, layout.channels);
     Product::new(&plan.shape, &plan.offsets, packed)
-}
-
-fn inverse(neuron: &NeuronWork, channels: usize, lanes: usize) -> Vec<f64> {
-    let row = |v: &[i32]| {
-        let inverse = v.iter().map(|&theta| 1.0 / f64::from(theta));
-        inverse.chain(std::iter::repeat(0.0)).take(lanes).collect::<Vec<_>>()
-    };
-    neuron.threshold.values().chunks_exact(channels).flat_map(row).collect()
 }
 
 /// A max-pool of counts, or the largest of several.

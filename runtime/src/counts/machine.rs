@@ -2,7 +2,7 @@
 
 use super::{Fast, NARROW, Program};
 use crate::front_end::SteadyCurrent;
-use crate::plan::node::{LayerWork, PlanNode, pixel_major};
+use crate::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
 use crate::plan::{Mode, Work};
 use crate::statistics::Statistics;
 use crate::sums::{constant_current, linear, transposed, widened};
@@ -21,6 +21,8 @@ pub(crate) struct Machine<'n> {
     steady: Vec<i32>,
     /// Currents of a row of pixels.
     currents: Vec<i32>,
+    /// Counts of a row of pixels, by channel.
+    row: Vec<u32>,
     /// Per source: counts by the synapses that spikes cross.
     tallies: Vec<Vec<u64>>,
     statistics: Statistics,
@@ -37,6 +39,7 @@ impl<'n> Machine<'n> {
             sums: vec![Vec::new(); nodes],
             steady: Vec::new(),
             currents: Vec::new(),
+            row: Vec::new(),
             tallies: program.sources.iter().map(|s| s.crossings.window_counts()).collect(),
             statistics: program.statistics.clone(),
             steps: 0,
@@ -128,20 +131,24 @@ impl<'n> Machine<'n> {
     /// for each.
     fn set_steady(&mut self, i: usize, work: &LayerWork, by_pixel: bool, lanes: usize) {
         let node = &self.program.nodes[i];
-        let steps = i64::from(self.steps);
-        let initial = |pixel: usize, c: usize| work.neuron.as_ref().map_or(0, |n| i64::from(n.initial.at(pixel, c, node.channels)));
+        let steps = self.steps as i32;
         let pixels = if by_pixel { node.pixels } else { 1 };
         self.steady.clear();
         self.steady.resize(pixels * lanes, 0);
-        let current = if by_pixel {
-            constant_current(work, node, &self.constants, &self.program.nodes)
-        } else {
-            work.bias.values().iter().map(|&b| i64::from(b)).collect()
+        let current = match by_pixel {
+            true => constant_current(work, node, &self.constants, &self.program.nodes),
+            false => work.bias.values().to_vec(),
         };
-        for (p, (row, current)) in self.steady.chunks_exact_mut(lanes).zip(current.chunks_exact(node.channels)).enumerate() {
-            for (c, (to, &x)) in row.iter_mut().zip(current).enumerate() {
-                *to = (steps * x + initial(p, c)) as i32;
-            }
+        let rows = self.steady.chunks_exact_mut(lanes).zip(current.chunks_exact(node.channels));
+        let nothing = PerElement::Channel(vec![0; node.channels]);
+        let initial = work.neuron.as_ref().map_or(&nothing, |n| &n.initial);
+        // What does not fit is summed up again on the way to what does.
+        let start = |(to, x): (&mut [i32], &[i32]), initial: &[i32]| {
+            to.iter_mut().zip(x).zip(initial).for_each(|((to, &x), &v)| *to = steps.wrapping_mul(x).wrapping_add(v));
+        };
+        match initial {
+            PerElement::Channel(row) => rows.for_each(|r| start(r, row)),
+            PerElement::Full(all) => rows.zip(all.chunks_exact(node.channels)).for_each(|(r, row)| start(r, row)),
         }
     }
 
@@ -190,7 +197,7 @@ impl<'n> Machine<'n> {
                     let [rows, width] = layout.grid;
                     for y in 0..rows {
                         let row = &self.planes[i][layout.at(y * width)..][..width * layout.pixel];
-                        source.crossings.add_row(y * width, row, layout.pixel, tally);
+                        source.crossings.add_row(self.program.cpu, y * width, row, layout.pixel, tally, &mut self.row);
                     }
                 }
                 _ => self.sums[i].iter().enumerate().for_each(|(e, &n)| source.crossings.add_element(e, n as u64, tally)),

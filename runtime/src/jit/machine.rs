@@ -87,10 +87,10 @@ impl<'n> Machine<'n> {
                     Some(table) => {
                         for (e, &x) in base.iter().enumerate() {
                             let at = 4 * table.element(e / node.channels, e % node.channels);
-                            to[at..at + 4].copy_from_slice(&(x as i32).to_ne_bytes());
+                            to[at..at + 4].copy_from_slice(&x.to_ne_bytes());
                         }
                     }
-                    None => write_rows(to, node.channels, |e| base[e] as i32),
+                    None => write_rows(to, node.channels, |e| base[e]),
                 }
             }
         }

@@ -165,10 +165,17 @@ impl Crossings {
     }
 
     /// Adds a row of neurons' counts, from pixel `first` on and `pitch` bytes from pixel to pixel.
-    pub fn add_row(&self, first: usize, row: &[u8], pitch: usize, counts: &mut [u64]) {
-        for (p, pixel) in row.chunks_exact(pitch).enumerate() {
-            let class = self.class[first + p] as usize * self.channels;
-            counts[class..][..self.channels].iter_mut().zip(pixel).for_each(|(sum, &n)| *sum += u64::from(n));
+    pub fn add_row(&self, cpu: Cpu, first: usize, row: &[u8], pitch: usize, counts: &mut [u64], scratch: &mut Vec<u32>) {
+        let mut classes = &self.class[first..][..row.len() / pitch];
+        let mut row = row;
+        while let Some(&class) = classes.first() {
+            let run = classes.iter().take_while(|&&c| c == class).count();
+            scratch.clear();
+            scratch.resize(self.channels, 0);
+            super::counted::add_up(cpu, &row[..run * pitch], pitch, scratch);
+            let counts = &mut counts[class as usize * self.channels..][..self.channels];
+            counts.iter_mut().zip(&*scratch).for_each(|(sum, &n)| *sum += u64::from(n));
+            (classes, row) = (&classes[run..], &row[run * pitch..]);
         }
     }
 

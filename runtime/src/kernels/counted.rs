@@ -95,11 +95,73 @@ impl Product {
     }
 }
 
+/// Thresholds of a layer, in rows of lanes: one for all pixels or one for each. Lanes that are no channel count zero.
+#[derive(Debug)]
+pub struct Neurons {
+    lanes: usize,
+    threshold: Vec<i32>,
+    /// `1 / θ`.
+    inverse: Vec<f64>,
+    /// The same in single precision.
+    narrow: Vec<f32>,
+    largest: i32,
+}
+
+impl Neurons {
+    /// Neurons with thresholds of `channels` in a row.
+    pub fn new(thresholds: &[i32], channels: usize, lanes: usize) -> Self {
+        let padding = std::iter::repeat_n(0, lanes - channels);
+        let threshold: Vec<i32> = thresholds.chunks_exact(channels).flat_map(|row| row.iter().copied().chain(padding.clone())).collect();
+        let inverse: Vec<f64> = threshold.iter().map(|&t| if t == 0 { 0.0 } else { 1.0 / f64::from(t) }).collect();
+        let narrow = threshold.iter().map(|&t| if t == 0 { 0.0 } else { 1.0 / t as f32 }).collect();
+        Neurons { lanes, largest: thresholds.iter().copied().max().unwrap_or(1), threshold, inverse, narrow }
+    }
+
+    /// From currents `[pixel][lane]`, of pixel `first` on, to counts, `pitch` bytes a pixel: `clip(floor(v / θ), 0, most)`.
+    ///
+    /// `(v + 1/2) / θ` is at least `1 / 2θ` away from every integer. What `f64` loses is always less, what `f32` loses when
+    /// `(most + 1) · θ` is below 2²².
+    pub fn fire(&self, cpu: Cpu, first: usize, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
+        let rows = if self.threshold.len() > self.lanes { first * self.lanes..first * self.lanes + currents.len() } else { 0..self.lanes };
+        #[cfg(target_arch = "x86_64")]
+        if cpu >= Cpu::Avx512 && (i64::from(most) + 1) * i64::from(self.largest) < 1 << 21 {
+            // SAFETY: the level says that the CPU has the features.
+            return unsafe { self.multiply(rows, currents, most, counts, pitch) };
+        }
+        divide(cpu, currents, self.lanes, &self.inverse[rows], most, counts, pitch);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn multiply(&self, rows: std::ops::Range<usize>, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
+        use std::arch::x86_64::*;
+        let (threshold, inverse) = (&self.threshold[rows.clone()], &self.narrow[rows]);
+        let stride = if threshold.len() > self.lanes { self.lanes } else { 0 };
+        let (zero, half, most) = (_mm512_setzero_si512(), _mm512_set1_ps(0.5), _mm512_set1_epi32(i32::from(most)));
+        for at in (0..pitch).step_by(16) {
+            let left = (pitch - at).min(16);
+            let keep = ((1u32 << left) - 1) as u16;
+            for (p, counts) in counts.chunks_exact_mut(pitch).enumerate() {
+                let (v, row) = (&currents[p * self.lanes + at..][..16], p * stride + at);
+                let (threshold, inverse) = (&threshold[row..][..16], &inverse[row..][..16]);
+                // SAFETY: each slice is as long as a vector, or as the mask says.
+                unsafe {
+                    let v = _mm512_max_epi32(_mm512_loadu_si512(v.as_ptr().cast()), zero);
+                    let v = _mm512_min_epi32(v, _mm512_mullo_epi32(_mm512_loadu_si512(threshold.as_ptr().cast()), most));
+                    let quotient = _mm512_mul_ps(_mm512_add_ps(_mm512_cvtepi32_ps(v), half), _mm512_loadu_ps(inverse.as_ptr()));
+                    let bytes = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(quotient));
+                    _mm_mask_storeu_epi8(counts[at..][..left].as_mut_ptr().cast(), keep, bytes);
+                }
+            }
+        }
+    }
+}
+
 /// Compiles the body of a kernel for every level of x86-64, too.
 macro_rules! for_every_cpu {
-    ($($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block)*) => {$(
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block)*) => {$(
         $(#[$doc])*
-        pub fn $name(cpu: Cpu, $($arg: $ty),*) {
+        $visible fn $name(cpu: Cpu, $($arg: $ty),*) {
             #[inline(always)]
             fn body($($arg: $ty),*) $body
             #[cfg(target_arch = "x86_64")]
@@ -127,17 +189,21 @@ macro_rules! for_every_cpu {
 }
 
 for_every_cpu! {
-    /// From currents `[pixel][lane]` to counts, `pitch` bytes a pixel: `clip(floor(v / θ), 0, most)`. `inverse` holds `1 / θ`, a row for all
-    /// pixels or one for each.
-    ///
-    /// `(v + 1/2) / θ` is at least `1 / 2θ` away from every integer; what `f64` loses is less.
-    pub fn fire(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
+    /// [`Neurons::fire`] by division in `f64`.
+    fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
         let stride = if inverse.len() > lanes { lanes } else { 0 };
         for (p, counts) in counts.chunks_exact_mut(pitch).enumerate() {
             let (v, inverse) = (&currents[p * lanes..][..pitch], &inverse[p * stride..][..pitch]);
             for ((count, &v), &inverse) in counts.iter_mut().zip(v).zip(inverse) {
                 *count = ((f64::from(v) + 0.5) * inverse).max(0.0).min(f64::from(most)) as i32 as u8;
             }
+        }
+    }
+
+    /// Adds up the counts of all pixels of `row`, `pitch` bytes each, by channel.
+    pub fn add_up(row: &[u8], pitch: usize, sums: &mut [u32]) {
+        for pixel in row.chunks_exact(pitch) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, &count)| *sum += u32::from(count));
         }
     }
 

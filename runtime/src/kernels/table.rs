@@ -427,7 +427,7 @@ impl TableLayer {
                 for (k, sums) in sums.chunks_exact_mut(STEPS).enumerate().take(outputs) {
                     let bit = _mm512_set1_epi32(1 << (8 * (k / 4) + k % 4));
                     let weight = _mm512_set1_epi32(weights[BLOCK * group + k]);
-                    for (sum, &index) in sums.iter_mut().zip(&indices) {
+                    for (sum, &index) in sums[..N].iter_mut().zip(&indices) {
                         *sum = _mm512_mask_add_epi32(*sum, _mm512_test_epi32_mask(index, bit), *sum, weight);
                     }
                 }
@@ -509,8 +509,12 @@ impl TableLayer {
                 for x in 0..columns {
                     // SAFETY: as above.
                     unsafe {
-                        out.add((r * row + x) * pixel + 16 * i).copy_from_nonoverlapping(pixels[r * lanes + x].as_ptr(), 2 * eight.len())
-                    };
+                        let (to, from) = (out.add((r * row + x) * pixel + 16 * i), &pixels[r * lanes + x]);
+                        match eight.len() {
+                            8 => to.cast::<[u8; 16]>().write_unaligned(*from),
+                            words => to.copy_from_nonoverlapping(from.as_ptr(), 2 * words),
+                        }
+                    }
                 }
             }
         }

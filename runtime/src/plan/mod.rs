@@ -41,6 +41,12 @@ const TRANSIENT_LIMIT: usize = 12 << 20;
 /// Most bytes of an arena; kernels' offsets are 32 bits.
 const ARENA_LIMIT: usize = 1 << 31;
 
+/// Steps of a chunk where memory allows it: those of the window that the network was compiled for, so that what is computed together
+/// lies together.
+fn longest_chunk(graph: &Graph) -> usize {
+    graph.timesteps.map_or(MAX_CHUNK, |steps| (steps as usize).clamp(1, MAX_CHUNK).next_power_of_two())
+}
+
 /// Bytes of the spike mask of one pixel in one step.
 pub fn mask_bytes(channels: usize) -> usize {
     match channels {
@@ -121,7 +127,7 @@ impl Plan {
             (0..nodes.len()).map(|i| nodes[i].mode == Mode::Stepped && users[i].iter().any(|&u| nodes[u].mode == Mode::Summed)).collect();
         let mut plan = Plan {
             outputs: graph.outputs().iter().map(|o| at[o]).collect(),
-            chunk: MAX_CHUNK,
+            chunk: longest_chunk(graph),
             values: vec![None; nodes.len()],
             layers: nodes.iter().map(|_| None).collect(),
             summed_over,
