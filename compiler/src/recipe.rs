@@ -9,7 +9,7 @@ use std::path::Path;
 use thiserror::Error;
 
 /// The recipe used when none is named.
-pub const DEFAULT: &str = "mmse";
+pub const DEFAULT: &str = "layerwise";
 
 /// Largest recipe file that is read.
 const MAX_BYTES: u64 = 1 << 20;

@@ -31,6 +31,8 @@ pub struct Site<'a> {
     pub id: NodeId,
     /// Window length.
     pub timesteps: usize,
+    /// Steps that the current is looked at in: one where only its mean matters.
+    pub steps: usize,
     /// Number of samples.
     pub samples: usize,
     /// The first so many of them may be fitted to; how good a fit is, the others say.
@@ -257,7 +259,7 @@ pub fn visit(
                     _ => return Err(PassError::node(graph, id, "the ANN has no rectifier of this name to compare with")),
                 };
                 let fitted = samples.len() - held_back;
-                let mut site = Site { id, timesteps, samples: samples.len(), fitted, cap, graph, past: &past };
+                let mut site = Site { id, timesteps, steps, samples: samples.len(), fitted, cap, graph, past: &past };
                 changed += usize::from(adjust(&mut site)?);
                 let reader = site.reader(site.operand())?;
                 if let Some(neuron) = site.neuron() {

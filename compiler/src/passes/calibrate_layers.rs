@@ -55,6 +55,8 @@ impl Default for CalibrateLayers {
     }
 }
 
+/// Bytes that the currents at the places of one population may take.
+const OBSERVED_BUDGET: usize = 512 << 20;
 /// Step lengths that a Gauss-Newton step chooses from, besides none.
 const STEP_LENGTHS: [f32; 3] = [0.5, 1.0, 2.0];
 /// Scale of the search steps after a Gauss-Newton step.
@@ -134,7 +136,9 @@ impl CalibrateLayers {
     fn fit(&self, site: &mut Site<'_>) -> Result<bool, PassError> {
         let shape = site.graph.ty(site.id).shape.clone();
         let axis = channel_axis(site.graph, site.id);
-        let places = Places::choose(&shape, axis, site.samples, self.places);
+        let channels = shape.get(axis).copied().unwrap_or(1);
+        let affordable = OBSERVED_BUDGET / (size_of::<f32>() * channels * site.steps);
+        let places = Places::choose(&shape, axis, site.samples, self.places.min(affordable));
         let fitted = places.count(site.fitted);
         let mut refit = if self.refit { Refit::of(site, &places)? } else { None };
         if let Some(refit) = &mut refit {

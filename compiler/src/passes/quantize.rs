@@ -266,6 +266,10 @@ impl Quantize {
             if passed[c] > 0.0 {
                 // Weights that join a passed current must still fit 16 bits.
                 unit[c] = passed[c].max(unit[c] * largest_weight / 32767.0).max(bound[c] / steps);
+                // Nor may a factor near zero (a dead channel of a batch-norm) make the threshold, which is 1, leave the range.
+                if layer.neuron.is_some() {
+                    unit[c] = unit[c].max(1.0 / steps);
+                }
             } else {
                 if unit[c] == 0.0 {
                     unit[c] = 1.0 / FINEST_THRESHOLD;
