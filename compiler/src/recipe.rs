@@ -15,8 +15,8 @@ pub const DEFAULT: &str = "layerwise";
 const MAX_BYTES: u64 = 1 << 20;
 
 const BUILT_IN: &[&str] = &[
-    include_str!("recipes/mmse.yaml"),
     include_str!("recipes/layerwise.yaml"),
+    include_str!("recipes/mmse.yaml"),
     include_str!("recipes/deng2021.yaml"),
     include_str!("recipes/robust.yaml"),
     include_str!("recipes/two-phase.yaml"),
@@ -173,6 +173,6 @@ mod tests {
         let error = |text| Recipe::parse(text, "my.yaml").err().unwrap().to_string();
         assert!(error("name: x\npasses: [nonsense]").starts_with("recipe my.yaml: there is no pass `nonsense`"));
         assert!(error("name: x\npases: []").contains("unknown field `pases`"));
-        assert!(Recipe::load("mmes").err().unwrap().to_string().contains("built in are: mmse, layerwise, deng2021, robust"));
+        assert!(Recipe::load("mmes").err().unwrap().to_string().contains("built in are: layerwise, mmse, deng2021, robust"));
     }
 }
