@@ -388,6 +388,10 @@ impl Op {
                     a.put(key, Attr::Float(v));
                 }
             }
+            Op::RmsNorm(n) => {
+                a.put("axes", Attr::Ints(n.axes.iter().map(|&x| x as i64).collect()));
+                a.put("epsilon", Attr::Float(n.epsilon));
+            }
             Op::Encode { scale, limit } => {
                 a.tensor("scale", scale);
                 a.put("limit", Attr::Int(i64::from(*limit)));
@@ -494,6 +498,7 @@ impl Op {
             "maximum" => Op::Maximum,
             "softmax" => Op::Softmax { axis: r.usize("axis")?, log: r.flag("log")? },
             "lrn" => Op::Lrn(Lrn { size: r.usize("size")?, alpha: r.float("alpha")?, beta: r.float("beta")?, bias: r.float("bias")? }),
+            "rms_norm" => Op::RmsNorm(RmsNorm { axes: r.dims("axes")?, epsilon: r.float("epsilon")? }),
             "cumulative_max_pool" => Op::CumulativeMaxPool(r.window()?),
             "cumulative_max" => Op::CumulativeMax,
             "encode" => Op::Encode {

@@ -307,6 +307,16 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             op.parameters().iter().try_for_each(|(n, t)| broadcasts(n, t, &operands[0].shape))?;
             (Analog, operands[0].shape.clone())
         }
+        Op::RmsNorm(n) => {
+            require(operands, &[Analog], "an analog value")?;
+            if n.axes.iter().any(|&a| a >= operands[0].shape.len()) || !n.axes.is_sorted() {
+                return shape_error(format!("axes {:?} do not fit {}", n.axes, operands[0]));
+            }
+            if !(n.epsilon >= 0.0 && n.epsilon.is_finite()) {
+                return Err(TypeError::Parameter("epsilon must not be negative".into()));
+            }
+            (Analog, operands[0].shape.clone())
+        }
         Op::Softmax { axis, .. } => {
             require(operands, &[Analog], "an analog value")?;
             if *axis >= operands[0].shape.len() {

@@ -81,6 +81,8 @@ pub enum Op {
     },
     /// Local response normalisation across channels. Analog only.
     Lrn(Lrn),
+    /// Division by the root mean square over whole axes. Analog only.
+    RmsNorm(RmsNorm),
 
     /// `out(t) = max C(t) − max C(t−1)` over a window, where `C` is the running sum of the operand: the exact max-pool
     /// of a spike train or a current. On analog values it is the maximum.
@@ -274,6 +276,16 @@ pub struct Lrn {
     pub bias: f32,
 }
 
+/// Parameters of [`Op::RmsNorm`]: `x / √(mean(x²) + ε)`, the mean over `axes`. With the mean taken off before it is the heart of
+/// instance, group and layer normalisation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RmsNorm {
+    /// Per-sample axes, ascending.
+    pub axes: Vec<usize>,
+    /// ε.
+    pub epsilon: f32,
+}
+
 /// What happens to the membrane potential when a neuron fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reset {
@@ -368,6 +380,7 @@ impl Op {
             Op::Maximum => "maximum",
             Op::Softmax { .. } => "softmax",
             Op::Lrn(_) => "lrn",
+            Op::RmsNorm(_) => "rms_norm",
             Op::CumulativeMaxPool(_) => "cumulative_max_pool",
             Op::CumulativeMax => "cumulative_max",
             Op::Encode { .. } => "encode",

@@ -32,7 +32,7 @@ fn every_operation_parses_back_to_itself() {
     }
     let all = "abs add avg_pool batch_norm celu clip concat constant conv conv_transpose cumulative_max cumulative_max_pool elu encode gather \
                gelu gelu_tanh hard_sigmoid hard_swish identity if input layer leaky_relu linear lrn max_pool maximum mish pad prelu readout \
-               reduce relu reshape scale selu sigmoid silu slice softmax softplus softsign tanh thresholded_relu transpose";
+               reduce relu reshape rms_norm scale selu sigmoid silu slice softmax softplus softsign tanh thresholded_relu transpose";
     let missing: Vec<&str> = all.split_whitespace().filter(|op| !seen.contains(op)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -3,7 +3,7 @@
 pub use crate::dense::matrix_product;
 use crate::dense::{Kernel, WindowMax};
 use crate::error::CompileError;
-use snn_ir::op::Lrn;
+use snn_ir::op::{Lrn, RmsNorm};
 use snn_ir::{Activation, Graph, NodeId, Op, Signal, ValueType};
 use std::collections::HashMap;
 
@@ -33,6 +33,7 @@ enum Function {
     Maximum,
     Softmax { axis: Axis, log: bool },
     Lrn { channels: Axis, lrn: Lrn },
+    RmsNorm { shape: Vec<usize>, norm: RmsNorm },
 }
 
 /// One axis of a row-major value.
@@ -85,6 +86,7 @@ impl AnalogNetwork {
                 Op::Maximum | Op::CumulativeMax => Function::Maximum,
                 Op::Softmax { axis, log } => Function::Softmax { axis: Axis::new(*axis, &ty.shape), log: *log },
                 Op::Lrn(lrn) => Function::Lrn { channels: Axis::new(0, &ty.shape), lrn: lrn.clone() },
+                Op::RmsNorm(norm) => Function::RmsNorm { shape: ty.shape.clone(), norm: norm.clone() },
                 _ => Function::Kernel(Kernel::new(op, &shapes, &ty.shape).map_err(refuse)?),
             };
             let operands = ids.iter().map(|o| at[o]).collect();
@@ -147,6 +149,7 @@ impl Function {
             }
             Function::Softmax { axis, log } => softmax(axis, *log, operands[0], out),
             Function::Lrn { channels, lrn } => normalise(channels, lrn, operands[0], out),
+            Function::RmsNorm { shape, norm } => divide_by_rms(shape, norm, operands[0], out),
         }
     }
 }
@@ -175,4 +178,33 @@ fn normalise(channels: &Axis, lrn: &Lrn, x: &[f32], out: &mut [f32]) {
             out[at(c)] = (f64::from(x[at(c)]) / (bias + alpha / lrn.size as f64 * squares).powf(beta)) as f32;
         }
     }
+}
+
+/// The root mean square runs over the norm's axes of a value of `shape`.
+fn divide_by_rms(shape: &[usize], norm: &RmsNorm, x: &[f32], out: &mut [f32]) {
+    // The place of every element's sum: strides are 0 along the axes that are summed.
+    let mut strides = vec![0; shape.len()];
+    let mut groups = 1;
+    for axis in (0..shape.len()).rev().filter(|a| !norm.axes.contains(a)) {
+        strides[axis] = groups;
+        groups *= shape[axis];
+    }
+    let count = x.len() / groups;
+    let mut squares = vec![0f64; groups];
+    let mut at = vec![0; shape.len()];
+    let mut places = Vec::with_capacity(x.len());
+    for &v in x {
+        let place: usize = at.iter().zip(&strides).map(|(i, s)| i * s).sum();
+        squares[place] += f64::from(v).powi(2);
+        places.push(place);
+        for axis in (0..shape.len()).rev() {
+            at[axis] += 1;
+            if at[axis] < shape[axis] {
+                break;
+            }
+            at[axis] = 0;
+        }
+    }
+    let factors: Vec<f64> = squares.iter().map(|s| 1.0 / (s / count as f64 + f64::from(norm.epsilon)).sqrt()).collect();
+    out.iter_mut().zip(x).zip(&places).for_each(|((o, &x), &p)| *o = (f64::from(x) * factors[p]) as f32);
 }

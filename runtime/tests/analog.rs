@@ -1,6 +1,6 @@
 //! The ANN executor: every operation that has no kernel of its own elsewhere, by hand-computed values.
 
-use snn_ir::op::{Lrn, Relu};
+use snn_ir::op::{Lrn, Relu, RmsNorm};
 use snn_ir::{Activation, Graph, Op, Signal, Tensor, Window};
 use snn_runtime::CompileError;
 use snn_runtime::analog::AnalogNetwork;
@@ -57,6 +57,13 @@ fn softmax_sums_to_one_along_its_axis_and_survives_large_values() {
     let expected = [0.5f32.ln(), (1f32 / 3.0).ln(), 0.5f32.ln(), (2f32 / 3.0).ln()];
     assert_near(&value(Op::Softmax { axis: 0, log: true }, &[2, 2], &[&x]), &expected);
     assert_near(&value(Op::Softmax { axis: 1, log: false }, &[1, 2], &[&[0.0, 3f32.ln()]]), &[0.25, 0.75]);
+}
+
+#[test]
+fn rms_norm_divides_by_the_root_mean_square_over_its_axes() {
+    let norm = RmsNorm { axes: vec![1], epsilon: 0.0 };
+    let (a, b) = (12.5f32.sqrt(), 2.5f32.sqrt());
+    assert_near(&value(Op::RmsNorm(norm), &[2, 2], &[&[3.0, 4.0, 1.0, 2.0]]), &[3.0 / a, 4.0 / a, 1.0 / b, 2.0 / b]);
 }
 
 #[test]

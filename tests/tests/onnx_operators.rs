@@ -269,7 +269,7 @@ fn every_obstacle_is_listed_once_with_its_node_and_nothing_that_only_follows_fro
         .named("boxes")
         .node("Relu", "a", "b", &[])
         .node("MatMul", "b w", "c", &[])
-        .node("LayerNormalization", "x", "d", &[])
+        .node("MeanVarianceNormalization", "x", "d", &[])
         .named("norm")
         .node("Add", "c d", "y", &[])
         .node("Loop", "x", "unused", &[])
@@ -414,4 +414,13 @@ fn an_import_that_computes_something_else_is_refused_naming_the_first_node_that_
     imported.graph.set_op(second, Op::Activation(Activation::Softsign)).unwrap();
     let error = snnc::frontend::onnx::check_import(&path, &imported).unwrap_err().to_string();
     assert!(error.contains("node `second`"), "{error}");
+}
+
+#[test]
+fn normalisations_by_the_samples_own_statistics_equal_tract_before_they_are_approximated() {
+    let x = || Onnx::new(17).input("x", &[1, 4, 5, 5]).weight("g", &[4]).weight("b", &[4]);
+    let instance = x().node("InstanceNormalization", "x g b", "y", &[]).output("y").proven().graph;
+    assert!(ops(&instance).contains(&"rms_norm"), "{:?}", ops(&instance));
+    let layer = Onnx::new(17).input("x", &[1, 6, 4]).weight("g", &[4]).weight("b", &[4]);
+    layer.node("LayerNormalization", "x g b", "y", &[int("axis", -1)]).output("y").proven();
 }

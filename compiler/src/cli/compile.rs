@@ -231,7 +231,11 @@ pub(super) fn calibration(
     let bar = progress::bar(dataset.len(), "reading samples");
     let inputs = dataset.inputs(preprocessing, shape, || bar.inc(1));
     bar.finish_and_clear();
-    let samples: Vec<_> = inputs?.into_iter().map(|input| vec![input]).collect();
+    let inputs = inputs?;
+    if let Some(sample) = inputs.iter().position(|x| x.iter().any(|v| !v.is_finite())) {
+        return Err(Failure::new(format!("sample {sample} of {} holds values that are not finite", path.display())));
+    }
+    let samples: Vec<_> = inputs.into_iter().map(|input| vec![input]).collect();
     let description = format!("the first {} samples of {}", samples.len(), path.display());
     Ok(Some(Calibration { samples, description }))
 }

@@ -49,6 +49,9 @@ struct Rectifiers {
     segments: Vec<Segment>,
 }
 
+/// Bounds of a clip beyond this are none: exporters write the largest float for them.
+const UNBOUNDED: f32 = 1e30;
+
 /// Width of the ramp that stands for a jump, relative to its height.
 const RAMP: f32 = 1.0 / 64.0;
 
@@ -145,7 +148,7 @@ fn exact(op: &Op) -> Option<Rectifiers> {
         Activation::LeakyRelu { slope } => sides(Tensor::scalar(-slope)),
         Activation::PRelu(slope) => sides(slope.map(|s| -s)),
         Activation::Abs => sides(Tensor::scalar(1.0)),
-        &Activation::Clip { min, max } => match (min.is_finite(), max.is_finite()) {
+        &Activation::Clip { min, max } => match (min > -UNBOUNDED, max < UNBOUNDED) {
             _ if min >= max => Rectifiers { constant: max, segments: Vec::new() },
             (true, true) => Rectifiers { constant: min, segments: vec![segment(1.0, -min, Some(max - min), 1.0)] },
             (true, false) => Rectifiers { constant: min, segments: vec![segment(1.0, -min, None, 1.0)] },

@@ -1,9 +1,10 @@
-//! `approximate-normalisation`: local response normalisation becomes a constant gain per channel.
+//! `approximate-normalisation`: division by the input's own energy becomes a constant gain.
 //!
-//! `x / (bias + α/size · Σ x²)^β` divides by a function of the neighbouring channels, which has no form in weights and
-//! rectifiers. The gain that loses least in its place is the least-squares factor `Σ x·y / Σ x²` of each channel, with
-//! y the normalised value, over calibration samples and space; without data, over synthetic inputs. A note says what it
-//! loses.
+//! Local response normalisation, `x / (bias + α/size · Σ x²)^β`, and the heart of instance, group and layer normalisation,
+//! `x / √(mean(x²) + ε)`, divide by a function of the sample, which has no form in weights and rectifiers. The gain that
+//! loses least in its place is the least-squares factor `Σ x·y / Σ x²`, with y the normalised value, over calibration samples
+//! and space; without data, over synthetic inputs. There is one for each channel (index of the first axis), or one for all
+//! where the normalisation runs over the first axis or not over all others. A note says what it loses.
 
 use super::{Approximation, Context, Pass, PassError};
 use crate::calibrate::activations::fold_activations;
@@ -35,7 +36,8 @@ impl Pass for ApproximateNormalisation {
     }
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let nodes: Vec<NodeId> = graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Lrn(_))).collect();
+        let nodes: Vec<NodeId> =
+            graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Lrn(_) | Op::RmsNorm(_))).collect();
         if nodes.is_empty() {
             return Ok(0);
         }
@@ -50,7 +52,7 @@ impl Pass for ApproximateNormalisation {
             Seen::default,
             |seen, id, value| {
                 if let Some(operand) = operands.get(&id) {
-                    let channels = graph.ty(id).shape[0];
+                    let channels = gains(graph, id);
                     seen.sums.entry(id).or_default().push(sums(&seen.operands[operand], value, channels));
                 }
                 if operands.values().any(|&o| o == id) {
@@ -65,7 +67,7 @@ impl Pass for ApproximateNormalisation {
         )?;
         for &id in &nodes {
             let samples = seen.sums.get(&id).map_or(&[][..], Vec::as_slice);
-            let mut total = vec![[0.0; 3]; graph.ty(id).shape[0]];
+            let mut total = vec![[0.0; 3]; gains(graph, id)];
             for sample in samples {
                 total.iter_mut().flatten().zip(sample.iter().flatten()).for_each(|(t, s)| *t += s);
             }
@@ -74,23 +76,37 @@ impl Pass for ApproximateNormalisation {
             let error: f64 = total.iter().zip(&gains).map(|([xx, xy, yy], g)| (yy - 2.0 * g * xy + g * g * xx).max(0.0)).sum();
             let relative_error = if power > 0.0 { (error / power).sqrt() } else { 0.0 };
             context.notes.push(format!(
-                "`{}` (lrn): approximated by a constant gain per channel; RMS error {:.2} % of its RMS",
+                "`{}` ({}): approximated by a constant gain{}; RMS error {:.2} % of its RMS",
                 graph.node(id).name(),
+                graph.op(id).name(),
+                if gains.len() > 1 { " per channel" } else { "" },
                 100.0 * relative_error
             ));
             context.approximations.push(Approximation {
                 node: graph.node(id).name().to_string(),
-                operation: "lrn",
+                operation: graph.op(id).name(),
                 knots: Vec::new(),
                 relative_error,
                 largest_error: None,
                 bound: None,
             });
             let rank = graph.ty(id).shape.len();
-            let weight = Tensor::per_channel(gains.iter().map(|&g| g as f32).collect::<Vec<_>>(), rank);
+            let weight = match gains[..] {
+                [one] => Tensor::scalar(one as f32),
+                _ => Tensor::per_channel(gains.iter().map(|&g| g as f32).collect::<Vec<_>>(), rank),
+            };
             graph.set_op(id, Op::Scale(Scale { weight: Some(weight), bias: None }))?;
         }
         Ok(nodes.len())
+    }
+}
+
+/// Number of gains of a normalisation: one per index of the first axis, or one for all.
+fn gains(graph: &Graph, id: NodeId) -> usize {
+    let shape = &graph.ty(id).shape;
+    match graph.op(id) {
+        Op::RmsNorm(n) if !n.axes.iter().copied().eq(1..shape.len()) => 1,
+        _ => shape[0],
     }
 }
 

@@ -3,7 +3,7 @@
 //! * `identity`, reshapes to the same shape and scales by one go;
 //! * padding with another number is padding with zeros and a constant on the padded places;
 //! * zero padding goes into the window of the conv or sum behind it;
-//! * a clip to `[0, c]` is a relu with a cap; a relu of what is never negative goes, or leaves only its cap;
+//! * a clip to `[0, c]` is a relu with a cap, as is one from below zero behind a relu or before one; a relu of what is never negative goes, or leaves only its cap;
 //! * a relu moves in front of max-pools, structural operations and concatenations (it commutes with all of them), so
 //!   that it stands right behind the weights and everything behind it works on spikes;
 //! * a softmax that leads only to outputs goes, and a sigmoid over a vector of scores: they change no ranking.
@@ -74,10 +74,11 @@ pub fn is_final(graph: &Graph, id: NodeId) -> bool {
 
 fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
     let Op::Activation(Activation::Clip { min, max }) = *graph.op(id) else { return Ok(false) };
-    if min != 0.0 || max <= 0.0 {
+    let at_zero = min == 0.0 || min < 0.0 && never_negative(graph, graph.operands(id)[0]).is_some();
+    if !at_zero || max <= 0.0 {
         return Ok(false);
     }
-    graph.set_op(id, Op::Relu(Relu { cap: max.is_finite().then_some(max), threshold: None }))?;
+    graph.set_op(id, Op::Relu(Relu { cap: (max < f32::MAX).then_some(max), threshold: None }))?;
     Ok(true)
 }
 
@@ -121,6 +122,16 @@ fn never_negative(graph: &Graph, id: NodeId) -> Option<f32> {
 fn relu_of_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
     let Op::Relu(relu) = graph.op(id).clone() else { return Ok(false) };
     let before = graph.operands(id)[0];
+    if let &Op::Activation(Activation::Clip { min, max }) = graph.op(before)
+        && min <= 0.0
+        && max > 0.0
+        && graph.use_count(before) == 1
+    {
+        let cap = relu.cap.unwrap_or(f32::MAX).min(max);
+        graph.set_op(id, Op::Relu(Relu { cap: (cap < f32::MAX).then_some(cap), ..relu }))?;
+        graph.bypass(before);
+        return Ok(true);
+    }
     let Some(bound) = never_negative(graph, before) else { return Ok(false) };
     if relu.cap.is_none_or(|cap| bound <= cap) {
         graph.bypass(id);

@@ -43,6 +43,8 @@ const CURRENT_WEIGHT: f64 = 2047.0;
 const FINEST_THRESHOLD: f64 = 4096.0;
 /// Steps of a threshold at most; weights that are tiny against it lose precision rather than range.
 const LARGEST_THRESHOLD: f64 = 65536.0;
+/// Least steps of a threshold behind currents that are passed on.
+const THRESHOLD_STEPS: f64 = 1024.0;
 /// Largest encoded current: 4096 steps of it stay far from the end of an i32.
 const ENCODE_LIMIT: i32 = 1 << 18;
 
@@ -255,7 +257,7 @@ impl Quantize {
                 let through =
                     units.get(source).map_or(1.0, |u| u[c.min(u.len() - 1)]) * pass_factor(synapse, c, &shape, &graph.ty(*source).shape);
                 if through > 0.0 {
-                    *passed = if *passed == 0.0 { through } else { passed.min(through) };
+                    *passed = if *passed == 0.0 { through } else { step([*passed, through].into_iter()) };
                 }
             }
         }
@@ -265,7 +267,9 @@ impl Quantize {
         for c in 0..channels {
             if passed[c] > 0.0 {
                 // Weights that join a passed current must still fit 16 bits.
-                unit[c] = passed[c].max(unit[c] * largest_weight / 32767.0).max(bound[c] / steps);
+                // A threshold is rounded to steps, so a current whose own steps are large against it is divided.
+                let divided = if layer.neuron.is_some() { passed[c] / (passed[c] * THRESHOLD_STEPS).ceil() } else { passed[c] };
+                unit[c] = divided.max(unit[c] * largest_weight / 32767.0).max(bound[c] / steps);
                 // Nor may a factor near zero (a dead channel of a batch-norm) make the threshold, which is 1, leave the range.
                 if layer.neuron.is_some() {
                     unit[c] = unit[c].max(1.0 / steps);
@@ -325,7 +329,10 @@ fn pass_factor(synapse: &Op, channel: usize, shape: &[usize], source: &[usize]) 
     match synapse {
         Op::Scale(s) => {
             let weights = super::fold_batch_norm::along_axis(s.weight.as_ref(), shape, 0, 1.0);
-            weights.map_or_else(|| s.weight.as_ref().map_or(1.0, step), |w| f64::from(w[channel].abs()))
+            weights.map_or_else(
+                || s.weight.as_ref().map_or(1.0, |w| step(w.as_f32().iter().map(|&v| v.into()))),
+                |w| f64::from(w[channel].abs()),
+            )
         }
         Op::AvgPool(AvgPool { window, divisor }) if *divisor != Divisor::One => 1.0 / window.taps() as f64,
         Op::Reduce(r) if r.mean => 1.0 / r.axes.iter().map(|&a| source[a]).product::<usize>() as f64,
@@ -333,15 +340,15 @@ fn pass_factor(synapse: &Op, channel: usize, shape: &[usize], source: &[usize]) 
     }
 }
 
-/// Most integer steps of factors that differ from place to place.
+/// Most integer steps of factors that meet.
 const FACTOR_STEPS: u32 = 2047;
 
 /// The largest number of which all factors are whole multiples, as those of an average are, or a fine fraction of the
 /// largest factor where there is none.
-fn step(factors: &Tensor) -> f64 {
-    let values = || factors.as_f32().iter().map(|v| f64::from(v.abs()));
-    let largest = values().fold(0.0, f64::max);
-    let whole = |n: &u32| values().all(|v| (v / largest * f64::from(*n)).fract().min(1.0 - (v / largest * f64::from(*n)).fract()) < 1e-3);
+fn step(factors: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = factors.clone().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let uneven = |v: f64| (v - v.round()).abs() > 1e-3 || v.abs() < 0.5 && v != 0.0;
+    let whole = |n: &u32| !factors.clone().any(|v| uneven(v / largest * f64::from(*n)));
     largest / f64::from((1..FACTOR_STEPS).find(whole).unwrap_or(FACTOR_STEPS))
 }
 

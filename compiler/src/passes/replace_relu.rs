@@ -67,7 +67,9 @@ impl Pass for ReplaceRelu {
                 Op::Activation(_) => "only rectifiers can become neurons: run approximate-activations first",
                 Op::MaxPool(_) | Op::Maximum => "maxima have to be lowered first: run lower-max-pool",
                 Op::Softmax { .. } => "softmax inside a network has no spiking form; remove it, or end the network before it",
-                Op::Lrn(_) => "local response normalisation has no spiking form: run approximate-normalisation first",
+                Op::Lrn(_) | Op::RmsNorm(_) => {
+                    "normalisation by the input's own energy has no spiking form: run approximate-normalisation first"
+                }
                 Op::BatchNorm(_) => "run fold-batch-norm first",
                 _ => continue,
             };

@@ -95,7 +95,7 @@ impl Random {
         let rank = shape.len();
         let (channels, spatial) = (shape.first().copied().unwrap_or(1), rank.saturating_sub(1).max(1));
         let axis = self.below(rank.max(1));
-        match self.below(if ty.signal == Signal::Analog { 20 } else { 17 }) {
+        match self.below(if ty.signal == Signal::Analog { 21 } else { 17 }) {
             0 | 1 => {
                 let window = self.window(spatial);
                 let out = self.between(1, 4);
@@ -145,6 +145,7 @@ impl Random {
             16 => Op::MaxPool(self.window(spatial)),
             17 => Op::Activation(self.activation(shape)),
             18 => Op::Softmax { axis, log: self.chance() },
+            19 => Op::RmsNorm(RmsNorm { axes: vec![axis], epsilon: 1e-5 }),
             _ => Op::Lrn(Lrn { size: 3, alpha: 1e-4, beta: 0.75, bias: 1.0 }),
         }
     }

@@ -46,7 +46,7 @@ const INDIFFERENT: [&str; 25] = [
 pub fn unknown_operators(model: &Model, ordered: &OrderedGraph) -> Option<ImportError> {
     let unknown = |(node, name): &(&NodeProto, String)| {
         let refusal = match plain_operator(node) {
-            Some(op) if op == "If" || registry::find(op).is_some() => return None,
+            Some(op) if registry::find(op).is_some() => return None,
             _ => registry::refusal(&node.domain, &node.op_type),
         };
         let opset = model.opset(&node.domain).unwrap_or(0);
@@ -261,7 +261,7 @@ impl<'m> Walk<'m> {
         let inputs = self.inputs(node, |_, refusal| obstacle(refusal))?;
         let condition = match inputs.first() {
             Some(Some(Value::Constant(c))) => c.scalar().ok_or_else(|| obstacle("its condition is not one truth value".into()))?,
-            Some(Some(Value::Runtime(_))) => return Err(obstacle(registry::refusal("", "If"))),
+            Some(Some(Value::Runtime(_))) => return self.plain(node, name, opset),
             _ => return Err(obstacle("its condition is missing".into())),
         };
         let wanted = if condition != 0.0 { "then_branch" } else { "else_branch" };

@@ -35,7 +35,13 @@ pub const OPS: &[OpSpec] = &[
     spec("Sign", (1, 1), |_, n| mapped(n, |v| if v == 0.0 { 0.0 } else { v.signum() })),
     spec("ReduceProd", (1, 2), |_, n| reduce(n)),
     spec("NonZero", (1, 1), non_zero),
+    // The walk over the graph puts the chosen branch in its place; what gets here has no constant condition.
+    OpSpec { becomes: "the branch it chooses", limits: "the condition must be constant", ..spec("If", (1, 1), computed_choice) },
 ];
+
+fn computed_choice(_: &mut Importer, _: &NodeView) -> Result<Vec<Value>, Refusal> {
+    Err(Refusal::with_way_out("control flow depends on the input", "export the model with fixed shapes, or run onnx-simplifier"))
+}
 
 /// The operands of a node that is only evaluated, not converted.
 fn known<'n>(node: &'n NodeView) -> Result<Vec<Option<&'n Constant>>, Refusal> {

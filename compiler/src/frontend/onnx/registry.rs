@@ -77,21 +77,17 @@ pub fn refusal(domain: &str, op: &str) -> Refusal {
     }
     match op {
         "LSTM" | "GRU" | "RNN" => reason("recurrent networks are not converted"),
-        "If" | "Loop" | "Scan" => {
-            Refusal::with_way_out("control flow depends on the input", "export the model with fixed shapes, or run onnx-simplifier")
-        }
+        "Loop" | "Scan" => Refusal::with_way_out("loops are not converted", "export the model with fixed shapes, or run onnx-simplifier"),
         "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger" | "QLinearAdd" | "DynamicQuantizeLinear" => {
             Refusal::with_way_out("integer operators of a quantised model are not converted", "export the float model, or a QDQ model")
         }
-        "LayerNormalization"
-        | "RMSNormalization"
-        | "GroupNormalization"
-        | "MeanVarianceNormalization"
-        | "LpNormalization"
-        | "Attention"
-        | "InstanceNormalization" => Refusal::with_way_out(
+        "MeanVarianceNormalization" | "LpNormalization" => Refusal::with_way_out(
             "it normalises by statistics of the input itself, which neurons do not compute",
             "train with batch normalisation",
+        ),
+        "Attention" | "MultiHeadAttention" => Refusal::with_way_out(
+            "it multiplies computed values by each other, which neurons do not do",
+            "use layers with constant weights",
         ),
         "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" | "Hardmax" => {
             Refusal::with_way_out("decisions inside the graph are not converted", "end the model at the tensor it decides on")

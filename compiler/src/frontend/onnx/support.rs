@@ -56,7 +56,7 @@ pub fn survey(model: &Model, options: &ImportOptions) -> Survey {
 /// How an operation of the analog graph is approximated, if it is.
 fn approximation(op: &Op) -> Option<&'static str> {
     match op {
-        Op::Lrn(_) => Some("a constant gain per channel, calibrated"),
+        Op::Lrn(_) | Op::RmsNorm(_) => Some("its division by the input's own energy becomes a constant gain, calibrated"),
         Op::Activation(Activation::ThresholdedRelu { .. }) => Some("its jump becomes a steep ramp"),
         Op::Activation(a) if !a.is_piecewise_linear() => {
             Some("a sum of rectifiers fitted to calibrated inputs; --activation-error bounds it")
