@@ -3,7 +3,7 @@
 use snn_ir::{Activation, Graph, Op};
 use snn_tests::onnx::{Onnx, float, int, ints, string};
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, FunctionProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 fn ops(graph: &Graph) -> Vec<&'static str> {
     let order = graph.topological().expect("no cycle");
@@ -423,4 +423,28 @@ fn normalisations_by_the_samples_own_statistics_equal_tract_before_they_are_appr
     assert!(ops(&instance).contains(&"rms_norm"), "{:?}", ops(&instance));
     let layer = Onnx::new(17).input("x", &[1, 6, 4]).weight("g", &[4]).weight("b", &[4]);
     layer.node("LayerNormalization", "x g b", "y", &[int("axis", -1)]).output("y").proven();
+}
+
+#[test]
+fn a_classifier_over_a_table_answers_with_scores_and_its_label_is_left_out() {
+    let floats =
+        |name: &str, values: &[f32]| AttributeProto { name: name.into(), floats: values.to_vec(), r#type: 6, ..AttributeProto::default() };
+    let mut model = Onnx::new(17).input("x", &[-1, 2]).weight("w", &[2, 3]).list("classes", &[10, 20, 30]).list("t", &[-1]).node(
+        "Scaler",
+        "x",
+        "s",
+        &[floats("offset", &[1.0, 2.0]), floats("scale", &[0.5, 0.25])],
+    );
+    model.graph().node[0].domain = "ai.onnx.ml".into();
+    model.0.opset_import.push(OperatorSetIdProto { domain: "ai.onnx.ml".into(), version: 1 });
+    let mut model = model.node("MatMul", "s w", "scores", &[]).node("ArgMax", "scores", "i", &[int("axis", 1)]).named("decide");
+    model = model.node("ArrayFeatureExtractor", "classes i", "name", &[]);
+    model.graph().node[3].domain = "ai.onnx.ml".into();
+    let imported = model.node("Reshape", "name t", "label", &[]).output("label").output("scores").import().expect("the scores convert");
+    assert_eq!(imported.facts.outputs.len(), 1);
+    assert!(imported.facts.warnings[0].contains("decide"));
+    let graph = imported.graph;
+    let got = snn_runtime::analog::AnalogNetwork::new(&graph).unwrap().run(&[&[3.0, 6.0]], &mut |_, _| {}).swap_remove(0);
+    let w = snn_tests::onnx::noise(6);
+    assert!((got[0] - (w[0] + w[3])).abs() < 1e-6, "{got:?}");
 }

@@ -7,7 +7,7 @@ use super::model::{Model, OrderedGraph};
 use super::node::NodeView;
 use super::registry::{self, OpSpec};
 use super::support::{NodeSupport, Support};
-use super::{TensorFact, fact, function};
+use super::{TensorFact, fact, function, tabular};
 use crate::passes::canonicalize::is_final;
 use snn_ir::{NodeId, Op, Signal};
 use std::collections::HashMap;
@@ -56,14 +56,20 @@ pub fn unknown_operators(model: &Model, ordered: &OrderedGraph) -> Option<Import
     (!obstacles.is_empty()).then(|| ImportError::Unsupported { path: model.path.clone(), obstacles })
 }
 
-/// Operator type of ONNX's own domain.
+/// Operator type, where it is one of ONNX's own domain or of the few known ones of another.
 fn plain_operator(node: &NodeProto) -> Option<&str> {
-    matches!(node.domain.as_str(), "" | "ai.onnx").then_some(node.op_type.as_str())
+    let tabular = || tabular::OPS.iter().any(|s| s.name == node.op_type);
+    let known = match node.domain.as_str() {
+        "" | "ai.onnx" => !tabular(),
+        "ai.onnx.ml" => tabular(),
+        _ => false,
+    };
+    known.then_some(node.op_type.as_str())
 }
 
 /// Operator type, with its domain in front unless that is ONNX's own.
 pub fn qualified(node: &NodeProto) -> String {
-    plain_operator(node).map_or_else(|| format!("{}.{}", node.domain, node.op_type), str::to_string)
+    if matches!(node.domain.as_str(), "" | "ai.onnx") { node.op_type.clone() } else { format!("{}.{}", node.domain, node.op_type) }
 }
 
 /// Conversion of a graph, node by node.

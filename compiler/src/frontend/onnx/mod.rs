@@ -37,6 +37,7 @@ pub mod registry;
 pub mod resize;
 pub mod shape;
 pub mod support;
+pub mod tabular;
 pub mod tensor;
 pub mod values;
 pub mod wire;

@@ -169,14 +169,16 @@ impl<'m> OrderedGraph<'m> {
     }
 }
 
-/// The tensor that a closing ArgMax picks from, with the ArgMax, or the output itself.
+/// The tensor that a closing ArgMax, with what makes a label of it, picks from, with the ArgMax, or the output itself.
 fn before_arg_max<'m>(graph: &'m GraphProto, producers: &HashMap<&str, usize>, output: &'m str) -> (&'m str, Option<&'m NodeProto>) {
     let mut at = output;
     for _ in 0..8 {
         let Some(node) = producers.get(at).map(|&n| &graph.node[n]) else { break };
         match (node.op_type.as_str(), node.input.first()) {
             ("ArgMax", Some(input)) if !input.is_empty() => return (input, Some(node)),
-            ("Cast" | "Squeeze" | "Identity", Some(input)) => at = input,
+            ("Cast" | "Squeeze" | "Identity" | "Reshape" | "LabelEncoder", Some(input)) => at = input,
+            // The names of the classes, and which of them it is.
+            ("ArrayFeatureExtractor", _) if node.input.len() == 2 => at = &node.input[1],
             _ => break,
         }
     }

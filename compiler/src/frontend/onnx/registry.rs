@@ -3,7 +3,7 @@
 use super::error::Refusal;
 use super::importer::{Importer, Value};
 use super::node::NodeView;
-use super::{activation, conv, elementwise, fold, function, linear, norm, pool, quantize, resize, shape};
+use super::{activation, conv, elementwise, fold, function, linear, norm, pool, quantize, resize, shape, tabular};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -42,6 +42,9 @@ pub struct OpSpec {
 /// Any number of inputs.
 pub const VARIADIC: usize = usize::MAX;
 
+/// The family of the domain `ai.onnx.ml`.
+pub const TABULAR: &str = "Tables (`ai.onnx.ml`)";
+
 /// The families, in the order the documentation lists them.
 pub const FAMILIES: &[(&str, &[OpSpec])] = &[
     ("Convolution", conv::OPS),
@@ -54,6 +57,7 @@ pub const FAMILIES: &[(&str, &[OpSpec])] = &[
     ("Shape", shape::OPS),
     ("Resampling", resize::OPS),
     ("Quantised models", quantize::OPS),
+    (TABULAR, tabular::OPS),
     ("Constants", fold::OPS),
 ];
 
