@@ -24,7 +24,7 @@ fn channels(graph: &Graph, id: NodeId) -> usize {
 impl Bounds {
     /// The bound of each channel of `id`. Spikes count one, and so does what has no bound of its own: the front end, whose
     /// currents are clamped where they are encoded.
-    fn of(&self, graph: &Graph, id: NodeId) -> Vec<f64> {
+    pub fn of(&self, graph: &Graph, id: NodeId) -> Vec<f64> {
         self.0.get(&id).cloned().unwrap_or_else(|| vec![1.0; channels(graph, id)])
     }
 

@@ -89,7 +89,7 @@ impl Pass for Quantize {
                 }
                 _ => {
                     bounds.carry(graph, id);
-                    carry_unit(graph, id, &front, &mut units)?;
+                    carry_unit(graph, id, &front, &mut units, &bounds, timesteps)?;
                 }
             }
         }
@@ -117,7 +117,7 @@ fn front_end(graph: &Graph, order: &[NodeId]) -> HashSet<NodeId> {
 fn needs_one_unit(graph: &Graph, id: NodeId) -> bool {
     let rank = graph.ty(id).shape.len();
     graph.users(id).into_iter().any(|user| match graph.op(user) {
-        Op::Concat { axis: 0 } | Op::CumulativeMaxPool(_) => needs_one_unit(graph, user),
+        Op::Concat { axis: 0 } | Op::CumulativeMaxPool(_) | Op::Gather { .. } | Op::Slice(_) => needs_one_unit(graph, user),
         Op::Layer(l) => l.synapses.iter().zip(graph.operands(user)).any(|(s, source)| {
             source == id
                 && match s {
@@ -257,7 +257,7 @@ impl Quantize {
                 let through =
                     units.get(source).map_or(1.0, |u| u[c.min(u.len() - 1)]) * pass_factor(synapse, c, &shape, &graph.ty(*source).shape);
                 if through > 0.0 {
-                    *passed = if *passed == 0.0 { through } else { step([*passed, through].into_iter()) };
+                    *passed = if *passed == 0.0 { through } else { common_unit(&[*passed, through]) };
                 }
             }
         }
@@ -340,7 +340,9 @@ fn pass_factor(synapse: &Op, channel: usize, shape: &[usize], source: &[usize]) 
     }
 }
 
-/// Most integer steps of factors that meet.
+/// Most integer steps of the smallest of several units that meet.
+const COMMON_STEPS: u32 = 256;
+/// Most integer steps of factors that differ from place to place.
 const FACTOR_STEPS: u32 = 2047;
 
 /// The largest number of which all factors are whole multiples, as those of an average are, or a fine fraction of the
@@ -350,6 +352,13 @@ fn step(factors: impl Iterator<Item = f64> + Clone) -> f64 {
     let uneven = |v: f64| (v - v.round()).abs() > 1e-3 || v.abs() < 0.5 && v != 0.0;
     let whole = |n: &u32| !factors.clone().any(|v| uneven(v / largest * f64::from(*n)));
     largest / f64::from((1..FACTOR_STEPS).find(whole).unwrap_or(FACTOR_STEPS))
+}
+
+/// A unit of which all units are whole multiples, or nearly so.
+fn common_unit(units: &[f64]) -> f64 {
+    let smallest = units.iter().copied().fold(f64::INFINITY, f64::min);
+    let whole = |n: &u32| units.iter().map(|u| u / smallest * f64::from(*n)).all(|v| (v - v.round()).abs() < 1e-3 * v);
+    smallest / f64::from((1..COMMON_STEPS).find(whole).unwrap_or(COMMON_STEPS))
 }
 
 /// A synapse that passes its source on, element by element or as a sum, in integers.
@@ -434,8 +443,30 @@ fn readout(graph: &mut Graph, id: NodeId, front: &HashSet<NodeId>, units: &mut H
     Ok(())
 }
 
+/// Units of the channels of the result of an operation that does not mix channels.
+fn kept_channels(op: &Op, known: &[Vec<f64>]) -> Option<Vec<f64>> {
+    let first = &known[0];
+    match op {
+        Op::CumulativeMaxPool(_) => Some(first.clone()),
+        Op::CumulativeMax => known.iter().all(|k| k == first).then(|| first.clone()),
+        Op::Gather { axis: 0, indices } => Some(indices.iter().map(|&i| first[i]).collect()),
+        Op::Gather { .. } => Some(first.clone()),
+        Op::Slice(s) => Some((0..s.shape[0] as isize).map(|i| first[(s.start[0] as isize + i * s.step[0]) as usize]).collect()),
+        Op::Pad(p) if p.begin[0] == 0 && p.end[0] == 0 => Some(first.clone()),
+        Op::Transpose { perm } if perm[0] == 0 => Some(first.clone()),
+        _ => None,
+    }
+}
+
 /// Units of a current that a structural operation or a maximum passes on.
-fn carry_unit(graph: &mut Graph, id: NodeId, front: &HashSet<NodeId>, units: &mut HashMap<NodeId, Vec<f64>>) -> Result<(), PassError> {
+fn carry_unit(
+    graph: &mut Graph,
+    id: NodeId,
+    front: &HashSet<NodeId>,
+    units: &mut HashMap<NodeId, Vec<f64>>,
+    bounds: &Bounds,
+    timesteps: u32,
+) -> Result<(), PassError> {
     let operands = graph.operands(id);
     let channels = graph.ty(id).shape.first().copied().unwrap_or(1);
     let mut known: Vec<Vec<f64>> = Vec::new();
@@ -455,23 +486,32 @@ fn carry_unit(graph: &mut Graph, id: NodeId, front: &HashSet<NodeId>, units: &mu
             "padding with a value other than zero behind neurons has no integer form; compile with --weights f32",
         ));
     }
-    let unit = match op {
-        Op::Concat { axis: 0 } => known.concat(),
-        _ => {
-            let first = known[0][0];
-            let uniform = known.iter().flatten().all(|&u| u == first);
-            let same_channels =
-                matches!(op, Op::CumulativeMaxPool(_)) || matches!(op, Op::CumulativeMax) && known.iter().all(|k| *k == known[0]);
-            if uniform {
-                vec![first; channels]
-            } else if same_channels {
-                known[0].clone()
-            } else {
-                return Err(PassError::node(graph, id, "the currents that meet here have different units; compile with --weights f32"));
+    let first = known[0][0];
+    let uniform = known.iter().flatten().all(|&u| u == first);
+    let kept = if let Op::Concat { axis: 0 } = op { Some(known.concat()) } else { kept_channels(&op, &known) };
+    let mut inputs = operands.clone();
+    let unit = match kept {
+        _ if uniform => vec![first; channels],
+        Some(kept) => kept,
+        None => {
+            // Elements of different channels or operands change places: all are brought to one unit first.
+            let common = common_unit(&known.concat());
+            let largest = operands.iter().flat_map(|&o| bounds.of(graph, o)).fold(0.0, f64::max);
+            if largest / common > steps_per_timestep(timesteps) {
+                return Err(PassError::node(graph, id, "the currents that meet here are too different; compile with --weights f32"));
             }
+            for (i, &operand) in operands.iter().enumerate().filter(|(_, o)| !front.contains(o)) {
+                let values: Vec<f64> = known[i].iter().map(|u| u / common).collect();
+                let mut shape = vec![1; graph.ty(operand).shape.len()];
+                shape[0] = values.len();
+                let synapse = Op::Scale(Scale { weight: Some(narrow(&shape, &values)), bias: None });
+                let fresh = graph.fresh_name(&format!("{}.unit", graph.node(operand).name()));
+                inputs[i] = graph.add(fresh, Op::Layer(Layer { synapses: vec![synapse], bias: None, neuron: None }), &[operand])?;
+            }
+            known.iter_mut().for_each(|k| k.fill(common));
+            vec![common; channels]
         }
     };
-    let mut inputs = operands.clone();
     for (i, &operand) in operands.iter().enumerate() {
         if front.contains(&operand) {
             inputs[i] = encoded(graph, id, vec![(Op::Identity, operand)], &known[i], ENCODE_LIMIT)?;
