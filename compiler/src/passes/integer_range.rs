@@ -146,6 +146,27 @@ pub(super) fn range_for_weights(graph: &Graph, id: NodeId, bound: &[f64], timest
     Some((steps_per_timestep(timesteps) * own / behind).sqrt())
 }
 
+/// How many elements of the current `id` are added up behind it before weights or neurons read the sum.
+pub(super) fn sums_behind(graph: &Graph, id: NodeId) -> f64 {
+    let source = &graph.ty(id).shape;
+    let of_synapse = |synapse: &Op| match synapse {
+        Op::AvgPool(p) => Some(p.window.taps() as f64),
+        Op::Reduce(r) => Some(r.axes.iter().map(|&a| source[a] as f64).product()),
+        Op::Identity | Op::Scale(_) => Some(1.0),
+        _ => None,
+    };
+    let behind = |user: NodeId| match graph.op(user) {
+        Op::Layer(l) if l.neuron.is_none() => {
+            let synapses = l.synapses.iter().zip(graph.operands(user)).filter(|(_, source)| *source == id);
+            let most = synapses.filter_map(|(s, _)| of_synapse(s)).fold(0.0, f64::max);
+            if most > 0.0 { most * sums_behind(graph, user) } else { 1.0 }
+        }
+        Op::Layer(_) | Op::Readout { .. } => 1.0,
+        _ => sums_behind(graph, user),
+    };
+    graph.users(id).into_iter().map(behind).fold(1.0, f64::max)
+}
+
 /// The number of weights of full size that add up behind the value of `id`, times the elements that sums over space in
 /// between add up; `None` where no weights read it.
 fn weights_behind(graph: &Graph, id: NodeId) -> Option<f64> {

@@ -9,7 +9,7 @@
 //!
 //! Precondition: after `normalize` and `fuse-layers`.
 
-use super::integer_range::{Bounds, range_for_weights, steps_per_timestep};
+use super::integer_range::{Bounds, range_for_weights, steps_per_timestep, sums_behind};
 use super::{Context, Pass, PassError};
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Conv, ConvTranspose, Divisor, Layer, Linear, Neuron, Reduce, Scale};
@@ -261,7 +261,9 @@ impl Quantize {
                 }
             }
         }
-        let steps = steps_per_timestep(timesteps);
+        // Where sums pass the current on in its own unit, each of its elements may use a part of the range only.
+        let steps =
+            if layer.neuron.is_some() { steps_per_timestep(timesteps) } else { steps_per_timestep(timesteps) / sums_behind(graph, id) };
         let range = if layer.neuron.is_none() { range_for_weights(graph, id, bound, timesteps) } else { None };
         let range = range.map_or(steps, |r| r.min(steps));
         for c in 0..channels {
