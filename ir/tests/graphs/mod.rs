@@ -202,7 +202,7 @@ pub fn random(seed: u64, size: usize) -> Graph {
 
 /// Random graphs that together have every float operation.
 pub fn all_ops() -> Vec<Graph> {
-    (0..400).map(|seed| random(seed, 12)).collect()
+    (0..800).map(|seed| random(seed, 12)).collect()
 }
 
 /// A small fused, quantized network of every neuron kind, with a residual synapse, a spiking max-pool and a readout scale.

@@ -29,6 +29,7 @@ pub const OPS: &[OpSpec] = &[
     exact("Abs", "`abs`", |imp, node| activation(imp, node, Activation::Abs)),
     OpSpec {
         since: 10,
+        fidelity: Fidelity::Approximated,
         ..exact("ThresholdedRelu", "`thresholded_relu`", |imp, node| {
             activation(imp, node, Activation::ThresholdedRelu { alpha: node.float("alpha", 1.0)? })
         })
