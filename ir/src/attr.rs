@@ -99,6 +99,7 @@ impl Attrs {
     fn neuron(&mut self, n: &Neuron) {
         self.tensor("threshold", &n.threshold);
         self.tensor("init", &n.initial);
+        self.optional_tensor("schedule", n.schedule.as_ref());
         self.word(
             "reset",
             match n.reset {
@@ -266,7 +267,8 @@ impl Reader {
         let lanes = Firing::Lanes(u8::try_from(lanes.unwrap_or(0)).unwrap_or(u8::MAX));
         let firings = [("binary", Firing::Binary), ("ternary", Firing::Ternary), ("two_phase", Firing::TwoPhase), ("lanes", lanes)];
         let firing = self.choice("firing", "binary, ternary, two_phase or lanes", &firings, Some(Firing::Binary))?;
-        Ok(Neuron { threshold, initial, reset, amplitude, firing, signed: self.flag("signed")? })
+        let schedule = self.optional_tensor("schedule")?;
+        Ok(Neuron { threshold, initial, schedule, reset, amplitude, firing, signed: self.flag("signed")? })
     }
 
     fn finish(self) -> Result<(), AttrError> {
@@ -407,7 +409,12 @@ impl Op {
                     a.put("neuron", Attr::Call("if".to_string(), inner));
                 }
             }
-            Op::Readout { scale } => a.optional_tensor("scale", scale.as_ref()),
+            Op::Readout { scale, delay } => {
+                a.optional_tensor("scale", scale.as_ref());
+                if *delay > 0 {
+                    a.put("delay", Attr::Int(i64::from(*delay)));
+                }
+            }
         }
         a
     }
@@ -529,7 +536,13 @@ impl Op {
                 };
                 Op::Layer(Layer { synapses, bias: r.optional_tensor("bias")?, neuron })
             }
-            "readout" => Op::Readout { scale: r.optional_tensor("scale")? },
+            "readout" => {
+                let delay = r.optional_usize("delay")?.unwrap_or(0);
+                Op::Readout {
+                    scale: r.optional_tensor("scale")?,
+                    delay: u32::try_from(delay).or_else(|_| kind("delay", "a number of steps"))?,
+                }
+            }
             _ => return Err(AttrError::UnknownOp(name.to_string())),
         };
         r.finish()?;

@@ -90,7 +90,7 @@ impl Bounds {
                 _ => None,
             };
             let steps = match (neuron, op) {
-                (Some(n), _) => neuron_steps(n, &current, &graph.ty(id).shape),
+                (Some(n), _) => neuron_steps(n, &current.plus(&Channels::of_schedule(n, &graph.ty(id).shape)), &graph.ty(id).shape),
                 (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => rising(high, high).min(falling(low, low)),
                 // Readouts accumulate in 64 bits, which 2³² steps of 32 bits do not fill.
                 _ => u32::MAX,
@@ -255,6 +255,14 @@ impl Channels {
         }
     }
 
+    /// What a neuron's schedule may add in a step, or zero.
+    fn of_schedule(n: &Neuron, shape: &[usize]) -> Channels {
+        n.schedule_rows().iter().fold(Channels(vec![(0, 0)]), |all, row| {
+            let row = Channels::of_bias(Some(row), shape);
+            Channels((0..all.0.len().max(row.0.len())).map(|c| hull(all.at(c), row.at(c))).collect())
+        })
+    }
+
     /// Weighted sums of numbers in `range`: `channel(i)` is the output that weight `i` belongs to.
     fn weighted(weights: &Tensor, channels: usize, range: Interval, channel: impl Fn(usize) -> usize) -> Channels {
         let single = channels > MAX_CHANNELS;
@@ -328,6 +336,7 @@ mod tests {
         Neuron {
             threshold: Tensor::scalar_i32(theta),
             initial: Tensor::scalar_i32(initial),
+            schedule: None,
             reset,
             amplitude: Amplitude::One,
             firing,

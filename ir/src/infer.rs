@@ -102,6 +102,18 @@ fn neuron_fits(n: &Neuron, shape: &[usize]) -> Result<(), TypeError> {
     if !n.threshold.values().all(|t| t > 0.0 && t.is_finite()) {
         return Err(TypeError::Parameter("every threshold must be positive and finite".into()));
     }
+    if let Some(schedule) = &n.schedule {
+        match n.schedule_rows().first() {
+            Some(row) => broadcasts("a row of the schedule", row, shape)?,
+            None => return shape_error(format!("a schedule of shape {:?} has no rows", schedule.shape())),
+        }
+        if schedule.is_integer() != n.threshold.is_integer() {
+            return Err(TypeError::Parameter("threshold and schedule must both be integers or both be floats".into()));
+        }
+        if !matches!(n.firing, Firing::Binary | Firing::Lanes(_)) {
+            return Err(TypeError::Parameter("a schedule needs neurons that fire step by step: binary ones or lanes".into()));
+        }
+    }
     if n.signed && n.firing != Firing::Ternary {
         return Err(TypeError::Parameter("signed neurons need ternary firing".into()));
     }
@@ -381,7 +393,7 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             l.neuron.iter().try_for_each(|n| neuron_fits(n, &shape))?;
             (if l.neuron.is_some() { Spikes } else { Current }, shape)
         }
-        Op::Readout { scale } => {
+        Op::Readout { scale, .. } => {
             require(operands, &[Current, Spikes], "spikes or a current")?;
             scale.iter().try_for_each(|t| broadcasts("scale", t, &operands[0].shape))?;
             (Signal::Potential, operands[0].shape.clone())

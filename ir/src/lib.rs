@@ -27,7 +27,7 @@
 //!   spikes. After quantisation currents are integers.
 //! * [`Signal::Spikes`]: per element and step an event count (0 or 1; −1, 0 or 1 for ternary neurons; 0 to 2ⁿ−1 for n
 //!   lanes) times an amplitude. The amplitude is the neuron's θ after `replace-relu`, and 1 after `normalize`.
-//! * [`Signal::Potential`]: the readout's running sum of currents divided by the steps so far.
+//! * [`Signal::Potential`]: the readout's running sum of currents divided by the steps so far, those of its delay left out of both.
 //!
 //! ## Neurons
 //!
@@ -37,7 +37,7 @@
 //! v += I(t);  s(t) = [v >= θ];  v -= θ·s(t);  emits s(t)·amplitude
 //! ```
 //!
-//! from `v(0)` = its initial potential. So after T steps `θ·N = v(0) + Σ I(t) − v(T)`: the count N is
+//! from `v(0)` = its initial potential; with a schedule, `I(t)` includes that step's row of it. So after T steps `θ·N = v(0) + Σ I(t) − v(T)`: the count N is
 //! `clip(floor((Σ I + v(0))/θ), 0, T)` exactly when `0 <= v(T) < θ`, or when it is saturated or silent on the right
 //! side. Where it is not, the order in which current arrived changed the count: the *unevenness* error.
 //!

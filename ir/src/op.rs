@@ -103,10 +103,13 @@ pub enum Op {
     If(Neuron),
     /// A fused layer: the sum of one synapse per operand, a bias, and neurons (or, without them, a current).
     Layer(Layer),
-    /// Accumulates its operand over time, divides by the number of steps and multiplies by `scale`: the network's answer.
+    /// Accumulates its operand over time, divides by the number of steps accumulated and multiplies by `scale`: the network's
+    /// answer.
     Readout {
         /// Real units per accumulated unit, broadcast over the value.
         scale: Option<Tensor>,
+        /// Steps at the start of the window that are not accumulated: delayed evaluation (Bu et al. 2025).
+        delay: u32,
     },
 }
 
@@ -324,6 +327,10 @@ pub struct Neuron {
     pub threshold: Tensor,
     /// v(0), in the unit of the threshold tensor.
     pub initial: Tensor,
+    /// A current of its own for every step, `[steps, ..]` in the unit of the threshold tensor: row `t` broadcasts over the
+    /// population and is added in step `t`, the last row in all steps behind it (forward temporal bias, Wu et al. 2024). Only for
+    /// neurons that fire step by step ([`Firing::Binary`], [`Firing::Lanes`]).
+    pub schedule: Option<Tensor>,
     /// Reset rule.
     pub reset: Reset,
     /// What a spike is worth.
@@ -338,7 +345,28 @@ impl Neuron {
     /// The seed's neuron: binary, soft reset, no initial shift, spikes worth θ.
     pub fn new(threshold: Tensor) -> Self {
         let initial = if threshold.is_integer() { Tensor::scalar_i32(0) } else { Tensor::scalar(0.0) };
-        Neuron { threshold, initial, reset: Reset::Subtract, amplitude: Amplitude::Threshold, firing: Firing::Binary, signed: false }
+        Neuron {
+            threshold,
+            initial,
+            schedule: None,
+            reset: Reset::Subtract,
+            amplitude: Amplitude::Threshold,
+            firing: Firing::Binary,
+            signed: false,
+        }
+    }
+
+    /// The rows of the schedule, one tensor a step, each of which broadcasts over the population; none without a schedule.
+    pub fn schedule_rows(&self) -> Vec<Tensor> {
+        let Some(schedule) = &self.schedule else { return Vec::new() };
+        let Some((&steps, row)) = schedule.shape().split_first().filter(|_| !schedule.is_empty()) else { return Vec::new() };
+        let each = schedule.len() / steps;
+        (0..steps)
+            .map(|t| match schedule.to_i32_vec() {
+                Some(v) if schedule.is_integer() => Tensor::i32(row, &v[t * each..(t + 1) * each]),
+                _ => Tensor::f32(row, &schedule.as_f32()[t * each..(t + 1) * each]),
+            })
+            .collect()
     }
 }
 
@@ -417,7 +445,7 @@ impl Op {
             out.extend(items.iter().filter_map(|(n, t)| t.map(|t| (format!("{prefix}{n}"), t))));
         }
         fn neuron<'a>(out: &mut Vec<(String, &'a Tensor)>, n: &'a Neuron) {
-            named(out, "", &[("threshold", Some(&n.threshold)), ("init", Some(&n.initial))]);
+            named(out, "", &[("threshold", Some(&n.threshold)), ("init", Some(&n.initial)), ("schedule", n.schedule.as_ref())]);
         }
         let mut out = Vec::new();
         match self {
@@ -447,7 +475,7 @@ impl Op {
                     neuron(&mut out, n);
                 }
             }
-            Op::Readout { scale } => named(&mut out, "", &[("scale", scale.as_ref())]),
+            Op::Readout { scale, .. } => named(&mut out, "", &[("scale", scale.as_ref())]),
             Op::Encode { scale, .. } => named(&mut out, "", &[("scale", Some(scale))]),
             _ => {}
         }

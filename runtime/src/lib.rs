@@ -14,7 +14,7 @@
 //! let hidden = graph.add("hidden", Op::If(Neuron::new(Tensor::scalar(1.0))), &[input])?;
 //! let weight = Tensor::f32([1, 2], [1.0, -1.0]);
 //! let sum = graph.add("sum", Op::Linear(Linear { weight, bias: None }), &[hidden])?;
-//! let logit = graph.add("logit", Op::Readout { scale: None }, &[sum])?;
+//! let logit = graph.add("logit", Op::Readout { scale: None, delay: 0 }, &[sum])?;
 //! graph.set_outputs([logit]);
 //!
 //! let network = Network::compile(&graph, EngineKind::Reference)?;

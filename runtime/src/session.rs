@@ -119,8 +119,8 @@ impl<'n> Session<'n> {
         })
     }
 
-    /// Per output: what the readout accumulated, divided by the steps so far, times the readout's scale; zeros before
-    /// the first step.
+    /// Per output: what the readout accumulated, divided by the steps in which it did (those so far, less its delay), times
+    /// its scale; zeros before the first such step.
     pub fn potentials(&self) -> Vec<Vec<f32>> {
         match self.steps() {
             0 => self.network.outputs().iter().map(|ty| vec![0.0; ty.len()]).collect(),

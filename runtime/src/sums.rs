@@ -77,7 +77,7 @@ pub(crate) fn linear(node: &PlanNode, operands: &[Vec<i64>], steps: i64, nodes: 
             out
         }
         Work::Maximum => (0..node.len()).map(|e| operands.iter().map(|x| x[e]).max().unwrap_or(0)).collect(),
-        Work::Readout(_) | Work::Given(_) | Work::FrontEnd => operands[0].clone(),
+        Work::Readout { .. } | Work::Given(_) | Work::FrontEnd => operands[0].clone(),
     }
 }
 

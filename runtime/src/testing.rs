@@ -60,7 +60,8 @@ pub fn random_graph(seed: u64, form: Form, firings: &[Firing]) -> Graph {
     let flat = b.add(Op::Reshape { shape: vec![b.graph.ty(last).len()] }, &[last]);
     let logits = b.linear(flat);
     let scale = b.random.one_in(2).then(|| Tensor::scalar(0.25));
-    let readout = b.add(Op::Readout { scale }, &[logits]);
+    let delay = if !firings.contains(&Firing::TwoPhase) && b.random.one_in(4) { b.random.below(4) as u32 } else { 0 };
+    let readout = b.add(Op::Readout { scale, delay }, &[logits]);
     b.graph.set_outputs([readout]);
     b.graph
 }
@@ -152,7 +153,13 @@ impl Builder<'_> {
         let reset = if self.random.one_in(12) { Reset::Zero } else { Reset::Subtract };
         let plain = self.form != Form::OpByOp || self.random.one_in(2);
         let amplitude = if plain { Amplitude::One } else { Amplitude::Threshold };
-        Neuron { threshold, initial, reset, amplitude, firing, signed: firing == Firing::Ternary && self.random.one_in(4) }
+        let signed = firing == Firing::Ternary && self.random.one_in(4);
+        let schedule = (matches!(firing, Firing::Binary | Firing::Lanes(_)) && self.random.one_in(8)).then(|| {
+            let rows = [&[1 + self.random.below(5)][..], &per_channel].concat();
+            let values = self.tensor(&rows, (-20, 20), integer);
+            values.to_i32_vec().map_or(values.clone(), |v| Tensor::i32(rows, v))
+        });
+        Neuron { threshold, initial, schedule, reset, amplitude, firing, signed }
     }
 
     /// A population driven by the sum of synapses (and, in layers, perhaps a bias).

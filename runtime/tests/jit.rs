@@ -61,6 +61,7 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
     };
     let neuron = Neuron {
         initial: per_channel(0, threshold),
+        schedule: None,
         threshold: per_channel(threshold as i32 / 2, threshold),
         reset: Reset::Subtract,
         amplitude: Amplitude::One,
@@ -144,7 +145,7 @@ fn wide_graph(seed: u64, firing: Firing) -> Graph {
     let weight: Vec<i8> = (0..3 * graph.ty(flat).len()).map(|_| random.below(256) as u8 as i8).collect();
     let linear = Op::Linear(Linear { weight: Tensor::i8([3, graph.ty(flat).len()], weight), bias: None });
     let logits = graph.add("logits", Op::Layer(Layer { synapses: vec![linear], bias: None, neuron: None }), &[flat]).expect("it fits");
-    let readout = graph.add("readout", Op::Readout { scale: None }, &[logits]).expect("it fits");
+    let readout = graph.add("readout", Op::Readout { scale: None, delay: 0 }, &[logits]).expect("it fits");
     graph.set_outputs([readout]);
     graph
 }

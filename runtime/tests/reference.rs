@@ -62,16 +62,21 @@ proptest! {
         let readouts: Vec<_> = neurons
             .iter()
             .enumerate()
-            .map(|(i, &id)| graph.add(format!("current{i}"), Op::Readout { scale: None }, &[graph.operands(id)[0]]).unwrap())
+            .map(|(i, &id)| graph.add(format!("current{i}"), Op::Readout { scale: None, delay: 0 }, &[graph.operands(id)[0]]).unwrap())
             .collect();
         graph.set_outputs(readouts);
         let network = compile(&graph);
         let mut session = start(&network, &random_inputs(seed, &network));
         session.advance(steps).unwrap();
         for (layer, (id, mean)) in neurons.iter().zip(session.potentials()).enumerate() {
-            let Op::If(Neuron { threshold, initial, reset: Reset::Subtract, .. }) = graph.op(*id) else { continue };
+            let Op::If(neuron @ Neuron { threshold, initial, reset: Reset::Subtract, .. }) = graph.op(*id) else { continue };
             let shape = &graph.ty(*id).shape;
-            let (threshold, initial) = (threshold.expanded(shape), initial.expanded(shape));
+            let (threshold, mut initial) = (threshold.expanded(shape), initial.expanded(shape));
+            let rows = neuron.schedule_rows();
+            for t in 0..steps as usize {
+                let Some(row) = rows.get(t).or(rows.last()) else { break };
+                initial.iter_mut().zip(row.expanded(shape)).for_each(|(v, b)| *v += b);
+            }
             let (counts, left) = (session.spike_counts(layer).unwrap(), session.membranes(layer).unwrap());
             for i in 0..mean.len() {
                 let sent = f64::from(threshold[i]) * counts[i] as f64;
@@ -129,7 +134,7 @@ fn an_integer_network_computes_what_a_hand_does() {
     let weight = Tensor::i8([1, 2], [5i8, -2]);
     let sum = Layer { synapses: vec![Op::Linear(Linear { weight, bias: None })], bias: Some(Tensor::i32([1], [1])), neuron: None };
     add(&mut graph, "sum", Op::Layer(sum), &["first"]);
-    add(&mut graph, "readout", Op::Readout { scale: Some(Tensor::scalar(0.5)) }, &["sum"]);
+    add(&mut graph, "readout", Op::Readout { scale: Some(Tensor::scalar(0.5)), delay: 0 }, &["sum"]);
     let network = compile(&graph);
     // 1.25·2 rounds to 3, away from zero; 9 is cut to 4. Both neurons fire in every step; the second keeps 1 each time.
     let mut session = start(&network, &[vec![1.25, 9.0]]);
@@ -152,7 +157,7 @@ fn synaptic_operations_are_exact_at_borders_and_skip_absent_synapses() {
     let window = Window { pad_begin: vec![1, 1], pad_end: vec![1, 1], ..Window::unit([3, 3]) };
     let conv = Conv { weight: Tensor::f32([2, 1, 3, 3], weight), bias: None, window, groups: 1 };
     add(&mut graph, "conv", Op::Conv(conv), &["spikes"]);
-    add(&mut graph, "readout", Op::Readout { scale: None }, &["conv"]);
+    add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["conv"]);
     let network = compile(&graph);
     let mut sample = vec![0.0; 9];
     sample[0] = 1.0;
@@ -169,7 +174,7 @@ fn pooled_spikes_cross_synapses_on_account_of_the_neurons_that_sent_them() {
     add(&mut graph, "pool", Op::CumulativeMaxPool(Window::unit([2])), &["spikes"]);
     let weight = Tensor::f32([5, 1], vec![1.0; 5]);
     add(&mut graph, "linear", Op::Linear(Linear { weight, bias: None }), &["pool"]);
-    add(&mut graph, "readout", Op::Readout { scale: None }, &["linear"]);
+    add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["linear"]);
     let network = compile(&graph);
     let mut session = start(&network, &[vec![1.0, 0.5]]);
     session.advance(4).unwrap();
@@ -183,7 +188,7 @@ fn wrong_calls_are_refused_and_the_session_stays_usable() {
     let mut graph = input(&[2]);
     let two_phase = Neuron { firing: Firing::TwoPhase, ..neuron(Tensor::scalar(1.0)) };
     add(&mut graph, "spikes", Op::If(two_phase), &["input"]);
-    add(&mut graph, "readout", Op::Readout { scale: None }, &["spikes"]);
+    add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["spikes"]);
     let network = compile(&graph);
     let mut session = network.session();
     assert_eq!(session.advance(1), Err(RunError::NotStarted));
@@ -212,13 +217,13 @@ fn graphs_that_do_not_spike_are_refused_with_the_name_of_the_node() {
 
     let mut graph = input(&[1]);
     add(&mut graph, "spikes", Op::If(neuron(Tensor::scalar_i32(1))), &["input"]);
-    add(&mut graph, "readout", Op::Readout { scale: None }, &["spikes"]);
+    add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["spikes"]);
     assert_eq!(refused(&graph), "spikes");
 
     let mut graph = input(&[1]);
     add(&mut graph, "encode", Op::Encode { scale: Tensor::scalar(1.0), limit: 9 }, &["input"]);
     add(&mut graph, "both", Op::Add, &["encode", "input"]);
-    add(&mut graph, "readout", Op::Readout { scale: None }, &["both"]);
+    add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["both"]);
     assert_eq!(refused(&graph), "both");
     assert_eq!(Network::compile(&Graph::new("empty"), EngineKind::Reference).err(), Some(CompileError::NoOutput));
 }
@@ -227,7 +232,7 @@ fn graphs_that_do_not_spike_are_refused_with_the_name_of_the_node() {
 fn a_max_pool_of_a_constant_current_is_its_maximum() {
     let mut graph = input(&[1, 4]);
     add(&mut graph, "pool", Op::CumulativeMaxPool(Window { stride: vec![2], ..Window::unit([2]) }), &["input"]);
-    add(&mut graph, "readout", Op::Readout { scale: None }, &["pool"]);
+    add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["pool"]);
     let network = compile(&graph);
     let mut session = start(&network, &[vec![-3.0, -2.0, 0.5, 0.25]]);
     session.advance(3).unwrap();
@@ -259,7 +264,7 @@ fn a_ternary_network_settles_at_the_clipped_floor_of_its_whole_input() {
     let bias = Some(Tensor::i32([2], [2, 0]));
     let layer = Layer { synapses: vec![Op::Linear(Linear { weight, bias: None })], bias, neuron: Some(ternary(5)) };
     add(&mut graph, "second", Op::Layer(layer), &["first"]);
-    add(&mut graph, "readout", Op::Readout { scale: None }, &["second"]);
+    add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["second"]);
     let network = compile(&graph);
     assert!(network.settles());
     let mut session = start(&network, &[vec![8.0, 3.0]]);

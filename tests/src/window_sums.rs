@@ -182,7 +182,7 @@ impl<'g> WindowSums<'g> {
         }
         let potential = |output: &NodeId| {
             let scale = match graph.op(*output) {
-                Op::Readout { scale: Some(scale) } => scale.expanded(&graph.ty(*output).shape),
+                Op::Readout { scale: Some(scale), .. } => scale.expanded(&graph.ty(*output).shape),
                 _ => vec![1.0; values[output].len()],
             };
             let real = |(&sum, scale): (&i64, f32)| (sum as f64 / steps as f64 * f64::from(scale)) as f32;

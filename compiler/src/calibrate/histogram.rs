@@ -82,6 +82,17 @@ impl Histogram {
         sum
     }
 
+    /// Local threshold balancing (Bu et al. 2025): `steps` steps of `θ += 2·rate·E[(x − θ)·1[x > θ]]` from zero.
+    pub fn balanced_threshold(&self, steps: u32, rate: f64) -> f32 {
+        let mut theta = 0.0;
+        for _ in 0..steps {
+            let first = (theta / f64::from(self.max) * BINS as f64) as usize;
+            let above: f64 = (first.min(BINS)..BINS).map(|i| self.bins[i] * (self.center(i) - theta).max(0.0)).sum();
+            theta += 2.0 * rate * above / self.total.max(1.0);
+        }
+        (theta as f32).min(self.max)
+    }
+
     /// The threshold with the smallest [`Histogram::quantization_error`] among fractions of the largest value
     /// (Li et al. 2021, MMSE). `None` for a silent channel.
     pub fn mmse_threshold(&self, timesteps: u32) -> Option<f32> {
@@ -110,6 +121,15 @@ mod tests {
         assert!(few < 2.0, "T = 4 should clip the outlier, got θ = {few}");
         assert!(many > 9.0, "T = 1024 should keep it, got θ = {many}");
         assert!((h.percentile(99.0) - 1.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn a_balanced_threshold_nears_the_largest_value_with_the_number_of_steps() {
+        let mut h = Histogram::new(1.0);
+        (0..1000).for_each(|i| h.add(i as f32 / 1000.0));
+        // Of a uniform distribution E[(x − θ)·1[x > θ]] = (1 − θ)²/2, so θ = 1 − 1/(k + 1) or a little below.
+        let [few, many] = [9, 99].map(|steps| h.balanced_threshold(steps, 0.5));
+        assert!((few - 0.86).abs() < 0.03 && (many - 0.98).abs() < 0.01, "{few} {many}");
     }
 
     #[test]

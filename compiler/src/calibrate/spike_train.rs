@@ -11,6 +11,8 @@ pub struct ExpandedNeuron {
     pub threshold: Vec<f32>,
     /// v(0).
     pub initial: Vec<f32>,
+    /// Extra current of every step, the last row in all further ones.
+    pub schedule: Vec<Vec<f32>>,
     /// Firing rule.
     pub firing: Firing,
     /// Reset rule.
@@ -51,6 +53,7 @@ impl ExpandedNeuron {
         ExpandedNeuron {
             threshold: neuron.threshold.expanded(shape),
             initial: neuron.initial.expanded(shape),
+            schedule: neuron.schedule_rows().iter().map(|row| row.expanded(shape)).collect(),
             firing: neuron.firing,
             reset: neuron.reset,
             signed: neuron.signed,
@@ -67,6 +70,7 @@ impl ExpandedNeuron {
         if self.firing == Firing::Binary {
             let mut words = vec![0u32; n * timesteps.div_ceil(WORD)];
             for t in 0..timesteps {
+                self.add_scheduled(t, &mut v);
                 let word = &mut words[t / WORD * n..][..n];
                 for ((word, v), (&current, &theta)) in word.iter_mut().zip(&mut v).zip(trace.step(t).iter().zip(&self.threshold)) {
                     let u = *v + current;
@@ -83,6 +87,7 @@ impl ExpandedNeuron {
         }
         let mut out = vec![0i8; n * timesteps];
         for (t, out) in out.chunks_exact_mut(n).enumerate() {
+            self.add_scheduled(t, &mut v);
             for (i, current) in trace.step(t).iter().enumerate() {
                 v[i] += current;
                 let theta = self.threshold[i];
@@ -96,6 +101,12 @@ impl ExpandedNeuron {
             }
         }
         SpikeTrain::Quanta(out)
+    }
+
+    fn add_scheduled(&self, t: usize, v: &mut [f32]) {
+        if let Some(row) = self.schedule.get(t).or(self.schedule.last()) {
+            v.iter_mut().zip(row).for_each(|(v, i)| *v += i);
+        }
     }
 
     fn counts(&self, trace: &SampleTrace, timesteps: usize) -> Vec<i32> {

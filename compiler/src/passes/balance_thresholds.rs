@@ -4,7 +4,10 @@
 //! * `max`: the largest activation over calibration data (Deng & Gu, ICLR 2021; Diehl et al. 2015);
 //! * `percentile`: the given percentile, 99.9 by default (Rueckauer et al. 2017);
 //! * `mmse`: the θ with the smallest squared error of clipping at θ and rounding to T levels (Li et al. 2021), to `(2ⁿ − 1)·T`
-//!   levels for neurons with n `lanes`.
+//!   levels for neurons with n `lanes`;
+//! * `balanced`: local threshold balancing (Bu et al. 2025): from `θ = 0`, `θ += 2η·E[(x − θ)·1[x > θ]]`, `steps` times, which is gradient
+//!   descent on the squared clipping error `E[(x − min(x, θ))²]` and nears the maximum from below. The published algorithm takes
+//!   the expectation over a batch of the network that it clips; here it is over all calibration samples of the ANN itself.
 //!
 //! A cap of the ANN bounds θ: at θ = cap the neuron saturates exactly where the ANN does. Without calibration data
 //! the statistics come from batch-norms where they reach, else from synthetic inputs; a note says so.
@@ -27,6 +30,8 @@ pub enum ThresholdRule {
     Max,
     /// A percentile of the activations.
     Percentile,
+    /// So many steps down the clipping error, from zero.
+    Balanced,
     /// Least squared error of clipping and rounding to T levels.
     #[default]
     Mmse,
@@ -51,6 +56,10 @@ pub struct BalanceThresholds {
     pub rule: ThresholdRule,
     /// Of the `percentile` rule, in percent.
     pub percentile: f64,
+    /// Of the `balanced` rule: number of steps.
+    pub steps: u32,
+    /// Of the `balanced` rule: η.
+    pub rate: f64,
     /// What shares a threshold.
     pub granularity: Granularity,
     /// Lanes of the neurons to come: the `mmse` rule counts on `2ⁿ − 1` levels a step.
@@ -59,7 +68,14 @@ pub struct BalanceThresholds {
 
 impl Default for BalanceThresholds {
     fn default() -> Self {
-        BalanceThresholds { rule: ThresholdRule::Mmse, percentile: 99.9, granularity: Granularity::Channel, lanes: 1 }
+        BalanceThresholds {
+            rule: ThresholdRule::Mmse,
+            percentile: 99.9,
+            steps: 1000,
+            rate: 1.0,
+            granularity: Granularity::Channel,
+            lanes: 1,
+        }
     }
 }
 
@@ -111,6 +127,7 @@ impl BalanceThresholds {
             _ if histogram.is_silent() => None,
             ThresholdRule::Max => Some(histogram.max),
             ThresholdRule::Percentile => Some(histogram.percentile(self.percentile)),
+            ThresholdRule::Balanced => Some(histogram.balanced_threshold(self.steps, self.rate)),
             ThresholdRule::Mmse => histogram.mmse_threshold(timesteps * ((1 << self.lanes.clamp(1, MOST_LANES)) - 1)),
         };
         threshold.filter(|&t| t > 0.0)

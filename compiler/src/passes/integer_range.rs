@@ -52,6 +52,12 @@ impl Bounds {
             Some(bias) => per_channel(&bias.expanded(shape), channels(graph, id)),
             None => vec![0.0; channels(graph, id)],
         };
+        let mut scheduled = vec![0f64; total.len()];
+        for row in layer.neuron.iter().flat_map(|n| n.schedule_rows()) {
+            let row = per_channel(&row.expanded(shape), scheduled.len());
+            scheduled.iter_mut().zip(row).for_each(|(s, r)| *s = s.max(r));
+        }
+        total.iter_mut().zip(scheduled).for_each(|(t, s)| *t += s);
         for (synapse, source) in layer.synapses.iter().zip(graph.operands(id)) {
             let bound = self.of(graph, source);
             let reach = reach(synapse, &bound, &graph.ty(source).shape, shape);

@@ -209,6 +209,19 @@ fn scale_columns(graph: &Graph, id: NodeId, operand: NodeId, amplitude: &[f32]) 
     }
 }
 
+/// `tensor` times `inverse`, one value per element of `shape`.
+fn over(tensor: &Tensor, inverse: &Tensor, shape: &[usize]) -> Vec<f32> {
+    broadcast_with(tensor, inverse, shape, |a, b| a * b).expanded(shape)
+}
+
+/// Rows of values over `shape` as one tensor `[rows, ..]`, each row as small as [`compact`] makes the largest of them.
+pub(super) fn stack(rows: &[Vec<f32>], shape: &[usize]) -> Tensor {
+    let compacted: Vec<Tensor> = rows.iter().map(|r| compact(r, shape)).collect();
+    let largest = compacted.iter().max_by_key(|t| t.len()).map(|t| t.shape().to_vec()).unwrap_or_default();
+    let values: Vec<f32> = compacted.iter().flat_map(|t| t.expanded(&largest)).collect();
+    Tensor::f32([&[rows.len()][..], &largest].concat(), values)
+}
+
 fn unit_thresholds(graph: &mut Graph) -> Result<usize, PassError> {
     let mut changes = 0;
     for id in graph.topological()? {
@@ -218,12 +231,13 @@ fn unit_thresholds(graph: &mut Graph) -> Result<usize, PassError> {
         }
         changes += 1;
         let inverse = n.threshold.map(|t| 1.0 / t);
-        let initial = broadcast_with(&n.initial, &inverse, &graph.ty(id).shape, |a, b| a * b);
-        let initial = compact(&initial.expanded(&graph.ty(id).shape), &graph.ty(id).shape);
+        let initial = compact(&over(&n.initial, &inverse, &graph.ty(id).shape), &graph.ty(id).shape);
+        let rows: Vec<Vec<f32>> = n.schedule_rows().iter().map(|r| over(r, &inverse, &graph.ty(id).shape)).collect();
+        let schedule = rows.first().map(|_| stack(&rows, &graph.ty(id).shape));
         let name = graph.fresh_name(&format!("{}.threshold", graph.node(id).name()));
         let source = graph.operands(id)[0];
         let scale = graph.add(name, Op::Scale(Scale { weight: Some(inverse), bias: None }), &[source])?;
-        graph.rewrite(id, Op::If(Neuron { threshold: Tensor::scalar(1.0), initial, ..n }), &[scale])?;
+        graph.rewrite(id, Op::If(Neuron { threshold: Tensor::scalar(1.0), initial, schedule, ..n }), &[scale])?;
     }
     Ok(changes)
 }

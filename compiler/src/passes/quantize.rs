@@ -316,7 +316,12 @@ impl Quantize {
             let threshold = in_units(&n.threshold, &unit, &shape);
             let threshold =
                 Tensor::i32(threshold.shape(), threshold.to_i32_vec().unwrap_or_default().iter().map(|&t| t.max(1)).collect::<Vec<_>>());
-            Neuron { threshold, initial: in_units(&n.initial, &unit, &shape), ..n.clone() }
+            let rows: Vec<Tensor> = n.schedule_rows().iter().map(|row| in_units(row, &unit, &shape)).collect();
+            let schedule = rows.first().map(|first| {
+                let shape = [&[rows.len()][..], first.shape()].concat();
+                Tensor::i32(shape, rows.iter().flat_map(|r| r.to_i32_vec().unwrap_or_default()).collect::<Vec<_>>())
+            });
+            Neuron { threshold, initial: in_units(&n.initial, &unit, &shape), schedule, ..n.clone() }
         });
         if neuron.is_none() {
             units.insert(id, unit);
@@ -434,13 +439,14 @@ fn unit_tensor(unit: &[f64], rank: usize, f: impl Fn(f64) -> f64) -> Tensor {
 fn readout(graph: &mut Graph, id: NodeId, front: &HashSet<NodeId>, units: &mut HashMap<NodeId, Vec<f64>>) -> Result<(), PassError> {
     let operand = graph.operands(id)[0];
     let rank = graph.ty(id).shape.len();
+    let Op::Readout { delay, .. } = *graph.op(id) else { return Ok(()) };
     if front.contains(&operand) {
         // A network without neurons: its answer is the front end's.
         let unit = [1.0 / 65536.0];
         let encode = encoded(graph, id, vec![(Op::Identity, operand)], &unit, i32::MAX / 2)?;
-        graph.rewrite(id, Op::Readout { scale: Some(unit_tensor(&unit, rank, |u| u)) }, &[encode])?;
+        graph.rewrite(id, Op::Readout { scale: Some(unit_tensor(&unit, rank, |u| u)), delay }, &[encode])?;
     } else if let Some(unit) = units.get(&operand) {
-        graph.set_op(id, Op::Readout { scale: Some(unit_tensor(unit, rank, |u| u)) })?;
+        graph.set_op(id, Op::Readout { scale: Some(unit_tensor(unit, rank, |u| u)), delay })?;
     }
     Ok(())
 }

@@ -99,7 +99,7 @@ impl Pass for ReplaceRelu {
         let mut outputs = Vec::new();
         for output in graph.outputs().to_vec() {
             let name = graph.fresh_name(&format!("{}.readout", graph.node(output).name()));
-            outputs.push(graph.add(name, Op::Readout { scale: None }, &[output])?);
+            outputs.push(graph.add(name, Op::Readout { scale: None, delay: 0 }, &[output])?);
         }
         graph.set_outputs(outputs);
         graph.timesteps = Some(context.timesteps);

@@ -52,12 +52,19 @@ impl Random {
         Window { kernel: pick(1, 3), stride: pick(1, 2), dilation: pick(1, 2), pad_begin: pick(0, 1), pad_end: pick(0, 1), ceil: false }
     }
 
+    /// Sometimes a current for each of three steps, where neurons may have one.
+    fn schedule(&mut self, shape: &[usize], firing: Firing) -> Option<Tensor> {
+        let allowed = matches!(firing, Firing::Binary | Firing::Lanes(_));
+        (allowed && self.chance()).then(|| self.floats(&[&[3][..], shape].concat()))
+    }
+
     fn neuron(&mut self, shape: &[usize]) -> Neuron {
         let threshold = self.broadcast(shape).map(|v| v.abs() + 0.1);
         let firing = [Firing::Binary, Firing::Ternary, Firing::TwoPhase, Firing::Lanes(3)][self.below(4)];
         Neuron {
             threshold,
             initial: self.broadcast(shape),
+            schedule: self.schedule(shape, firing),
             reset: if self.chance() { Reset::Subtract } else { Reset::Zero },
             amplitude: if self.chance() { Amplitude::Threshold } else { Amplitude::One },
             signed: firing == Firing::Ternary && self.chance(),
@@ -193,7 +200,7 @@ pub fn random(seed: u64, size: usize) -> Graph {
     if spiking {
         for o in &mut outputs {
             let scale = r.chance().then(|| r.broadcast(&g.ty(*o).shape.clone()));
-            *o = g.add(g.fresh_name("readout"), Op::Readout { scale }, &[*o]).unwrap();
+            *o = g.add(g.fresh_name("readout"), Op::Readout { scale, delay: r.below(3) as u32 }, &[*o]).unwrap();
         }
     }
     g.set_outputs(outputs);
@@ -211,6 +218,7 @@ pub fn quantized() -> Graph {
     let neuron = |threshold, firing, signed| Neuron {
         threshold,
         initial: Tensor::scalar_i32(8),
+        schedule: None,
         reset: Reset::Subtract,
         amplitude: Amplitude::One,
         firing,
@@ -242,7 +250,7 @@ pub fn quantized() -> Graph {
     let weight = seeded(ElementType::I16, [3, 36], 5, 1000.0);
     let fc = Op::Layer(Layer { synapses: vec![Op::Linear(Linear { weight, bias: None })], bias: None, neuron: None });
     let fc = g.add("fc", fc, &[flat]).unwrap();
-    let readout = g.add("logits", Op::Readout { scale: Some(Tensor::f32([3], [0.5, 0.25, 0.125])) }, &[fc]).unwrap();
+    let readout = g.add("logits", Op::Readout { scale: Some(Tensor::f32([3], [0.5, 0.25, 0.125])), delay: 0 }, &[fc]).unwrap();
     g.set_outputs([readout]);
     g
 }

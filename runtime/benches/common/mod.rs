@@ -38,6 +38,7 @@ fn layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: i32
         neuron: Some(Neuron {
             threshold: per_channel(thresholds),
             initial: per_channel(initial),
+            schedule: None,
             reset: Reset::Subtract,
             amplitude: Amplitude::One,
             firing: Firing::Binary,
@@ -100,7 +101,7 @@ pub fn resnet20(seed: u64) -> Graph {
     let flat = add(&mut g, "flat", Op::Reshape { shape: vec![64] }, &[pool]);
     let weight: Vec<i8> = (0..640).map(|_| (random.below(255) as i64 - 127) as i8).collect();
     let fc = add(&mut g, "fc", linear(Op::Linear(Linear { weight: Tensor::i8([10, 64], weight), bias: None })), &[flat]);
-    let out = add(&mut g, "logits", Op::Readout { scale: None }, &[fc]);
+    let out = add(&mut g, "logits", Op::Readout { scale: None, delay: 0 }, &[fc]);
     g.set_outputs([out]);
     g
 }

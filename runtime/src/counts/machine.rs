@@ -208,7 +208,7 @@ impl<'n> Machine<'n> {
     pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
         let output = |&o: &usize| {
             let node = &self.program.nodes[o];
-            let Work::Readout(scale) = &node.work else { return Vec::new() };
+            let Work::Readout { scale, .. } = &node.work else { return Vec::new() };
             let potential = |e: usize| {
                 let mean = self.sums[o][pixel_major(e, node.channels, node.pixels)] as f64 / f64::from(steps);
                 scale.as_ref().map_or(mean, |s| mean * f64::from(s[e])) as f32

@@ -31,13 +31,14 @@ use snn_ir::{Graph, Op};
 /// Longest window whose counts are bytes.
 const NARROW: u32 = 255;
 
-/// Whether a graph is integers, has neurons, and all of them are two-phase.
+/// Whether a graph is integers, has neurons, all of them are two-phase, and no answer depends on when spikes come.
 pub(crate) fn applies_to(graph: &Graph) -> bool {
     let mut firings = graph.ids().filter_map(|id| match graph.op(id) {
         Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => Some(neuron.firing),
         _ => None,
     });
-    graph.is_quantized() && firings.next() == Some(Firing::TwoPhase) && firings.all(|f| f == Firing::TwoPhase)
+    let delayed = graph.ids().any(|id| matches!(graph.op(id), Op::Readout { delay: 1.., .. }));
+    graph.is_quantized() && !delayed && firings.next() == Some(Firing::TwoPhase) && firings.all(|f| f == Firing::TwoPhase)
 }
 
 /// How a node runs on bytes.

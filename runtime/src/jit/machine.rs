@@ -26,6 +26,10 @@ pub(crate) struct Machine<'n> {
     /// Per node: its sum over the window so far, pixel-major, where somebody needs it.
     sums: Vec<Vec<i64>>,
     running: Vec<Option<Running>>,
+    /// Per node with a schedule: its current without it, pixel-major.
+    bases: Vec<Vec<i64>>,
+    /// Per node that is an output with a delay: its sum when the delay was over.
+    early: Vec<Vec<i64>>,
     /// Per source: spikes by the synapses they cross.
     counts: Vec<Counts>,
     statistics: Statistics,
@@ -48,6 +52,8 @@ impl<'n> Machine<'n> {
             constants: vec![Vec::new(); plan.nodes.len()],
             sums: plan.nodes.iter().enumerate().map(|p| vec![0; if needs_sum(p) { p.1.len() } else { 0 }]).collect(),
             running: plan.nodes.iter().map(running).collect(),
+            bases: vec![Vec::new(); plan.nodes.len()],
+            early: vec![Vec::new(); plan.nodes.len()],
             counts: program.sources.iter().map(|s| s.crossings.counts()).collect(),
             statistics: program.statistics.clone(),
             steps: 0,
@@ -58,6 +64,7 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         self.steps = 0;
         self.sums.iter_mut().for_each(|s| s.fill(0));
+        self.early.iter_mut().for_each(Vec::clear);
         self.running.iter_mut().flatten().for_each(Running::reset);
         self.counts.iter_mut().for_each(Counts::reset);
         self.statistics.clone_from(&self.program.statistics);
@@ -92,30 +99,29 @@ impl<'n> Machine<'n> {
                     }
                     None => write_rows(to, node.channels, |e| base[e]),
                 }
+                if !node.schedule().is_empty() {
+                    self.bases[i] = base;
+                }
             }
         }
     }
 
     pub(crate) fn advance(&mut self, steps: u32) {
-        let chunk = self.program.plan.chunk;
-        let mut left = steps as usize;
-        while left > 0 {
-            let now = left.min(chunk);
-            self.run_chunk(now);
-            left -= now;
-            self.steps += now as i64;
-        }
         let plan = &self.program.plan;
-        for (i, node) in plan.nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Summed) {
-            let sums: Vec<Vec<i64>> = node
-                .operands
-                .iter()
-                .map(|&o| match plan.nodes[o].mode {
-                    Mode::Constant => widened(&self.constants[o]).iter().map(|x| x * self.steps).collect(),
-                    _ => self.sums[o].clone(),
-                })
-                .collect();
-            self.sums[i] = linear(node, &sums, self.steps, &plan.nodes);
+        let end = self.steps + i64::from(steps);
+        let mut delays: Vec<i64> =
+            plan.outputs.iter().map(|&o| delay(&plan.nodes[o])).filter(|d| (self.steps + 1..end).contains(d)).collect();
+        delays.sort_unstable();
+        for stop in delays.into_iter().chain([end]) {
+            while self.steps < stop {
+                let now = ((stop - self.steps) as usize).min(plan.chunk);
+                self.run_chunk(now);
+                self.steps += now as i64;
+            }
+            self.sum_up();
+            for &o in plan.outputs.iter().filter(|&&o| delay(&plan.nodes[o]) == self.steps) {
+                self.early[o].clone_from(&self.sums[o]);
+            }
         }
         for (layer, fresh) in self.statistics.layers.iter_mut().zip(&self.program.statistics.layers) {
             (layer.spikes, layer.synops) = (fresh.spikes, fresh.synops);
@@ -128,11 +134,31 @@ impl<'n> Machine<'n> {
         }
     }
 
+    /// What is computed on sums over the steps so far.
+    fn sum_up(&mut self) {
+        let plan = &self.program.plan;
+        for (i, node) in plan.nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Summed) {
+            let sums: Vec<Vec<i64>> = node
+                .operands
+                .iter()
+                .map(|&o| match plan.nodes[o].mode {
+                    Mode::Constant => widened(&self.constants[o]).iter().map(|x| x * self.steps).collect(),
+                    _ => self.sums[o].clone(),
+                })
+                .collect();
+            self.sums[i] = linear(node, &sums, self.steps, &plan.nodes);
+        }
+    }
+
     /// Runs `steps` steps, at most a chunk, node by node.
     fn run_chunk(&mut self, steps: usize) {
         let plan = &self.program.plan;
         for i in plan.stepped() {
             let node = &plan.nodes[i];
+            if let (Some(row), Some(Base::Window(buffer))) = (scheduled(node, self.steps), plan.layers[i].as_ref().map(|l| l.base)) {
+                let (base, rows) = (&self.bases[i], &mut bytes(&mut self.arena)[buffer.offset..][..buffer.bytes]);
+                write_rows(rows, node.channels, |e| base[e] as i32 + row.at(e / node.channels, e % node.channels, node.channels));
+            }
             match &node.work {
                 // SAFETY: as below; the plan chose tables because the CPU has the instructions.
                 #[cfg(target_arch = "x86_64")]
@@ -264,9 +290,14 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let output = |&o: &usize| {
             let node = &plan.nodes[o];
-            let Work::Readout(scale) = &node.work else { return Vec::new() };
+            let Work::Readout { scale, delay } = &node.work else { return Vec::new() };
+            if steps <= *delay {
+                return vec![0.0; node.len()];
+            }
             let potential = |e: usize| {
-                let mean = self.sums[o][pixel_major(e, node.channels, node.pixels)] as f64 / f64::from(steps);
+                let at = pixel_major(e, node.channels, node.pixels);
+                let sum = self.sums[o][at] - self.early[o].get(at).copied().unwrap_or(0);
+                let mean = sum as f64 / f64::from(steps - delay);
                 scale.as_ref().map_or(mean, |s| mean * f64::from(s[e])) as f32
             };
             (0..node.len()).map(potential).collect()
@@ -304,6 +335,17 @@ impl<'n> Machine<'n> {
         let value = |at: usize| i32::from_ne_bytes([0, 1, 2, 3].map(|k| self.arena[(at + k) / 64].0[(at + k) % 64]));
         Some((0..node.len()).map(|e| f64::from(value(at(e)))).collect())
     }
+}
+
+/// Steps at the start of the window that an output does not accumulate.
+fn delay(node: &PlanNode) -> i64 {
+    if let Work::Readout { delay, .. } = &node.work { i64::from(*delay) } else { 0 }
+}
+
+/// What the schedule of a layer adds in the step behind `steps`.
+fn scheduled(node: &PlanNode, steps: i64) -> Option<&PerElement> {
+    let rows = node.schedule();
+    rows.get((steps as usize).min(rows.len().saturating_sub(1)))
 }
 
 fn bytes(arena: &mut [Line]) -> &mut [u8] {

@@ -92,7 +92,7 @@ pub enum Base {
     Channel,
     /// The bias, different at every pixel.
     Pixel,
-    /// Bias and constant operands, computed once a window into this buffer.
+    /// Bias and constant operands, computed once a window into this buffer; what a schedule adds, once a step.
     Window(Buffer),
 }
 
@@ -106,10 +106,11 @@ impl LayerPlan {
     pub(super) fn new(plan: &Plan, node: usize, persist: &mut dyn FnMut(usize) -> usize, scratch: &mut dyn FnMut(usize) -> usize) -> Self {
         let layer = &plan.nodes[node];
         let Work::Layer(work) = &layer.work else { unreachable!("only layers are planned as layers") };
-        let by_table = Self::by_table(plan, layer, work);
+        // Tables read the base in their own order, which a schedule would have to be written in.
+        let by_table = Self::by_table(plan, layer, work).filter(|_| layer.schedule().is_empty());
         let table = by_table.is_some().then(|| TablePlan::new(plan, layer, work, scratch)).flatten();
         let bytes = if table.is_some() { TablePlan::rows(layer, work) } else { 4 * layer.pixels * lanes(layer.channels) };
-        let constant = layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
+        let constant = !layer.schedule().is_empty() || layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
         let base = match (&work.bias, constant) {
             (_, true) => Base::Window(unplaced(persist(bytes))),
             (PerElement::Channel(_), false) => Base::Channel,

@@ -127,7 +127,8 @@ impl Plan {
             (0..nodes.len()).map(|i| nodes[i].mode == Mode::Stepped && users[i].iter().any(|&u| nodes[u].mode == Mode::Summed)).collect();
         let mut plan = Plan {
             outputs: graph.outputs().iter().map(|o| at[o]).collect(),
-            chunk: longest_chunk(graph),
+            // The base of a scheduled layer is written anew for every step.
+            chunk: if nodes.iter().any(|n| !n.schedule().is_empty()) { 1 } else { longest_chunk(graph) },
             values: vec![None; nodes.len()],
             layers: nodes.iter().map(|_| None).collect(),
             summed_over,

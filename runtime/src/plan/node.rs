@@ -57,7 +57,12 @@ pub enum Work {
     /// Difference of the running maximum over operands.
     Maximum,
     /// An output.
-    Readout(Option<Vec<f32>>),
+    Readout {
+        /// Real units per unit, per element.
+        scale: Option<Vec<f32>>,
+        /// Steps that are not accumulated.
+        delay: u32,
+    },
 }
 
 /// A layer with integer parameters, all in pixel-major order.
@@ -78,6 +83,8 @@ pub struct NeuronWork {
     pub threshold: PerElement,
     /// v(0).
     pub initial: PerElement,
+    /// Extra current of every step, the last row in all further ones.
+    pub schedule: Vec<PerElement>,
     /// What a spike does to the potential.
     pub reset: Reset,
 }
@@ -167,6 +174,7 @@ fn neuron_work(n: &Neuron, shape: &[usize], firing: Firing) -> Result<NeuronWork
     Ok(NeuronWork {
         threshold: PerElement::new(&n.threshold, shape, "threshold")?,
         initial: PerElement::new(&n.initial, shape, "init")?,
+        schedule: n.schedule_rows().iter().map(|row| PerElement::new(row, shape, "schedule")).collect::<Result<_, _>>()?,
         reset: n.reset,
     })
 }
@@ -287,7 +295,9 @@ impl PlanNode {
             _ if operands.iter().any(|&o| planned[o].mode == Mode::FrontEnd) => {
                 return Err("it takes real numbers; the JIT engine runs quantized networks: quantize it, or use --engine reference".into());
             }
-            Op::Readout { scale } => (Mode::Summed, Work::Readout(scale.as_ref().map(|s| s.expanded(&ty.shape)))),
+            Op::Readout { scale, delay } => {
+                (Mode::Summed, Work::Readout { scale: scale.as_ref().map(|s| s.expanded(&ty.shape)), delay: *delay })
+            }
             Op::CumulativeMaxPool(w) => (mode, Work::MaxPool(pool_geometry(w, types[0], &ty))),
             Op::CumulativeMax => (mode, Work::Maximum),
             _ => {
@@ -307,6 +317,14 @@ impl PlanNode {
             }
         };
         Ok(PlanNode { id, name: graph.node(id).name().to_string(), ty, channels, pixels, mode, operands, work })
+    }
+
+    /// The currents that its neurons get in every step of their own, if they do.
+    pub fn schedule(&self) -> &[PerElement] {
+        match &self.work {
+            Work::Layer(LayerWork { neuron: Some(neuron), .. }) => &neuron.schedule,
+            _ => &[],
+        }
     }
 
     /// Whether its value in a step is a bit per element.

@@ -67,7 +67,8 @@ enum Behaviour<N> {
     Stateless(Affine<N>),
     Neurons(Affine<N>, Population<N>),
     RunningMax(RunningMax),
-    Readout,
+    /// Accumulates behind so many steps.
+    Readout(u32),
 }
 
 /// A kernel, and the same without its constants for networks that settle.
@@ -97,6 +98,7 @@ impl<N: Number> Affine<N> {
 struct Output {
     node: usize,
     scale: Option<Vec<f32>>,
+    delay: u32,
 }
 
 /// The state of a [`Body`] on one sample.
@@ -110,7 +112,8 @@ enum NodeState<N: Number> {
     None,
     Neurons(Membranes<N>),
     Sums(Sums<N>),
-    Readout(Vec<N::Total>),
+    /// Sums, and steps so far.
+    Readout(Vec<N::Total>, u32),
 }
 
 /// A node's value during a chunk of steps: the same in every step, or one row a step.
@@ -148,7 +151,7 @@ impl<N: BodyNumber> Body<N> {
                 }
                 Op::CumulativeMaxPool(w) => Behaviour::RunningMax(RunningMax::Window(WindowMax::new(w, shapes[0], &ty.shape))),
                 Op::CumulativeMax => Behaviour::RunningMax(RunningMax::Operands),
-                Op::Readout { .. } => Behaviour::Readout,
+                Op::Readout { delay, .. } => Behaviour::Readout(*delay),
                 _ => Behaviour::Stateless(affine(Kernel::new(op, &shapes, &ty.shape).map_err(refuse)?)),
             };
             if let Behaviour::Neurons(_, population) = &behaviour {
@@ -160,10 +163,10 @@ impl<N: BodyNumber> Body<N> {
             body.nodes.push(Node { operands, len: ty.len(), behaviour, dying: Vec::new(), spikes: sources.remove(&id) });
         }
         for &output in graph.outputs() {
-            let Op::Readout { scale } = graph.op(output) else { continue };
+            let Op::Readout { scale, delay } = graph.op(output) else { continue };
             let real =
                 |t: &Tensor| t.broadcast_indices(&graph.ty(output).shape).iter().map(|&i| t.to_f64_vec()[i as usize] as f32).collect();
-            body.outputs.push(Output { node: at[&output], scale: scale.as_ref().map(real) });
+            body.outputs.push(Output { node: at[&output], scale: scale.as_ref().map(real), delay: *delay });
         }
         body.find_last_uses();
         Ok(body)
@@ -190,7 +193,7 @@ impl<N: BodyNumber> Body<N> {
                 Behaviour::Stateless(_) => NodeState::None,
                 Behaviour::Neurons(_, population) => NodeState::Neurons(population.membranes()),
                 Behaviour::RunningMax(max) => NodeState::Sums(max.sums(node.operands.len(), node.len)),
-                Behaviour::Readout => NodeState::Readout(vec![N::Total::default(); node.len]),
+                Behaviour::Readout(_) => NodeState::Readout(vec![N::Total::default(); node.len], 0),
             })
             .collect();
         State { front, nodes, statistics: Statistics { layers: self.populations.clone() } }
@@ -232,12 +235,13 @@ impl<N: BodyNumber> Body<N> {
         }
     }
 
-    /// Accumulated currents as real numbers, per step, scaled.
+    /// Accumulated currents as real numbers, per step that was accumulated, scaled.
     pub fn potentials(&self, state: &State<N>, steps: u32) -> Vec<Vec<f32>> {
         let output = |o: &Output| {
-            let NodeState::Readout(sums) = &state.nodes[o.node] else { return Vec::new() };
+            let NodeState::Readout(sums, _) = &state.nodes[o.node] else { return Vec::new() };
+            let counted = steps.saturating_sub(o.delay).max(1);
             let scale = |i: usize| o.scale.as_ref().map_or(1.0, |s| f64::from(s[i]));
-            sums.iter().enumerate().map(|(i, &sum)| (N::to_f64(sum) / f64::from(steps) * scale(i)) as f32).collect()
+            sums.iter().enumerate().map(|(i, &sum)| (N::to_f64(sum) / f64::from(counted) * scale(i)) as f32).collect()
         };
         self.outputs.iter().map(output).collect()
     }
@@ -314,8 +318,10 @@ impl<N: BodyNumber> Node<N> {
                 }
                 Value::Steps(out)
             }
-            (Behaviour::Readout, NodeState::Readout(sums)) => {
-                for t in 0..steps {
+            (Behaviour::Readout(delay), NodeState::Readout(sums, seen)) => {
+                let late = (delay.saturating_sub(*seen) as usize).min(steps);
+                *seen = seen.saturating_add(steps as u32);
+                for t in late..steps {
                     sums.iter_mut().zip(at(t)[0]).for_each(|(s, x)| *s = N::accumulate(*s, x.widen()));
                 }
                 Value::Steady(Vec::new())

@@ -7,6 +7,8 @@ use snn_ir::op::{Amplitude, Firing, Neuron, Reset};
 pub(super) struct Population<N> {
     threshold: Broadcast<N>,
     initial: Broadcast<N>,
+    /// Extra current of every step, the last row in all further ones.
+    schedule: Vec<Broadcast<N>>,
     reset: Reset,
     amplitude: Amplitude,
     firing: Firing,
@@ -18,6 +20,8 @@ pub(super) struct Membranes<N: Number> {
     pub potential: Vec<N::Sum>,
     /// Net spikes sent.
     pub count: Vec<i64>,
+    /// Steps so far.
+    step: usize,
 }
 
 impl<N: Number> Population<N> {
@@ -26,6 +30,7 @@ impl<N: Number> Population<N> {
         Some(Population {
             threshold: Broadcast::new(&neuron.threshold, shape)?,
             initial: Broadcast::new(&neuron.initial, shape)?,
+            schedule: neuron.schedule_rows().iter().map(|row| Broadcast::new(row, shape)).collect::<Option<_>>()?,
             reset: neuron.reset,
             amplitude: neuron.amplitude,
             firing: neuron.firing,
@@ -41,7 +46,7 @@ impl<N: Number> Population<N> {
     /// The state at the start of a window.
     pub fn membranes(&self) -> Membranes<N> {
         let potential: Vec<N::Sum> = self.initial.elements().iter().map(|v| v.widen()).collect();
-        Membranes { count: vec![0; potential.len()], potential }
+        Membranes { count: vec![0; potential.len()], potential, step: 0 }
     }
 
     /// Runs the steps of `current`, one slice each, and writes the spikes. `spiked(i, n)` is told that neuron `i` sent
@@ -53,8 +58,13 @@ impl<N: Number> Population<N> {
             return self.run_window(state, current, out, spiked);
         }
         for (current, out) in current.iter().zip(out.chunks_exact_mut(neurons)) {
+            let scheduled = self.schedule.get(state.step.min(self.schedule.len().saturating_sub(1)));
+            state.step += 1;
             for i in 0..neurons {
-                let v = N::add(state.potential[i], current[i].widen());
+                let mut v = N::add(state.potential[i], current[i].widen());
+                if let Some(row) = scheduled {
+                    v = N::add(v, row.elements()[i].widen());
+                }
                 let quanta = self.fire(i, v, state.count[i], most);
                 (state.potential[i], out[i]) = (v, N::default());
                 if quanta != 0 {
@@ -127,7 +137,7 @@ mod tests {
 
     fn neuron(firing: Firing, signed: bool, threshold: i32, initial: i32) -> Population<i32> {
         let (threshold, initial) = (Tensor::scalar_i32(threshold), Tensor::scalar_i32(initial));
-        let neuron = Neuron { threshold, initial, reset: Reset::Subtract, amplitude: Amplitude::One, firing, signed };
+        let neuron = Neuron { threshold, initial, schedule: None, reset: Reset::Subtract, amplitude: Amplitude::One, firing, signed };
         Population::new(&neuron, &[1]).unwrap()
     }
 
@@ -166,6 +176,14 @@ mod tests {
         let (out, spikes, state) = drive(&neuron(Firing::Lanes(2), false, 10, 0), &[35, 20, -40, 20]);
         assert_eq!(out, [3, 2, 0, 0]);
         assert_eq!((spikes, state.potential[0], state.count[0]), (3, -15, 5));
+    }
+
+    #[test]
+    fn a_schedule_adds_its_own_current_in_every_step_and_its_last_one_for_ever() {
+        let mut population = neuron(Firing::Binary, false, 10, 0);
+        population.schedule = [10, -5, 4].map(|v| Broadcast::new(&Tensor::scalar_i32(v), &[1]).unwrap()).into();
+        let (out, _, state) = drive(&population, &[0, 0, 0, 0, 0, 0]);
+        assert_eq!((out, state.potential[0]), (vec![1, 0, 0, 0, 0, 1], 1));
     }
 
     #[test]
