@@ -9,9 +9,20 @@ use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 
-/// The window length a network is converted for when the user names none: on the networks we measured the loss falls
-/// steeply up to it and slowly behind it, while cost grows with T.
+/// The window length a network is converted for when neither the user nor the recipe names one: on the networks we measured the
+/// loss falls steeply up to it and slowly behind it, while cost grows with T.
 pub const DEFAULT_TIMESTEPS: u32 = 32;
+
+/// T for `recipe` where the user names none, and why.
+pub fn default_timesteps(recipe: &Recipe) -> (u32, String) {
+    match recipe.timesteps {
+        Some(timesteps) => (timesteps, format!("what recipe {} is meant for", recipe.name)),
+        None => {
+            let why = "on networks we measured the loss falls steeply up to it and slowly behind it; --timesteps sets another, --target-loss searches";
+            (DEFAULT_TIMESTEPS, why.into())
+        }
+    }
+}
 
 /// Number type of the compiled network's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Compiles a trained network in ONNX to a spiking network of integrate-and-fire neurons.
 
 pub mod calibrate;
+pub mod choose;
 pub mod cli;
 pub mod compile;
 pub mod data;

@@ -33,6 +33,8 @@ pub struct Recipe {
     pub name: String,
     /// What it does and where it comes from.
     pub description: String,
+    /// T to convert for when the user names none, where the recipe is meant for other windows than most.
+    pub timesteps: Option<u32>,
     /// The passes, in order.
     pub passes: Vec<Box<dyn Pass>>,
     /// The YAML it was read from.
@@ -82,6 +84,8 @@ struct RecipeFile {
     name: String,
     #[serde(default)]
     description: String,
+    #[serde(default)]
+    timesteps: Option<std::num::NonZeroU32>,
     passes: Vec<Value>,
 }
 
@@ -94,7 +98,8 @@ impl Recipe {
         let file: RecipeFile =
             serde_yaml::from_str(text).map_err(|e| RecipeError::Syntax { name: origin.to_string(), reason: e.to_string() })?;
         let passes = from_yaml(&file.passes).map_err(|source| RecipeError::Passes { name: origin.to_string(), source })?;
-        Ok(Recipe { name: file.name, description: file.description, passes, text: text.to_string() })
+        let timesteps = file.timesteps.map(std::num::NonZeroU32::get);
+        Ok(Recipe { name: file.name, description: file.description, timesteps, passes, text: text.to_string() })
     }
 
     /// The built-in recipe called `name`, or the recipe in the file `name` where that ends in `.yaml` or `.yml`.
@@ -145,6 +150,14 @@ impl Recipe {
         let text = serde_yaml::to_string(&file).map_err(|e| syntax(e.to_string()))?;
         Recipe::parse(&text, &self.name)
     }
+}
+
+/// Built-in recipes that the search for recipe and T leaves out: published baselines that others dominate.
+const BASELINES: [&str; 3] = ["deng2021", "robust", "potential"];
+
+/// The built-in recipes that [`crate::choose`] chooses from.
+pub fn contenders() -> Vec<Recipe> {
+    built_in().into_iter().filter(|r| !BASELINES.contains(&r.name.as_str())).collect()
 }
 
 /// The built-in recipes, the default first.

@@ -146,6 +146,8 @@ impl Reader<'_> {
                 let n = buffer.len();
                 match &state.train {
                     Train::Steady => {}
+                    // A maximum of what only the input is behind has a single step.
+                    Train::Values(values) if values.len() == n => buffer.copy_from_slice(values),
                     Train::Values(values) => buffer.copy_from_slice(&values[t * n..(t + 1) * n]),
                     Train::Spikes(train) => train.write_step(t, worth.expect("spikes have a worth"), buffer),
                 }

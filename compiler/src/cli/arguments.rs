@@ -135,6 +135,11 @@ pub fn positive(text: &str) -> Result<f32, String> {
     finite(text)?.gt(&0.0).then(|| text.parse().expect("it has just been parsed")).ok_or_else(|| "must be above zero".into())
 }
 
+/// A percentage.
+pub fn percentage(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(|| "a percentage from 0 to 100".into())
+}
+
 /// The default number of threads: one per CPU.
 pub fn all_cpus() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)

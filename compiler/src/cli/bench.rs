@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     dataset = dataset.slice(0, Some(wanted));
     let inputs = dataset.inputs(&program.preprocessing, &input.shape, || ())?;
     let request = BenchRequest {
-        timesteps: arguments.timesteps.unwrap_or_else(|| load::default_timesteps(&program)),
+        timesteps: load::windows(&program, arguments.timesteps.as_slice())?[0],
         threads: arguments.threads.get(),
         batch,
         rounds,

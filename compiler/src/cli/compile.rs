@@ -1,10 +1,11 @@
 //! `snnc MODEL.onnx -o OUT.snn`: from a trained network to a spiking one.
 
-use super::arguments::{Format, LayoutName, Scale, finite, positive, resize, timesteps};
+use super::arguments::{Format, LayoutName, Scale, finite, percentage, positive, resize, timesteps};
 use super::import::ImportArguments;
 use super::{Failure, output, progress};
 use crate::calibrate::{Calibration, synthetic};
-use crate::compile::{CompileOptions, DEFAULT_TIMESTEPS, Weights, compile};
+use crate::choose::{ChoiceError, ChoiceRequest, choose};
+use crate::compile::{CompileOptions, Compiled, Weights, compile, default_timesteps};
 use crate::data::Dataset;
 use crate::data::preprocess::likely_layout;
 use crate::passes::pipeline::PassRecord;
@@ -12,12 +13,15 @@ use crate::passes::quantize::WeightType;
 use crate::passes::registry;
 use crate::recipe::{self, Recipe};
 use crate::report::compilation::Compilation;
+use crate::report::frontier::Frontier;
 use clap::{Args, ValueEnum};
 use snn_ir::file::{CalibrationSource, Program, Provenance, encode};
 use snn_ir::text::{Parameters, print};
 use snn_ir::{Graph, Preprocessing};
 use std::path::{Path, PathBuf};
 
+/// Longest window that `--target-loss` tries unless `--timesteps` says otherwise.
+const LONGEST_SEARCHED: u32 = 64;
 /// Samples that `--check` replays through every pass.
 const CHECK_SAMPLES: usize = 4;
 
@@ -32,12 +36,16 @@ pub struct Arguments {
     /// Where the spiking network goes
     #[arg(short, long, value_name = "OUT.snn")]
     output: PathBuf,
-    /// Window length T the network is converted for
-    #[arg(long, value_name = "T", default_value_t = DEFAULT_TIMESTEPS, value_parser = timesteps)]
-    timesteps: u32,
-    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file
-    #[arg(long, value_name = "NAME|FILE.yaml", default_value = recipe::DEFAULT)]
-    recipe: String,
+    /// Window length T the network is converted for; with --target-loss the longest that is tried [default: 32, or what the recipe is meant for]
+    #[arg(long, value_name = "T", value_parser = timesteps)]
+    timesteps: Option<u32>,
+    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: mmse; with --target-loss all that are no mere baselines]
+    #[arg(long, value_name = "NAME|FILE.yaml")]
+    recipe: Option<String>,
+    /// Search recipes and T for the cheapest (SynOps) that answers otherwise than the ANN on at most PERCENT of the calibration samples
+    /// that are held back for it
+    #[arg(long, value_name = "PERCENT", value_parser = percentage, requires = "calib", conflicts_with_all = ["print_ir_after", "dump_ir_dir", "time_passes"])]
+    target_loss: Option<f64>,
     /// Number type of the weights [default: as the recipe says]
     #[arg(long, value_enum)]
     weights: Option<WeightName>,
@@ -124,9 +132,14 @@ impl From<WeightName> for Weights {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut recipe = Recipe::load(&arguments.recipe)?;
+    let mut recipes = match (&arguments.recipe, arguments.target_loss) {
+        (Some(name), _) => vec![Recipe::load(name)?],
+        (None, Some(_)) => recipe::contenders(),
+        (None, None) => vec![Recipe::load(recipe::DEFAULT)?],
+    };
     if let Some(error) = arguments.activation_error {
-        recipe = recipe.with_activation_error(error.to_string().parse().unwrap_or(error.into()))?;
+        let bounded = |r: Recipe| r.with_activation_error(error.to_string().parse().unwrap_or(error.into()));
+        recipes = recipes.into_iter().map(bounded).collect::<Result<_, _>>()?;
     }
     check_pass_name(arguments.print_ir_after.as_deref())?;
     let (imported, model_crc32) = arguments.import.load(&arguments.model, arguments.check)?;
@@ -137,36 +150,27 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         (true, Some(c)) => c.samples.iter().take(CHECK_SAMPLES).cloned().collect(),
         (true, None) => synthetic::samples(&imported.graph).samples.into_iter().take(CHECK_SAMPLES).collect(),
     };
-    let mut dump = Dump::new(arguments)?;
-    dump.graph(&imported.graph, "import")?;
-    let (recipe_name, recipe_text) = (recipe.name.clone(), recipe.text.clone());
-    let bar = progress::Stages::new();
-    let options = CompileOptions {
-        recipe,
-        timesteps: arguments.timesteps,
-        weights: arguments.weights.map_or(Weights::Recipe, Weights::from),
-        calibration: calibration.as_ref(),
-        progress: &|what, done, total| bar.show(what, done, total),
-        check,
-    };
-    let mut dumped = Ok(());
-    let compiled = compile(imported.graph, options, |graph: &Graph, record: &PassRecord| {
-        if dumped.is_ok() {
-            dumped = bar.suspend(|| dump.graph(graph, record.name));
+    let made = match (arguments.target_loss, &calibration) {
+        (Some(target), Some(calibration)) => search(arguments, &imported.graph, &recipes, calibration, target)?,
+        _ => {
+            let recipe = recipes.swap_remove(0);
+            compile_one(arguments, imported.graph, recipe, calibration.as_ref(), check)?
         }
-    });
-    bar.finish();
-    let compiled = compiled?;
-    dumped?;
+    };
+    let Made { compiled, recipe_name, recipe_text, search, calibrated, because } = made;
     compiled.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    let report = Compilation::new(&arguments.output, &compiled, &recipe_name, calibration.as_ref());
+    let report = Compilation {
+        timesteps_because: because,
+        search,
+        ..Compilation::new(&arguments.output, &compiled, &recipe_name, calibrated.as_ref().map(|(_, which)| which.clone()))
+    };
     let provenance = Provenance {
         model: file_name(&arguments.model),
         model_crc32,
         recipe: recipe_text,
-        calibration: calibration.as_ref().map(|c| CalibrationSource {
+        calibration: calibrated.map(|(samples, _)| CalibrationSource {
             data: arguments.calibration.calib.as_deref().map(file_name).unwrap_or_default(),
-            samples: c.samples.len() as u64,
+            samples: samples as u64,
         }),
         compiler: env!("CARGO_PKG_VERSION").into(),
         notes: compiled.notes,
@@ -178,6 +182,100 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Format::Text => report.to_text(arguments.time_passes),
         Format::Json => output::json(&report)?,
     })
+}
+
+/// A compiled network and how it came about.
+struct Made {
+    compiled: Compiled,
+    recipe_name: String,
+    recipe_text: String,
+    search: Option<Frontier>,
+    /// How many samples it was calibrated on, and which.
+    calibrated: Option<(usize, String)>,
+    /// Why T is what it is, where the user did not say.
+    because: Option<String>,
+}
+
+fn compile_one(
+    arguments: &Arguments,
+    graph: Graph,
+    recipe: Recipe,
+    calibration: Option<&Calibration>,
+    check: Vec<Vec<Vec<f32>>>,
+) -> Result<Made, Failure> {
+    let mut dump = Dump::new(arguments)?;
+    dump.graph(&graph, "import")?;
+    let (recipe_name, recipe_text) = (recipe.name.clone(), recipe.text.clone());
+    let (timesteps, because) = match arguments.timesteps {
+        Some(timesteps) => (timesteps, None),
+        None => {
+            let (timesteps, why) = default_timesteps(&recipe);
+            (timesteps, Some(why))
+        }
+    };
+    let bar = progress::Stages::new();
+    let options = CompileOptions {
+        recipe,
+        timesteps,
+        weights: arguments.weights.map_or(Weights::Recipe, Weights::from),
+        calibration,
+        progress: &|what, done, total| bar.show(what, done, total),
+        check,
+    };
+    let mut dumped = Ok(());
+    let compiled = compile(graph, options, |graph: &Graph, record: &PassRecord| {
+        if dumped.is_ok() {
+            dumped = bar.suspend(|| dump.graph(graph, record.name));
+        }
+    });
+    bar.finish();
+    let compiled = compiled?;
+    dumped?;
+    let calibrated = calibration.map(|c| (c.samples.len(), c.description.clone()));
+    Ok(Made { compiled, recipe_name, recipe_text, search: None, calibrated, because })
+}
+
+/// The cheapest recipe and T that hold, or a diagnostic behind the table of what was tried.
+fn search(arguments: &Arguments, graph: &Graph, recipes: &[Recipe], calibration: &Calibration, target: f64) -> Result<Made, Failure> {
+    let bar = progress::Stages::new();
+    let choice = choose(&ChoiceRequest {
+        graph,
+        recipes,
+        weights: arguments.weights.map_or(Weights::Recipe, Weights::from),
+        calibration,
+        target,
+        most_timesteps: arguments.timesteps.unwrap_or(LONGEST_SEARCHED),
+        progress: &|what, done, total| bar.show(what, done, total),
+    });
+    bar.finish();
+    let choice = choice?;
+    choice.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let frontier = Frontier::new(&choice, target);
+    if let Some((place, recipe_text, compiled)) = choice.chosen {
+        let recipe_name = choice.candidates[place].recipe.clone();
+        let because = Some(format!("with {recipe_name} the fewest SynOps of all tried that hold"));
+        let calibrated = Some((choice.calibrated_on, format!("{} of {}", choice.calibrated_on, calibration.description)));
+        return Ok(Made { compiled, recipe_name, recipe_text, search: Some(frontier), calibrated, because });
+    }
+    eprint!("{}", frontier.to_text());
+    let failure = Failure::new(format!("no recipe that was tried keeps the loss at {target} % or less"));
+    Err(match frontier.nearest() {
+        Some(c) => failure.help(format!(
+            "the nearest is {} at T = {} with {:.2} %; a longer window (--timesteps) or a higher --target-loss may do",
+            c.recipe, c.timesteps, c.loss
+        )),
+        None => failure,
+    })
+}
+
+impl From<ChoiceError> for Failure {
+    fn from(error: ChoiceError) -> Self {
+        match error {
+            ChoiceError::Recipe(error) => error.into(),
+            ChoiceError::Pipeline(error) => error.into(),
+            error => Failure::from_error(&error),
+        }
+    }
 }
 
 /// A path's last part, for the record in the file: folders are nobody's business.

@@ -59,10 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let failure = Failure::new(format!("{} has no labels", dataset.path().display()));
         return Err(failure.help("give --onnx MODEL.onnx to count how often SNN and ANN agree, or data with labels"));
     }
-    let timesteps = match &arguments.timesteps[..] {
-        [] => vec![load::default_timesteps(&program)],
-        some => some.to_vec(),
-    };
+    let timesteps = load::windows(&program, &arguments.timesteps)?;
     let oracle = arguments.onnx.as_deref().map(|path| ann(path, &program.graph)).transpose()?;
     let ann = |x: &[f32]| {
         let mut outputs = oracle.as_ref().expect("called only with an ANN").run(&[x]).map_err(|e| e.to_string())?;

@@ -3,8 +3,8 @@
 use super::Failure;
 use super::arguments::Engine;
 use crate::compile::DEFAULT_TIMESTEPS;
-use snn_ir::ValueType;
 use snn_ir::file::{Program, read};
+use snn_ir::{Op, ValueType};
 use snn_runtime::Network;
 use std::path::Path;
 
@@ -47,8 +47,32 @@ pub fn early_exit(network: &Network, margin: Option<f32>) -> Result<(), Failure>
 }
 
 /// The window length the network was compiled for.
-pub fn default_timesteps(program: &Program) -> u32 {
+fn default_timesteps(program: &Program) -> u32 {
     program.graph.timesteps.unwrap_or(DEFAULT_TIMESTEPS)
+}
+
+/// The window lengths to run: `asked`, or the one that the network was compiled for. Says so on standard error where they differ.
+///
+/// # Errors
+/// When a window ends before the network's answer starts to count.
+pub fn windows(program: &Program, asked: &[u32]) -> Result<Vec<u32>, Failure> {
+    let own = default_timesteps(program);
+    let windows = if asked.is_empty() { vec![own] } else { asked.to_vec() };
+    let others: Vec<String> = windows.iter().filter(|&&t| t != own).map(u32::to_string).collect();
+    if !others.is_empty() {
+        eprintln!(
+            "warning: compiled and calibrated for T = {own}; at T = {} it loses more than a network compiled for that",
+            others.join(", ")
+        );
+    }
+    let graph = &program.graph;
+    let delays = graph.outputs().iter().map(|&o| if let Op::Readout { delay, .. } = graph.op(o) { *delay } else { 0 });
+    let delay = delays.max().unwrap_or(0);
+    match windows.iter().find(|&&t| t <= delay) {
+        Some(t) => Err(Failure::new(format!("T = {t}: the network's answer counts from step {} on", delay + 1))
+            .help("take a longer window, or compile for this one")),
+        None => Ok(windows),
+    }
 }
 
 /// The type of the network's input, which must be its only one.

@@ -48,13 +48,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = load::network(&program, arguments.engine)?;
     load::only_input(&network)?;
     load::early_exit(&network, arguments.early_exit)?;
+    let timesteps = load::windows(&program, arguments.timesteps.as_slice())?[0];
     let dataset = Dataset::open(&arguments.input)?;
     let bar = progress::bar(dataset.len(), "running");
     let answers = answers(&AnswerRequest {
         network: &network,
         preprocessing: &program.preprocessing,
         dataset: &dataset,
-        timesteps: arguments.timesteps.unwrap_or_else(|| load::default_timesteps(&program)),
+        timesteps,
         early_exit: arguments.early_exit,
         threads: arguments.threads.unwrap_or_else(all_cpus).get(),
         progress: &|| bar.inc(1),

@@ -1,7 +1,7 @@
 //! What compiling a network came to.
 
+use super::frontier::Frontier;
 use super::table::{Align, table};
-use crate::calibrate::Calibration;
 use crate::compile::Compiled;
 use crate::passes::Approximation;
 use serde::Serialize;
@@ -17,6 +17,9 @@ pub struct Compilation {
     pub network: String,
     /// T.
     pub timesteps: u32,
+    /// Why it is that T, where the user did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timesteps_because: Option<String>,
     /// The recipe.
     pub recipe: String,
     /// The samples that thresholds came from, if any were given.
@@ -31,6 +34,9 @@ pub struct Compilation {
     pub passes: Vec<PassTime>,
     /// What approximations lose.
     pub approximations: Vec<Approximation>,
+    /// What a search for recipe and T saw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Frontier>,
     /// Messages for the user.
     pub notes: Vec<String>,
 }
@@ -61,15 +67,16 @@ pub fn size(graph: &Graph) -> (usize, usize, usize) {
 }
 
 impl Compilation {
-    /// The report on `compiled`, written to `output`.
-    pub fn new(output: &Path, compiled: &Compiled, recipe: &str, calibration: Option<&Calibration>) -> Self {
+    /// The report on `compiled`, written to `output`; `calibration` says which samples thresholds came from.
+    pub fn new(output: &Path, compiled: &Compiled, recipe: &str, calibration: Option<String>) -> Self {
         let (layers, neurons, parameters) = size(&compiled.graph);
         Compilation {
             output: output.display().to_string(),
             network: compiled.graph.name.clone(),
             timesteps: compiled.graph.timesteps.unwrap_or(0),
+            timesteps_because: None,
             recipe: recipe.into(),
-            calibration: calibration.map(|c| c.description.clone()),
+            calibration,
             layers,
             neurons,
             parameters,
@@ -79,13 +86,15 @@ impl Compilation {
                 .map(|r| PassTime { name: r.name.into(), changes: r.changes, milliseconds: r.time.as_secs_f64() * 1e3 })
                 .collect(),
             approximations: compiled.approximations.clone(),
+            search: None,
             notes: compiled.notes.clone(),
         }
     }
 
     /// The report for people; `passes` adds the table of passes.
     pub fn to_text(&self, passes: bool) -> String {
-        let mut text = format!(
+        let mut text = self.search.as_ref().map_or_else(String::new, |search| format!("{}\n", search.to_text()));
+        text += &format!(
             "{}: {} neurons in {}, {} parameters; T = {}, recipe {}, calibrated {}\n",
             self.output,
             self.neurons,
@@ -95,6 +104,9 @@ impl Compilation {
             self.recipe,
             self.calibration.as_ref().map_or("without samples".to_string(), |c| format!("on {c}")),
         );
+        if let Some(why) = &self.timesteps_because {
+            text += &format!("T = {}: {why}\n", self.timesteps);
+        }
         if passes {
             let columns = [("pass", Align::Left), ("changes", Align::Right), ("ms", Align::Right)];
             let row = |p: &PassTime| vec![p.name.clone(), p.changes.to_string(), format!("{:.1}", p.milliseconds)];

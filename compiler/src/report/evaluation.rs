@@ -248,7 +248,7 @@ fn run_windows(request: &EvaluationRequest<'_>, session: &mut Session<'_>, x: &[
 }
 
 /// Most window barriers on a way through the network: each delays the answer by a whole window.
-fn barriers(graph: &Graph) -> u32 {
+pub(crate) fn barriers(graph: &Graph) -> u32 {
     let mut depth: HashMap<_, u32> = HashMap::new();
     for id in graph.topological().unwrap_or_default() {
         let two_phase = match graph.op(id) {

@@ -5,13 +5,14 @@ pub mod bench;
 pub mod certificate;
 pub mod compilation;
 pub mod evaluation;
+pub mod frontier;
 pub mod network;
 pub mod onnx;
 mod parallel;
 pub mod plan;
 pub mod support;
 mod table;
-mod window;
+pub(crate) mod window;
 
 pub use bench::{Bench, BenchError, BenchRequest, bench};
 pub use evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};

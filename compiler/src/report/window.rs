@@ -12,7 +12,7 @@ const EXIT_EVERY: u32 = 4;
 ///
 /// # Errors
 /// As [`Session::advance`].
-pub(super) fn run_window(network: &Network, session: &mut Session<'_>, timesteps: u32, margin: Option<f32>) -> Result<u32, RunError> {
+pub(crate) fn run_window(network: &Network, session: &mut Session<'_>, timesteps: u32, margin: Option<f32>) -> Result<u32, RunError> {
     if let Some(margin) = margin {
         while session.steps() < timesteps && (session.steps() == 0 || lead(&session.potentials()[0]) < margin) {
             session.advance(EXIT_EVERY.min(timesteps - session.steps()))?;

@@ -7,7 +7,7 @@ use crate::kernels::cumulative::{Running, Spikes};
 use crate::kernels::moves::locate;
 use crate::plan::kernel::Base;
 use crate::plan::memory::Buffer;
-use crate::plan::node::{LayerWork, PlanNode, pixel_major};
+use crate::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
 use crate::plan::{Mode, Work, lanes};
 use crate::statistics::Statistics;
 use crate::sums::{constant_current, linear, transposed, widened};
