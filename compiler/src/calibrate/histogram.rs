@@ -133,6 +133,16 @@ mod tests {
     }
 
     #[test]
+    fn mmse_thresholds_of_a_rectified_gaussian_match_the_published_fixed_points() {
+        // H-MT (Zhang 2026), threshold iteration for mu = 0, as checked in the field: N = 8 gives 2.55, N = 32 gives 3.29.
+        let mut h = Histogram::new(4.5);
+        (0..BINS).for_each(|i| h.bins[i] = (-0.5 * h.center(i) * h.center(i)).exp());
+        h.total = 2.0 * h.bins.iter().sum::<f64>();
+        assert!((h.mmse_threshold(8).unwrap() - 2.55).abs() < 0.1);
+        assert!((h.mmse_threshold(32).unwrap() - 3.29).abs() < 0.15);
+    }
+
+    #[test]
     fn a_silent_channel_has_no_threshold() {
         let mut h = Histogram::new(0.0);
         h.add(0.0);

@@ -9,6 +9,7 @@ pub mod histogram;
 pub mod hybrid;
 pub mod layerwise;
 pub mod least_squares;
+pub mod matched;
 pub mod moments;
 pub mod piecewise;
 pub mod places;

@@ -1,7 +1,6 @@
 //! Means and variances that batch-norm statistics imply, carried through the network without any data.
 
 use super::distribution::{self, Distribution};
-use super::histogram::{BINS, Histogram};
 use snn_ir::op::Divisor;
 use snn_ir::{Graph, NodeId, Op};
 use std::collections::HashMap;
@@ -31,26 +30,6 @@ fn normal_pdf(x: f64) -> f64 {
 const REACH: f64 = 4.5;
 
 impl Moments {
-    /// The histogram of channel `c` behind a rectifier with `cap`.
-    pub fn rectified_histogram(&self, c: usize, cap: Option<f32>) -> Histogram {
-        let (mean, deviation) = (f64::from(self.mean[c]), f64::from(self.variance[c]).max(1e-12).sqrt());
-        let top = mean + REACH * deviation;
-        let max = cap.map_or(top, |cap| top.min(f64::from(cap)));
-        if max <= 0.0 {
-            return Histogram::new(0.0);
-        }
-        let mut h = Histogram::new(max as f32);
-        h.total = 1.0;
-        let at = |i: usize| normal_cdf((i as f64 / BINS as f64 * max - mean) / deviation);
-        for i in 0..BINS {
-            h.bins[i] = (at(i + 1) - at(i)).max(0.0);
-        }
-        if cap.is_some() {
-            h.bins[BINS - 1] += 1.0 - at(BINS);
-        }
-        h
-    }
-
     /// The values of all channels together.
     pub fn distribution(&self) -> Distribution {
         let normals: Vec<(f64, f64)> =
@@ -124,13 +103,5 @@ mod tests {
         let m = Moments { mean: vec![0.0], variance: vec![1.0] }.rectified();
         assert!((m.mean[0] - 0.398_942).abs() < 1e-4);
         assert!((m.variance[0] - (0.5 - 0.159_155)).abs() < 1e-4);
-    }
-
-    #[test]
-    fn mmse_thresholds_of_a_rectified_gaussian_match_the_published_fixed_points() {
-        // H-MT (Zhang 2026), threshold iteration for mu = 0, as checked in the field: N = 8 gives 2.55, N = 32 gives 3.29.
-        let h = Moments { mean: vec![0.0], variance: vec![1.0] }.rectified_histogram(0, None);
-        assert!((h.mmse_threshold(8).unwrap() - 2.55).abs() < 0.1);
-        assert!((h.mmse_threshold(32).unwrap() - 3.29).abs() < 0.15);
     }
 }

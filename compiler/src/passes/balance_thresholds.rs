@@ -16,7 +16,7 @@ use super::replace_relu::MOST_LANES;
 use super::{Context, Pass, PassError};
 use crate::calibrate::activations::{channel_axis, relu_histograms};
 use crate::calibrate::histogram::Histogram;
-use crate::calibrate::{moments, synthetic};
+use crate::calibrate::matched::Matched;
 use serde::Deserialize;
 use snn_ir::op::Relu;
 use snn_ir::{Graph, NodeId, Op, Tensor};
@@ -47,6 +47,9 @@ pub enum Granularity {
     #[default]
     Channel,
 }
+
+/// What doing without calibration data costs, as measured.
+const DATA_FREE_COST: &str = "";
 
 /// The pass.
 #[derive(Debug, Deserialize)]
@@ -139,31 +142,21 @@ fn statistics(graph: &Graph, context: &mut Context<'_>) -> Result<HashMap<NodeId
     if let Some(calibration) = context.calibration {
         return relu_histograms(graph, calibration, context);
     }
-    let order = graph.topological()?;
-    let known = moments::propagate(graph, &context.batch_norm_moments, &order);
-    let relus: Vec<NodeId> = order.into_iter().filter(|&id| matches!(graph.op(id), Op::Relu(_))).collect();
-    let mut histograms = HashMap::new();
-    for &id in &relus {
-        let (Op::Relu(relu), Some(moments)) = (graph.op(id), known.get(&graph.operands(id)[0])) else { continue };
-        histograms.insert(id, (0..moments.mean.len()).map(|c| moments.rectified_histogram(c, relu.cap)).collect());
+    let relus = graph.ids().filter(|&id| matches!(graph.op(id), Op::Relu(_))).count();
+    if relus == 0 {
+        return Ok(HashMap::new());
     }
-    let from_norms = histograms.len();
-    if from_norms < relus.len() {
-        let made_up = relu_histograms(graph, &synthetic::samples(graph), context)?;
-        for (id, channels) in made_up {
-            histograms.entry(id).or_insert(channels);
-        }
-    }
-    if !relus.is_empty() {
-        let source = match (from_norms, relus.len()) {
-            (0, _) => "synthetic inputs (standardised smooth noise)".to_string(),
-            (n, all) if n == all => "the network's batch-norm statistics".to_string(),
-            (n, all) => format!("the network's batch-norm statistics for {n} of {all} layers and synthetic inputs for the others"),
-        };
-        context.notes.push(format!(
-            "no calibration data: thresholds come from {source}. A few hundred real inputs (--calib DATA) give thresholds that fit \
-             and correct biases, which matters most at few timesteps"
-        ));
-    }
+    let matched = Matched::new(graph, &context.batch_norm_moments)?;
+    let mut corrected = graph.clone();
+    matched.insert(&mut corrected)?;
+    let histograms = relu_histograms(&corrected, &matched.samples, context)?;
+    let (source, cost) = match matched.len() {
+        0 => ("synthetic inputs, as there are no batch-norm statistics in the file, and biases are not corrected".to_string(), ""),
+        n => (format!("synthetic inputs that are matched to the batch-norm statistics of {n} layers"), DATA_FREE_COST),
+    };
+    context.notes.push(format!(
+        "no calibration data: thresholds come from {source}.{cost} A few hundred real inputs (--calib DATA) are better, most of all at few timesteps"
+    ));
+    context.matched = Some(matched);
     Ok(histograms)
 }

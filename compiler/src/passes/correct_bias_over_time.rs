@@ -12,6 +12,7 @@
 use super::{Context, Pass, PassError};
 use crate::calibrate::activations::{channel_axis, channel_of};
 use crate::calibrate::layerwise::{SampleBudget, Site, visit};
+use crate::calibrate::matched::with_samples;
 use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -48,9 +49,8 @@ impl Pass for CorrectBiasOverTime {
     }
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let Some(calibration) = context.calibration.filter(|c| !c.samples.is_empty()) else { return Ok(0) };
         let budget = SampleBudget { samples: self.samples, sample_steps: MOST_SAMPLE_STEPS };
-        visit(graph, calibration, budget, context, |site| self.correct(site))
+        with_samples(graph, context, |graph, samples| visit(graph, samples, budget, context, |site| self.correct(site)))
     }
 }
 

@@ -27,7 +27,7 @@ pub mod shift_membrane;
 
 pub use registry::{OptionError, PassSpec, find, from_yaml, parse_list, registry};
 
-use crate::calibrate::{Calibration, moments::Moments};
+use crate::calibrate::{Calibration, matched::Matched, moments::Moments};
 use serde::Serialize;
 use snn_ir::{Graph, GraphError};
 use std::collections::HashMap;
@@ -44,6 +44,8 @@ pub struct Context<'a> {
     pub batch_norm_moments: HashMap<String, Moments>,
     /// What approximations lose.
     pub approximations: Vec<Approximation>,
+    /// Without calibration data: synthetic inputs matched to batch-norm statistics, once `balance-thresholds` made them.
+    pub matched: Option<Matched>,
     /// Messages for the user: what was approximated, what calibration would improve.
     pub notes: Vec<String>,
     /// Told how far long work has come: what, done, total.
@@ -59,6 +61,7 @@ impl Context<'_> {
             timesteps,
             calibration: None,
             batch_norm_moments: HashMap::new(),
+            matched: None,
             approximations: Vec::new(),
             notes: Vec::new(),
             progress: &|_, _, _| {},
