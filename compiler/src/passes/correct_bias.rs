@@ -4,7 +4,8 @@
 //! averaged over calibration samples and space; repeated, since a bias changes counts in steps. Layers are visited in
 //! order and each sees the spikes that the corrected layers before it send; the answers are corrected last. Source: Li et al. 2021, "light" calibration.
 //!
-//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it does nothing.
+//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
+//! matched to batch-norm statistics, and does nothing where there are none.
 
 use super::{Context, Pass, PassError};
 use crate::calibrate::activations::{channel_axis, channel_of};

@@ -7,7 +7,7 @@
 //! Source: forward temporal bias correction, FTBC (Wu et al. 2024), with all samples as one batch.
 //!
 //! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`; neurons that fire step by step. Without calibration
-//! data it does nothing.
+//! data it works on synthetic inputs matched to batch-norm statistics, and does nothing where there are none.
 
 use super::{Context, Pass, PassError};
 use crate::calibrate::activations::{channel_axis, channel_of};

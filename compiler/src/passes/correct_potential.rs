@@ -5,7 +5,8 @@
 //! cannot; it costs one potential per neuron to store and holds for the T of the calibration. Layers are visited in order and each sees
 //! the spikes that the corrected layers before it send. Source: Li et al. 2021, potential calibration.
 //!
-//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it does nothing.
+//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
+//! matched to batch-norm statistics, and does nothing where there are none.
 
 use super::{Context, Pass, PassError};
 use crate::calibrate::layerwise::{SampleBudget, Site, visit};
