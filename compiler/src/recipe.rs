@@ -11,6 +11,9 @@ use thiserror::Error;
 /// The recipe used when none is named.
 pub const DEFAULT: &str = "layerwise";
 
+/// The same without calibration data, which the default recipe needs.
+pub const DATA_FREE: &str = "mmse";
+
 /// Largest recipe file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 

@@ -39,7 +39,7 @@ pub struct Arguments {
     /// Window length T the network is converted for; with --target-loss the longest that is tried [default: 32, or what the recipe is meant for]
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,
-    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: mmse; with --target-loss all that are no mere baselines]
+    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: layerwise, without --calib mmse; with --target-loss all that are no mere baselines]
     #[arg(long, value_name = "NAME|FILE.yaml")]
     recipe: Option<String>,
     /// Search recipes and T for the cheapest (SynOps) that answers otherwise than the ANN on at most PERCENT of the calibration samples
@@ -135,7 +135,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut recipes = match (&arguments.recipe, arguments.target_loss) {
         (Some(name), _) => vec![Recipe::load(name)?],
         (None, Some(_)) => recipe::contenders(),
-        (None, None) => vec![Recipe::load(recipe::DEFAULT)?],
+        (None, None) => vec![Recipe::load(if arguments.calibration.calib.is_some() { recipe::DEFAULT } else { recipe::DATA_FREE })?],
     };
     if let Some(error) = arguments.activation_error {
         let bounded = |r: Recipe| r.with_activation_error(error.to_string().parse().unwrap_or(error.into()));

@@ -27,7 +27,7 @@ pub(crate) struct Machine<'n> {
     sums: Vec<Vec<i64>>,
     running: Vec<Option<Running>>,
     /// Per node with a schedule: its current without it, pixel-major.
-    bases: Vec<Vec<i64>>,
+    bases: Vec<Vec<i32>>,
     /// Per node that is an output with a delay: its sum when the delay was over.
     early: Vec<Vec<i64>>,
     /// Per source: spikes by the synapses they cross.
@@ -157,7 +157,7 @@ impl<'n> Machine<'n> {
             let node = &plan.nodes[i];
             if let (Some(row), Some(Base::Window(buffer))) = (scheduled(node, self.steps), plan.layers[i].as_ref().map(|l| l.base)) {
                 let (base, rows) = (&self.bases[i], &mut bytes(&mut self.arena)[buffer.offset..][..buffer.bytes]);
-                write_rows(rows, node.channels, |e| base[e] as i32 + row.at(e / node.channels, e % node.channels, node.channels));
+                write_rows(rows, node.channels, |e| base[e] + row.at(e / node.channels, e % node.channels, node.channels));
             }
             match &node.work {
                 // SAFETY: as below; the plan chose tables because the CPU has the instructions.
