@@ -119,12 +119,12 @@ impl Neurons {
 
     /// From currents `[pixel][lane]`, of pixel `first` on, to counts, `pitch` bytes a pixel: `clip(floor(v / θ), 0, most)`.
     ///
-    /// `(v + 1/2) / θ` is at least `1 / 2θ` away from every integer. What `f64` loses is always less, what `f32` loses when
-    /// `(most + 1) · θ` is below 2²².
+    /// In `f64` the floor of `(v + 1/2) / θ` is exact: it is at least `1 / 2θ` away from every integer, and less is lost. In `f32` the
+    /// quotient of up to 255 is off by less than one, which the remainder tells.
     pub fn fire(&self, cpu: Cpu, first: usize, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
         let rows = if self.threshold.len() > self.lanes { first * self.lanes..first * self.lanes + currents.len() } else { 0..self.lanes };
         #[cfg(target_arch = "x86_64")]
-        if cpu >= Cpu::Avx512 && (i64::from(most) + 1) * i64::from(self.largest) < 1 << 21 {
+        if cpu >= Cpu::Avx512 && i64::from(most) * i64::from(self.largest) <= i64::from(i32::MAX) {
             // SAFETY: the level says that the CPU has the features.
             return unsafe { self.multiply(rows, currents, most, counts, pitch) };
         }
@@ -137,7 +137,7 @@ impl Neurons {
         use std::arch::x86_64::*;
         let (threshold, inverse) = (&self.threshold[rows.clone()], &self.narrow[rows]);
         let stride = if threshold.len() > self.lanes { self.lanes } else { 0 };
-        let (zero, half, most) = (_mm512_setzero_si512(), _mm512_set1_ps(0.5), _mm512_set1_epi32(i32::from(most)));
+        let (zero, one, most) = (_mm512_setzero_si512(), _mm512_set1_epi32(1), _mm512_set1_epi32(i32::from(most)));
         for at in (0..pitch).step_by(16) {
             let left = (pitch - at).min(16);
             let keep = ((1u32 << left) - 1) as u16;
@@ -146,10 +146,16 @@ impl Neurons {
                 let (threshold, inverse) = (&threshold[row..][..16], &inverse[row..][..16]);
                 // SAFETY: each slice is as long as a vector, or as the mask says.
                 unsafe {
+                    let threshold = _mm512_loadu_si512(threshold.as_ptr().cast());
                     let v = _mm512_max_epi32(_mm512_loadu_si512(v.as_ptr().cast()), zero);
-                    let v = _mm512_min_epi32(v, _mm512_mullo_epi32(_mm512_loadu_si512(threshold.as_ptr().cast()), most));
-                    let quotient = _mm512_mul_ps(_mm512_add_ps(_mm512_cvtepi32_ps(v), half), _mm512_loadu_ps(inverse.as_ptr()));
-                    let bytes = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(quotient));
+                    let v = _mm512_min_epi32(v, _mm512_mullo_epi32(threshold, most));
+                    let quotient = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_loadu_ps(inverse.as_ptr()));
+                    let count = _mm512_cvttps_epi32(quotient);
+                    let rest = _mm512_sub_epi32(v, _mm512_mullo_epi32(count, threshold));
+                    let count = _mm512_mask_sub_epi32(count, _mm512_cmplt_epi32_mask(rest, zero), count, one);
+                    // Lanes that are no channel have θ = 0, and count nothing.
+                    let more = _mm512_mask_cmpge_epi32_mask(_mm512_cmpgt_epi32_mask(threshold, zero), rest, threshold);
+                    let bytes = _mm512_cvtepi32_epi8(_mm512_mask_add_epi32(count, more, count, one));
                     _mm_mask_storeu_epi8(counts[at..][..left].as_mut_ptr().cast(), keep, bytes);
                 }
             }
