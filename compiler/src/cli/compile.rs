@@ -113,6 +113,8 @@ pub(super) struct PreprocessingArguments {
 /// Number types of weights by their names on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum WeightName {
+    /// 6 bits in 8.
+    I6,
     /// 8 bits.
     I8,
     /// 12 bits in 16.
@@ -124,6 +126,7 @@ enum WeightName {
 impl From<WeightName> for Weights {
     fn from(name: WeightName) -> Self {
         match name {
+            WeightName::I6 => Weights::Integer(WeightType::I6),
             WeightName::I8 => Weights::Integer(WeightType::I8),
             WeightName::I16 => Weights::Integer(WeightType::I16),
             WeightName::F32 => Weights::Float,
