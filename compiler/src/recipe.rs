@@ -11,7 +11,10 @@ use thiserror::Error;
 /// The recipe used when none is named.
 pub const DEFAULT: &str = "layerwise";
 
-/// The same without calibration data, which the default recipe needs.
+/// The recipe used in its place for networks that lose too much with all layers in step ([`crate::choose::barrier`]).
+pub const BARRIER: &str = "two-phase";
+
+/// The recipe used without calibration data, which the default recipe needs.
 pub const DATA_FREE: &str = "mmse";
 
 /// Largest recipe file that is read.

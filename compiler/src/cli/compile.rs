@@ -4,6 +4,7 @@ use super::arguments::{Format, LayoutName, Scale, finite, percentage, positive, 
 use super::import::ImportArguments;
 use super::{Failure, output, progress};
 use crate::calibrate::{Calibration, synthetic};
+use crate::choose::barrier::Barrier;
 use crate::choose::{ChoiceError, ChoiceRequest, choose};
 use crate::compile::{CompileOptions, Compiled, Weights, compile, default_timesteps};
 use crate::data::Dataset;
@@ -39,7 +40,7 @@ pub struct Arguments {
     /// Window length T the network is converted for; with --target-loss the longest that is tried [default: 32, or what the recipe is meant for]
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,
-    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: layerwise, without --calib mmse; with --target-loss all that are no mere baselines]
+    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: layerwise, or two-phase where that keeps much more of the ANN's answers on calibration samples; without --calib mmse; with --target-loss all that are no mere baselines]
     #[arg(long, value_name = "NAME|FILE.yaml")]
     recipe: Option<String>,
     /// Search recipes and T for the cheapest (SynOps) that answers otherwise than the ANN on at most PERCENT of the calibration samples
@@ -134,16 +135,22 @@ impl From<WeightName> for Weights {
     }
 }
 
+impl Arguments {
+    fn with_activation_error(&self, recipe: Recipe) -> Result<Recipe, Failure> {
+        match self.activation_error {
+            Some(error) => Ok(recipe.with_activation_error(error.to_string().parse().unwrap_or(error.into()))?),
+            None => Ok(recipe),
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut recipes = match (&arguments.recipe, arguments.target_loss) {
         (Some(name), _) => vec![Recipe::load(name)?],
         (None, Some(_)) => recipe::contenders(),
         (None, None) => vec![Recipe::load(if arguments.calibration.calib.is_some() { recipe::DEFAULT } else { recipe::DATA_FREE })?],
     };
-    if let Some(error) = arguments.activation_error {
-        let bounded = |r: Recipe| r.with_activation_error(error.to_string().parse().unwrap_or(error.into()));
-        recipes = recipes.into_iter().map(bounded).collect::<Result<_, _>>()?;
-    }
+    recipes = recipes.into_iter().map(|r| arguments.with_activation_error(r)).collect::<Result<_, _>>()?;
     check_pass_name(arguments.print_ir_after.as_deref())?;
     let (imported, model_crc32) = arguments.import.load(&arguments.model, arguments.check)?;
     let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
@@ -155,10 +162,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let made = match (arguments.target_loss, &calibration) {
         (Some(target), Some(calibration)) => search(arguments, &imported.graph, &recipes, calibration, target)?,
-        _ => {
-            let recipe = recipes.swap_remove(0);
-            compile_one(arguments, imported.graph, recipe, calibration.as_ref(), check)?
-        }
+        _ => compile_one(arguments, imported.graph, recipes.swap_remove(0), calibration.as_ref(), check)?,
     };
     let Made { compiled, recipe_name, recipe_text, search, calibrated, because } = made;
     compiled.notes.iter().for_each(|note| eprintln!("note: {note}"));
@@ -199,6 +203,7 @@ struct Made {
     because: Option<String>,
 }
 
+/// Compiles with `recipe`; where the user named none, with the one that needs a window barrier if it keeps much more of the ANN.
 fn compile_one(
     arguments: &Arguments,
     graph: Graph,
@@ -208,7 +213,6 @@ fn compile_one(
 ) -> Result<Made, Failure> {
     let mut dump = Dump::new(arguments)?;
     dump.graph(&graph, "import")?;
-    let (recipe_name, recipe_text) = (recipe.name.clone(), recipe.text.clone());
     let (timesteps, because) = match arguments.timesteps {
         Some(timesteps) => (timesteps, None),
         None => {
@@ -217,23 +221,38 @@ fn compile_one(
         }
     };
     let bar = progress::Stages::new();
-    let options = CompileOptions {
-        recipe,
-        timesteps,
-        weights: arguments.weights.map_or(Weights::Recipe, Weights::from),
-        calibration,
-        progress: &|what, done, total| bar.show(what, done, total),
-        check,
+    let mut compile = |recipe: Recipe, check| -> Result<Compiled, Failure> {
+        let options = CompileOptions {
+            recipe,
+            timesteps,
+            weights: arguments.weights.map_or(Weights::Recipe, Weights::from),
+            calibration,
+            progress: &|what, done, total| bar.show(what, done, total),
+            check,
+        };
+        let mut dumped = Ok(());
+        let compiled = compile(graph.clone(), options, |graph: &Graph, record: &PassRecord| {
+            if dumped.is_ok() {
+                dumped = bar.suspend(|| dump.graph(graph, record.name));
+            }
+        });
+        let compiled = compiled?;
+        dumped.map(|()| compiled)
     };
-    let mut dumped = Ok(());
-    let compiled = compile(graph, options, |graph: &Graph, record: &PassRecord| {
-        if dumped.is_ok() {
-            dumped = bar.suspend(|| dump.graph(graph, record.name));
+    let (mut recipe_name, mut recipe_text) = (recipe.name.clone(), recipe.text.clone());
+    let mut compiled = compile(recipe, check.clone())?;
+    if let (None, Some(calibration)) = (&arguments.recipe, calibration)
+        && let Some(barrier) = Barrier::consider(&graph, &compiled.graph, timesteps, calibration)?
+    {
+        let recipe = arguments.with_activation_error(Recipe::load(recipe::BARRIER)?)?;
+        let (name, text) = (recipe.name.clone(), recipe.text.clone());
+        let mut other = compile(recipe, check)?;
+        if let Some(gain) = barrier.gain(&other.graph)? {
+            other.notes.push(gain.to_string());
+            (compiled, recipe_name, recipe_text) = (other, name, text);
         }
-    });
+    }
     bar.finish();
-    let compiled = compiled?;
-    dumped?;
     let calibrated = calibration.map(|c| (c.samples.len(), c.description.clone()));
     Ok(Made { compiled, recipe_name, recipe_text, search: None, calibrated, because })
 }

@@ -1,0 +1,166 @@
+//! How well a spiking network keeps the ANN's answers on unlabelled samples.
+
+use super::{Candidate, ChoiceError, Measure, Verdict};
+use crate::passes::canonicalize::Canonicalize;
+use crate::passes::pipeline;
+use crate::passes::{Context, Pass};
+use crate::report::evaluation::{barriers, top1};
+use crate::report::window::run_window;
+use rayon::prelude::*;
+use snn_ir::Graph;
+use snn_runtime::analog::AnalogNetwork;
+use snn_runtime::{EngineKind, Network, RunError, Statistics};
+
+/// Samples between two looks at whether a candidate's case is settled.
+const BATCH: usize = 32;
+
+/// Samples with the ANN's outputs.
+pub(super) struct Judge {
+    samples: Vec<Vec<Vec<f32>>>,
+    outputs: Vec<Vec<f32>>,
+    pub(super) measure: Measure,
+}
+
+impl Judge {
+    /// # Errors
+    /// When there are no samples, or the ANN cannot be run on them.
+    pub(super) fn new(graph: &Graph, samples: Vec<Vec<Vec<f32>>>) -> Result<Judge, ChoiceError> {
+        if samples.is_empty() {
+            return Err(ChoiceError::TooFewSamples);
+        }
+        // What canonicalize drops at the end of a network (a softmax) the spiking one does not have either.
+        let mut ann = graph.clone();
+        let passes: Vec<Box<dyn Pass>> = vec![Box::new(Canonicalize::default())];
+        pipeline::run(&mut ann, &passes, &mut Context::new(1), |_, _| Ok(()))?;
+        let network = AnalogNetwork::new(&ann).map_err(|e| ChoiceError::Ann(e.to_string()))?;
+        let output =
+            |sample: &Vec<Vec<f32>>| network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {}).swap_remove(0);
+        let outputs = samples.par_iter().map(output).collect();
+        Ok(Judge { outputs, samples, measure: measure(graph) })
+    }
+
+    /// Runs the spiking network on the samples until its case is settled: it loses more than `target` percent, or costs more than
+    /// `best`, what the cheapest that holds costs. The candidate's recipe stays empty.
+    pub(super) fn judge(
+        &self,
+        graph: &Graph,
+        timesteps: u32,
+        target: f64,
+        best: Option<f64>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Candidate, ChoiceError> {
+        let network = match Network::compile(graph, EngineKind::Jit) {
+            Ok(network) => network,
+            Err(_) => Network::compile(graph, EngineKind::Reference)?,
+        };
+        let all = self.samples.len();
+        let allowed = (target / 100.0 * all as f64).floor() as usize;
+        let (mut tally, mut settling, mut seen) = (Tally::default(), 0, 0);
+        let (mut spikes, mut synops) = (0u64, 0u64);
+        let mean = |sum: u64, seen: usize| sum as f64 / seen as f64;
+        let verdict = loop {
+            let batch = seen..(seen + BATCH).min(all);
+            seen = batch.end;
+            let run = |session: &mut snn_runtime::Session<'_>, i: usize| {
+                session.start(&self.samples[i].iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+                let settling = run_window(&network, session, timesteps, None)?;
+                Ok((session.potentials().swap_remove(0), settling, session.statistics().clone()))
+            };
+            let results: Result<Vec<(Vec<f32>, u32, Statistics)>, RunError> =
+                batch.clone().into_par_iter().map_init(|| network.session(), run).collect();
+            for ((output, settled, statistics), i) in results?.into_iter().zip(batch) {
+                tally.add(&output, &self.outputs[i]);
+                settling = settling.max(settled);
+                spikes += statistics.spikes();
+                synops += statistics.synops();
+            }
+            progress(seen, all);
+            let disagrees = self.measure == Measure::Disagreement && tally.different > allowed;
+            if disagrees || seen == all && self.loss(&tally) > target {
+                break Verdict::Loses;
+            }
+            if best.is_some_and(|best| mean(synops, seen) >= best) {
+                break Verdict::Dominated;
+            }
+            if seen == all {
+                break Verdict::Holds;
+            }
+        };
+        Ok(Candidate {
+            recipe: String::new(),
+            timesteps,
+            latency_steps: timesteps.saturating_mul(1 + barriers(graph)).saturating_add(settling),
+            verdict,
+            loss: self.loss(&tally),
+            confidence: (self.measure == Measure::Disagreement).then(|| wilson(tally.different, seen)),
+            samples: seen,
+            synops_per_sample: mean(synops, seen),
+            spikes_per_sample: mean(spikes, seen),
+        })
+    }
+
+    fn loss(&self, tally: &Tally) -> f64 {
+        match self.measure {
+            Measure::Disagreement => 100.0 * tally.different as f64 / tally.samples.max(1) as f64,
+            Measure::UnexplainedVariance => {
+                let variance = tally.squares - tally.sum * tally.sum / (tally.elements.max(1) as f64);
+                100.0 * tally.errors / variance.max(f64::MIN_POSITIVE)
+            }
+        }
+    }
+}
+
+/// Sums over samples.
+#[derive(Default)]
+struct Tally {
+    samples: usize,
+    different: usize,
+    elements: usize,
+    sum: f64,
+    squares: f64,
+    errors: f64,
+}
+
+impl Tally {
+    fn add(&mut self, snn: &[f32], ann: &[f32]) {
+        self.samples += 1;
+        self.different += usize::from(top1(snn) != top1(ann));
+        self.elements += ann.len();
+        for (&s, &a) in snn.iter().zip(ann) {
+            let (s, a) = (f64::from(s), f64::from(a));
+            self.sum += a;
+            self.squares += a * a;
+            self.errors += (s - a) * (s - a);
+        }
+    }
+}
+
+/// A network classifies when its answer is one row of scores; not when it is a single number, a map, or as large as its input.
+fn measure(graph: &Graph) -> Measure {
+    let classifies = graph.outputs().first().is_some_and(|&output| {
+        let long_axes = graph.ty(output).shape.iter().filter(|&&d| d > 1).count();
+        long_axes == 1 && graph.inputs().iter().all(|&input| graph.ty(input).len() != graph.ty(output).len())
+    });
+    if classifies { Measure::Disagreement } else { Measure::UnexplainedVariance }
+}
+
+/// The 95 % confidence interval of a share (Wilson 1927), in percent.
+fn wilson(count: usize, of: usize) -> [f64; 2] {
+    let (n, p, z) = (of.max(1) as f64, count as f64 / of.max(1) as f64, 1.959_964);
+    let center = p + z * z / (2.0 * n);
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    [center - half, center + half].map(|end| 100.0 * (end / (1.0 + z * z / n)).clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_confidence_interval_of_a_share_is_wilsons() {
+        // As tabulated: 1 of 10.
+        let [low, high] = wilson(1, 10);
+        assert!((low - 1.79).abs() < 0.01 && (high - 40.42).abs() < 0.01, "{low} {high}");
+        assert_eq!(wilson(0, 50)[0], 0.0);
+    }
+}
