@@ -9,6 +9,23 @@ use super::matrix::{MatrixShape, TILE};
 /// Most output pixels of one call.
 pub const COLUMNS: usize = 32;
 
+/// How many spikes a byte stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// As many as it says.
+    Count,
+    /// One for every lane that fires: those are the bits of what it is above `zero`.
+    Lanes {
+        /// The byte of silence.
+        zero: u8,
+    },
+    /// One, unless it is `zero`.
+    Sent {
+        /// The byte of silence.
+        zero: u8,
+    },
+}
+
 /// A product of counts and 8-bit weights, with its constants.
 #[derive(Debug)]
 pub struct Product {
@@ -163,37 +180,6 @@ impl Neurons {
     }
 }
 
-/// Compiles the body of a kernel for every level of x86-64, too.
-macro_rules! for_every_cpu {
-    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block)*) => {$(
-        $(#[$doc])*
-        $visible fn $name(cpu: Cpu, $($arg: $ty),*) {
-            #[inline(always)]
-            fn body($($arg: $ty),*) $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,bmi2,popcnt")]
-                fn avx2($($arg: $ty),*) {
-                    body($($arg),*)
-                }
-                #[target_feature(enable = "avx2,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq")]
-                fn avx512($($arg: $ty),*) {
-                    body($($arg),*)
-                }
-                match cpu {
-                    Cpu::Portable => {}
-                    // SAFETY: safe code, and the level says that the CPU has the features.
-                    Cpu::Avx2 => return unsafe { avx2($($arg),*) },
-                    // SAFETY: as above.
-                    Cpu::Avx512 | Cpu::Amx => return unsafe { avx512($($arg),*) },
-                }
-            }
-            let _ = cpu;
-            body($($arg),*)
-        }
-    )*};
-}
-
 for_every_cpu! {
     /// [`Neurons::fire`] by division in `f64`.
     fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
@@ -206,10 +192,18 @@ for_every_cpu! {
         }
     }
 
-    /// Adds up the counts of all pixels of `row`, `pitch` bytes each, by channel.
-    pub fn add_up(row: &[u8], pitch: usize, sums: &mut [u32]) {
-        for pixel in row.chunks_exact(pitch) {
-            sums.iter_mut().zip(pixel).for_each(|(sum, &count)| *sum += u32::from(count));
+    /// Adds up the spikes that the bytes of all pixels of `row` stand for, `pitch` bytes a pixel, by channel.
+    pub fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32]) {
+        #[inline(always)]
+        fn each(row: &[u8], pitch: usize, sums: &mut [u32], spikes: impl Fn(u8) -> u32) {
+            for pixel in row.chunks_exact(pitch) {
+                sums.iter_mut().zip(pixel).for_each(|(sum, &byte)| *sum += spikes(byte));
+            }
+        }
+        match meaning {
+            Meaning::Count => each(row, pitch, sums, u32::from),
+            Meaning::Lanes { zero } => each(row, pitch, sums, |byte| byte.wrapping_sub(zero).count_ones()),
+            Meaning::Sent { zero } => each(row, pitch, sums, |byte| u32::from(byte != zero)),
         }
     }
 
