@@ -1,11 +1,11 @@
 //! Running the nodes of a network of bytes, a chunk of steps each.
 
+use super::Fast;
 use super::layer::{Block, CountLayer};
 use super::layout::Layout;
 use super::maxima::{Maxima, Rising, See};
 use super::steps::{Machine, Phase, Potentials, State, constant_rows};
 use super::values::Value;
-use super::Fast;
 use crate::kernels::counted::{COLUMNS, Meaning};
 use crate::kernels::stepped::{self, Pixels};
 use crate::plan::{Mode, Work};
@@ -115,7 +115,8 @@ impl Machine<'_> {
     /// A layer without neurons.
     fn run_currents(&mut self, i: usize, layer: &CountLayer, value: &mut Value, steps: usize, phase: Phase) {
         let node = &self.program.nodes[i];
-        let steady = if layer.steady_by_pixel && phase == Phase::Input { constant_rows(self.program, i, &self.constants) } else { Vec::new() };
+        let steady =
+            if layer.steady_by_pixel && phase == Phase::Input { constant_rows(self.program, i, &self.constants) } else { Vec::new() };
         let mut currents = std::mem::take(&mut self.scratch.currents);
         currents.resize(COLUMNS * layer.lanes, 0);
         for block in layer.blocks() {

@@ -30,6 +30,8 @@ pub mod moves;
 mod plane;
 mod scalar;
 pub mod stepped;
+#[cfg(target_arch = "x86_64")]
+mod stepped_avx512;
 pub mod table;
 #[cfg(target_arch = "x86_64")]
 mod vnni;

@@ -19,13 +19,13 @@ pub struct Stepped {
 
 /// When neurons fire, and what that does to them.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+pub struct Rule {
     /// Binary lanes; none for ternary neurons.
     lanes: Option<u8>,
     /// Whether a ternary neuron takes back more than it sent.
-    signed: bool,
+    pub signed: bool,
     /// Whether firing sets the potential to zero.
-    hard: bool,
+    pub hard: bool,
 }
 
 /// Neighbouring pixels of a population, in rows of lanes.
@@ -42,7 +42,13 @@ pub struct Pixels<'a> {
 
 impl Stepped {
     /// Neurons with thresholds of `channels` in a row; `None` for firing rules that have no kernel.
-    pub fn new(thresholds: &[i32], channels: usize, lanes: usize, (firing, signed, reset): (Firing, bool, Reset), zero: u8) -> Option<Self> {
+    pub fn new(
+        thresholds: &[i32],
+        channels: usize,
+        lanes: usize,
+        (firing, signed, reset): (Firing, bool, Reset),
+        zero: u8,
+    ) -> Option<Self> {
         let binary_lanes = match firing {
             Firing::Ternary => None,
             Firing::Binary => Some(1),
@@ -69,9 +75,28 @@ impl Stepped {
         let by_pixel = self.threshold.len() > self.lanes;
         let threshold = if by_pixel { &self.threshold[first * self.lanes..][..pixels.potentials.len()] } else { &self.threshold[..] };
         let stride = if by_pixel { self.lanes } else { 0 };
+        let threshold = (threshold, stride);
+        #[cfg(target_arch = "x86_64")]
+        if cpu >= Cpu::Avx512 {
+            use super::stepped_avx512::{lanes, ternary};
+            let (rule, zero) = (self.rule, self.zero);
+            // SAFETY: the level says that the CPU has the features.
+            return unsafe {
+                match rule.lanes {
+                    None => ternary(threshold, row, rule, most, zero, pixels),
+                    Some(1) => lanes::<1>(threshold, row, rule, zero, pixels),
+                    Some(2) => lanes::<2>(threshold, row, rule, zero, pixels),
+                    Some(3) => lanes::<3>(threshold, row, rule, zero, pixels),
+                    Some(4) => lanes::<4>(threshold, row, rule, zero, pixels),
+                    Some(5) => lanes::<5>(threshold, row, rule, zero, pixels),
+                    Some(6) => lanes::<6>(threshold, row, rule, zero, pixels),
+                    Some(_) => lanes::<7>(threshold, row, rule, zero, pixels),
+                }
+            };
+        }
         match self.rule.lanes {
-            Some(_) => fire_lanes(cpu, threshold, stride, self.rule, self.zero, pixels, row),
-            None => fire_ternary(cpu, threshold, stride, self.rule, most, self.zero, pixels, row),
+            Some(_) => fire_lanes(cpu, threshold, row, self.rule, self.zero, pixels),
+            None => fire_ternary(cpu, threshold, row, self.rule, most, self.zero, pixels),
         }
     }
 }
@@ -79,84 +104,103 @@ impl Stepped {
 /// One number for each of 16 neighbouring channels.
 type Lanes = [i32; 16];
 
-/// Runs `fire` (threshold, potential, quanta sent: new potential, quanta) on all neurons. Returns whether one fired.
+/// A firing rule for 16 neurons.
+trait Fire {
+    /// From θ, the potential and what was sent to the new potential and the quanta that are sent.
+    fn fire(&self, threshold: Lanes, v: Lanes, sent: Lanes) -> (Lanes, Lanes);
+}
+
+/// `N` lanes, from the most valuable one on.
+struct Quanta<const N: u32> {
+    hard: bool,
+}
+
+impl<const N: u32> Fire for Quanta<N> {
+    /// `v >> k >= θ` just when `v >= θ·2ᵏ`, which then fits.
+    #[inline(always)]
+    fn fire(&self, threshold: Lanes, v: Lanes, _: Lanes) -> (Lanes, Lanes) {
+        let (mut left, mut quanta) = (v, [0; 16]);
+        for k in (0..N).rev() {
+            for i in 0..16 {
+                let fires = left[i] >> k >= threshold[i];
+                left[i] = left[i].wrapping_sub(if fires { threshold[i] << k } else { 0 });
+                quanta[i] |= i32::from(fires) << k;
+            }
+        }
+        (std::array::from_fn(|i| if self.hard && quanta[i] != 0 { 0 } else { left[i] }), quanta)
+    }
+}
+
+/// One quantum, or one less.
+struct Ternary {
+    signed: bool,
+    hard: bool,
+    most: i32,
+}
+
+impl Fire for Ternary {
+    #[inline(always)]
+    fn fire(&self, threshold: Lanes, v: Lanes, sent: Lanes) -> (Lanes, Lanes) {
+        let (mut left, mut quanta) = (v, [0; 16]);
+        for i in 0..16 {
+            let back = (v[i] < 0) & (self.signed | (sent[i] > 0));
+            let forth = (v[i] >= threshold[i]) & (self.signed | (sent[i] < self.most)) & !back;
+            quanta[i] = i32::from(forth) - i32::from(back);
+            let value = threshold[i] & -i32::from(forth | back);
+            left[i] = v[i].wrapping_add(if back { value } else { value.wrapping_neg() });
+            left[i] &= -i32::from(!(self.hard & (forth | back)));
+        }
+        (left, quanta)
+    }
+}
+
+/// Runs `rule` on all neurons, `row` being added to their potentials first. Returns whether one fired.
 #[inline(always)]
-fn each_block(
-    threshold: &[i32],
-    stride: usize,
-    pixels: &mut Pixels,
-    row: &[i32],
-    zero: u8,
-    fire: impl Fn(Lanes, Lanes, Lanes) -> (Lanes, Lanes),
-) -> bool {
+fn each_block((threshold, stride): (&[i32], usize), row: &[i32], zero: u8, pixels: &mut Pixels, rule: impl Fire) -> bool {
     let (pitch, lanes) = (pixels.pitch, row.len());
-    let mut fired = 0;
+    let mut fired = [0; 16];
     for at in (0..pitch).step_by(16) {
         let width = (pitch - at).min(16);
-        let row: Lanes = row[at..][..16].try_into().expect("16 of them");
+        let row = sixteen(&row[at..]);
         for (p, bytes) in pixels.bytes.chunks_exact_mut(pitch).enumerate() {
-            let threshold: Lanes = threshold[p * stride + at..][..16].try_into().expect("16 of them");
-            let potentials: &mut Lanes = (&mut pixels.potentials[p * lanes + at..][..16]).try_into().expect("16 of them");
-            let sent: &mut Lanes = (&mut pixels.sent[p * lanes + at..][..16]).try_into().expect("16 of them");
-            let before = std::array::from_fn(|i| potentials[i].wrapping_add(row[i]));
-            let (after, quanta) = fire(threshold, before, *sent);
-            *potentials = after;
-            *sent = std::array::from_fn(|i| sent[i] + quanta[i]);
-            let out: [u8; 16] = std::array::from_fn(|i| (quanta[i] as u8).wrapping_add(zero));
-            fired |= quanta.iter().fold(0, |all, q| all | q);
+            let (potentials, sent) = (&mut pixels.potentials[p * lanes + at..][..16], &mut pixels.sent[p * lanes + at..][..16]);
+            let (before, sent_before) = (sixteen(potentials), sixteen(sent));
+            let before = std::array::from_fn(|i| before[i].wrapping_add(row[i]));
+            let (after, quanta) = rule.fire(sixteen(&threshold[p * stride + at..]), before, sent_before);
+            potentials.copy_from_slice(&after);
+            let mut out = [0; 16];
+            for i in 0..16 {
+                sent[i] = sent_before[i] + quanta[i];
+                fired[i] |= quanta[i];
+                out[i] = (quanta[i] as u8).wrapping_add(zero);
+            }
             bytes[at..][..width].copy_from_slice(&out[..width]);
         }
     }
-    fired != 0
+    fired != [0; 16]
 }
 
-/// What is left of `v` when `quanta` were sent, which are worth `value`.
 #[inline(always)]
-fn after(v: i32, value: i32, quanta: i32, hard: bool) -> i32 {
-    if hard && quanta != 0 { 0 } else { v.wrapping_sub(value) }
-}
-
-/// As many quanta as there are, up to `2ⁿ − 1`: the lanes from the most valuable one on. `v >> k >= θ` just when `v >= θ·2ᵏ`, which then
-/// fits.
-#[inline(always)]
-fn quanta<const N: u32>(threshold: Lanes, v: Lanes, hard: bool) -> (Lanes, Lanes) {
-    let (mut left, mut quanta) = (v, [0; 16]);
-    for k in (0..N).rev() {
-        for i in 0..16 {
-            let fires = left[i] >> k >= threshold[i];
-            left[i] = left[i].wrapping_sub(if fires { threshold[i] << k } else { 0 });
-            quanta[i] |= i32::from(fires) << k;
-        }
-    }
-    (std::array::from_fn(|i| if hard && quanta[i] != 0 { 0 } else { left[i] }), quanta)
+fn sixteen(x: &[i32]) -> Lanes {
+    x[..16].try_into().expect("16 of them")
 }
 
 for_every_cpu! {
-    fn fire_lanes(threshold: &[i32], stride: usize, rule: Rule, zero: u8, pixels: &mut Pixels, row: &[i32]) -> bool {
+    fn fire_lanes(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
         let hard = rule.hard;
         match rule.lanes {
-            Some(1) => each_block(threshold, stride, pixels, row, zero, |t, v, _| quanta::<1>(t, v, hard)),
-            Some(2) => each_block(threshold, stride, pixels, row, zero, |t, v, _| quanta::<2>(t, v, hard)),
-            Some(3) => each_block(threshold, stride, pixels, row, zero, |t, v, _| quanta::<3>(t, v, hard)),
-            Some(4) => each_block(threshold, stride, pixels, row, zero, |t, v, _| quanta::<4>(t, v, hard)),
-            Some(5) => each_block(threshold, stride, pixels, row, zero, |t, v, _| quanta::<5>(t, v, hard)),
-            Some(6) => each_block(threshold, stride, pixels, row, zero, |t, v, _| quanta::<6>(t, v, hard)),
-            _ => each_block(threshold, stride, pixels, row, zero, |t, v, _| quanta::<7>(t, v, hard)),
+            Some(1) => each_block(threshold, row, zero, pixels, Quanta::<1> { hard }),
+            Some(2) => each_block(threshold, row, zero, pixels, Quanta::<2> { hard }),
+            Some(3) => each_block(threshold, row, zero, pixels, Quanta::<3> { hard }),
+            Some(4) => each_block(threshold, row, zero, pixels, Quanta::<4> { hard }),
+            Some(5) => each_block(threshold, row, zero, pixels, Quanta::<5> { hard }),
+            Some(6) => each_block(threshold, row, zero, pixels, Quanta::<6> { hard }),
+            _ => each_block(threshold, row, zero, pixels, Quanta::<7> { hard }),
         }
     }
 
-    fn fire_ternary(
-        threshold: &[i32], stride: usize, rule: Rule, most: i32, zero: u8, pixels: &mut Pixels, row: &[i32],
-    ) -> bool {
-        let Rule { signed, hard, .. } = rule;
-        each_block(threshold, stride, pixels, row, zero, |threshold, v, sent| {
-            let quanta: Lanes = std::array::from_fn(|i| {
-                let back = v[i] < 0 && (signed || sent[i] > 0);
-                let forth = v[i] >= threshold[i] && (signed || sent[i] < most);
-                i32::from(forth && !back) - i32::from(back)
-            });
-            (std::array::from_fn(|i| after(v[i], threshold[i].wrapping_mul(quanta[i]), quanta[i], hard)), quanta)
-        })
+    fn fire_ternary(threshold: (&[i32], usize), row: &[i32], rule: Rule, most: i32, zero: u8, pixels: &mut Pixels) -> bool {
+        each_block(threshold, row, zero, pixels, Ternary { signed: rule.signed, hard: rule.hard, most })
     }
 
     /// Adds to every sum a byte's distance from `zero`.

@@ -45,7 +45,9 @@ impl Domain {
 
     fn holds(self, firing: Firing) -> bool {
         match (self, firing) {
-            (Domain::Bits, Firing::Binary) | (Domain::Windows, Firing::TwoPhase) | (Domain::Steps, Firing::Binary | Firing::Ternary) => true,
+            (Domain::Bits, Firing::Binary) | (Domain::Windows, Firing::TwoPhase) | (Domain::Steps, Firing::Binary | Firing::Ternary) => {
+                true
+            }
             (Domain::Steps, Firing::Lanes(n)) => n <= MOST_LANES,
             _ => false,
         }
