@@ -264,11 +264,9 @@ impl Potentials {
     fn start(&mut self, node: &PlanNode) {
         self.sent.fill(0);
         self.resting.fill(false);
-        if let Some(neuron) = node.neuron() {
-            for (p, row) in self.potentials.chunks_exact_mut(lanes(node.channels)).enumerate() {
-                row.iter_mut().take(node.channels).enumerate().for_each(|(c, v)| *v = neuron.initial.at(p, c, node.channels));
-            }
-        }
+        let Some(neuron) = node.neuron() else { return };
+        let rows = self.potentials.chunks_exact_mut(lanes(node.channels));
+        rows.zip(neuron.initial.values().chunks_exact(node.channels).cycle()).for_each(|(to, v)| to[..node.channels].copy_from_slice(v));
     }
 }
 

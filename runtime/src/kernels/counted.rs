@@ -76,7 +76,7 @@ impl Product {
             unsafe {
                 match cpu {
                     Cpu::Portable => {}
-                    Cpu::Avx2 => return super::counted_avx2::product(window, weights, out, columns, shape, base),
+                    Cpu::Avx2 => return super::counted_avx2::product(window, weights, out, columns, shape, 1, base),
                     Cpu::Avx512 => return super::vnni::product(window, weights, out, columns, shape, 1, base),
                     Cpu::Amx => {
                         super::amx::begin(columns, self.quads);

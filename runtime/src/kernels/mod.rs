@@ -28,6 +28,8 @@ pub mod matrix;
 pub mod moves;
 #[cfg(target_arch = "x86_64")]
 mod plane;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 mod scalar;
 pub mod stepped;
 #[cfg(target_arch = "x86_64")]
