@@ -3,17 +3,17 @@
 //! Nodes run a chunk of steps each, one after the other. What is only read out, and every other sum over the window, comes from what the
 //! neurons sent in all: everything between them and an output is linear or a maximum.
 
-use super::layer::CountLayer;
 use super::maxima::Rising;
+use super::potentials::{Potentials, constant_rows, out_of_rows};
 use super::values::Values;
 use super::{Fast, Neurons, Program};
 use crate::error::RunError;
 use crate::kernels::cumulative::Running;
 use crate::kernels::stepped::Stepped;
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
-use crate::plan::{Mode, Work, lanes};
+use crate::plan::{Mode, Work};
 use crate::statistics::Statistics;
-use crate::sums::{constant_current, constants, delay, linear, potentials, row_major};
+use crate::sums::{constants, delay, linear, potentials, row_major};
 
 /// What the steps that are run belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +49,6 @@ pub(super) enum State {
     Neurons(Potentials),
     Rising(Rising),
     Running(Running),
-}
-
-/// The state of a population, in rows of lanes.
-pub(super) struct Potentials {
-    pub potentials: Vec<i32>,
-    /// Quanta sent in all.
-    pub sent: Vec<i32>,
-    /// The current that does not depend on spikes, where it differs from pixel to pixel.
-    pub steady: Vec<i32>,
-    /// By block: whether it is at rest while its input is silent.
-    pub resting: Vec<bool>,
 }
 
 /// Memory for what does not last.
@@ -249,37 +238,4 @@ impl Program {
             _ => unreachable!("layers with neurons have them, of the domain"),
         }
     }
-}
-
-impl Potentials {
-    fn new(node: &PlanNode, fast: Option<&Fast>) -> Self {
-        let elements = node.pixels * lanes(node.channels);
-        let blocks = if let Some(Fast::Layer(layer)) = fast { CountLayer::blocks(layer).count() } else { 0 };
-        let mut state =
-            Potentials { potentials: vec![0; elements], sent: vec![0; elements], steady: Vec::new(), resting: vec![false; blocks] };
-        state.start(node);
-        state
-    }
-
-    fn start(&mut self, node: &PlanNode) {
-        self.sent.fill(0);
-        self.resting.fill(false);
-        let Some(neuron) = node.neuron() else { return };
-        let rows = self.potentials.chunks_exact_mut(lanes(node.channels));
-        rows.zip(neuron.initial.values().chunks_exact(node.channels).cycle()).for_each(|(to, v)| to[..node.channels].copy_from_slice(v));
-    }
-}
-
-/// The current of layer `i` that does not depend on spikes, in rows of lanes.
-pub(super) fn constant_rows(program: &Program, i: usize, constants: &[Vec<i32>]) -> Vec<i32> {
-    let (nodes, channels) = (&program.nodes, program.nodes[i].channels);
-    let Work::Layer(work) = &nodes[i].work else { return Vec::new() };
-    let padding = std::iter::repeat_n(0, lanes(channels) - channels);
-    let current = constant_current(work, &nodes[i], constants, nodes);
-    current.chunks_exact(channels).flat_map(|row| row.iter().copied().chain(padding.clone())).collect()
-}
-
-/// Rows of lanes as elements.
-fn out_of_rows(rows: &[i32], channels: usize) -> Vec<i64> {
-    rows.chunks_exact(lanes(channels)).flat_map(|row| &row[..channels]).map(|&x| i64::from(x)).collect()
 }

@@ -12,11 +12,13 @@
 //! order with channels padded to [`lanes`].
 
 mod cost;
+mod domain;
 pub mod geometry;
 pub mod kernel;
 pub mod matrix;
 pub mod memory;
 pub mod node;
+pub mod rewrite;
 mod show;
 pub mod synapse;
 pub mod table;
@@ -24,9 +26,10 @@ pub mod table;
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
+pub use domain::Domain;
 use kernel::LayerPlan;
 use memory::{Buffer, allocate};
-pub use node::{Domain, Mode, PlanNode, Work};
+pub use node::{Mode, PlanNode, Work};
 pub use show::{PlanSummary, PlannedNode};
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;
@@ -107,9 +110,9 @@ impl Plan {
     pub fn new(graph: &Graph, front_end: &FrontEnd, cpu: Cpu) -> Result<Plan, CompileError> {
         let mut nodes = nodes(graph, front_end, Domain::Bits)?;
         let at: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
-        node::join_moves(&mut nodes);
-        let users = node::users(&nodes);
-        node::sum_up_what_is_read_out(&mut nodes, &users);
+        rewrite::join_moves(&mut nodes);
+        let users = rewrite::users(&nodes);
+        rewrite::sum_up_what_is_read_out(&mut nodes, &users);
         let summed_over =
             (0..nodes.len()).map(|i| nodes[i].mode == Mode::Stepped && users[i].iter().any(|&u| nodes[u].mode == Mode::Summed)).collect();
         let mut plan = Plan {

@@ -1,5 +1,6 @@
 //! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each is computed.
 
+use super::domain::Domain;
 use super::synapse::{Reason, Synapse};
 use crate::front_end::FrontEnd;
 use crate::kernels::stepped::MOST_LANES;
@@ -19,39 +20,6 @@ pub enum Mode {
     Summed,
     /// Never: a move of elements that became part of the next one.
     Unused,
-}
-
-/// What the neurons of a network send, as an engine sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Domain {
-    /// A bit a step.
-    Bits,
-    /// A count at the end of the window.
-    Windows,
-    /// Quanta, step by step: a byte a step.
-    Steps,
-}
-
-impl Domain {
-    /// The domain of a graph with neurons of these kinds.
-    pub fn of(firings: &[Firing]) -> Domain {
-        let all = |firing: Firing| firings.iter().all(|&f| f == firing);
-        match firings {
-            _ if all(Firing::Binary) => Domain::Bits,
-            _ if all(Firing::TwoPhase) => Domain::Windows,
-            _ => Domain::Steps,
-        }
-    }
-
-    fn holds(self, firing: Firing) -> bool {
-        match (self, firing) {
-            (Domain::Bits, Firing::Binary) | (Domain::Windows, Firing::TwoPhase) | (Domain::Steps, Firing::Binary | Firing::Ternary) => {
-                true
-            }
-            (Domain::Steps, Firing::Lanes(n)) => n <= MOST_LANES,
-            _ => false,
-        }
-    }
 }
 
 /// A node of the graph, ready for an engine. Nodes refer to each other by index.
@@ -398,66 +366,4 @@ fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &Valu
     let synapses = layer.synapses.iter().zip(operands).map(synapse).collect::<Result<_, _>>()?;
     let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape, domain)).transpose()?;
     Ok(LayerWork { synapses, bias, neuron })
-}
-
-/// The users of every node's value.
-pub fn users(nodes: &[PlanNode]) -> Vec<Vec<usize>> {
-    let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-    for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode != Mode::Unused) {
-        node.operands.iter().for_each(|&o| users[o].push(i));
-    }
-    users
-}
-
-/// Computes on sums what is linear and only read out.
-pub fn sum_up_what_is_read_out(nodes: &mut [PlanNode], users: &[Vec<usize>]) {
-    for i in (0..nodes.len()).rev() {
-        let linear = match &nodes[i].work {
-            Work::Layer(l) => l.neuron.is_none(),
-            Work::Structural(_) => true,
-            _ => false,
-        };
-        if nodes[i].mode == Mode::Stepped && linear && !users[i].is_empty() && users[i].iter().all(|&u| nodes[u].mode == Mode::Summed) {
-            nodes[i].mode = Mode::Summed;
-        }
-    }
-}
-
-/// Makes chains of moves of spikes one move: what only moves use need not be computed.
-pub fn join_moves(nodes: &mut [PlanNode]) {
-    let moves = |n: &PlanNode| n.mode == Mode::Stepped && n.is_spikes() && matches!(n.work, Work::Structural(_));
-    for i in 0..nodes.len() {
-        if !moves(&nodes[i]) || !nodes[i].operands.iter().any(|&o| moves(&nodes[o])) {
-            continue;
-        }
-        let (mut operands, mut parts, mut end) = (Vec::new(), Vec::new(), 0);
-        for &o in &nodes[i].operands {
-            let inner = if let (true, Work::Structural(map)) = (moves(&nodes[o]), &nodes[o].work) { Some(map) } else { None };
-            let sources = if inner.is_some() { nodes[o].operands.clone() } else { vec![o] };
-            parts.push((nodes[o].len(), end, inner));
-            end += sources.iter().map(|&s| nodes[s].len()).sum::<usize>();
-            operands.extend(sources);
-        }
-        let Work::Structural(map) = &nodes[i].work else { continue };
-        let through = |&source: &u32| {
-            let mut e = source as usize;
-            for &(len, base, inner) in &parts {
-                if e < len {
-                    let from = inner.map_or(e as u32, |m| m.source[e]);
-                    return if from == ElementMap::FILL { from } else { base as u32 + from };
-                }
-                e -= len;
-            }
-            ElementMap::FILL
-        };
-        let source = map.source.iter().map(through).collect();
-        nodes[i].work = Work::Structural(ElementMap { source, fill: 0 });
-        nodes[i].operands = operands;
-    }
-    for i in (0..nodes.len()).rev() {
-        let used = nodes[i + 1..].iter().any(|n| n.mode != Mode::Unused && n.operands.contains(&i));
-        if moves(&nodes[i]) && !used {
-            nodes[i].mode = Mode::Unused;
-        }
-    }
 }
