@@ -1,4 +1,4 @@
-//! Where the counts of a value lie: a plane `[row][column][channel]` of bytes with a border of zeros as wide as its users' windows
+//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence (zeros, where none is negative) as wide as its users' windows
 //! reach over the edge, so that no kernel asks where a window ends.
 
 use crate::kernels::matrix::PlaneShape;

@@ -1,4 +1,4 @@
-//! Kernels on the counts of a whole window: bytes `[row][column][channel]`, with a border of zeros, on which a convolution is a matrix
+//! Kernels on counts, of a whole window or of one step: bytes `[row][column][channel]`, with a border of silence, on which a convolution is a matrix
 //! product of a row of output pixels × taps by taps × outputs, in the layout of [`super::matrix`] with pixels in place of steps.
 //!
 //! Sums are 32 bits that wrap: the compiler proved that what a neuron ends up with fits, whatever lies between.
@@ -196,8 +196,19 @@ for_every_cpu! {
     pub fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32]) {
         #[inline(always)]
         fn each(row: &[u8], pitch: usize, sums: &mut [u32], spikes: impl Fn(u8) -> u32) {
+            let whole = sums.len() / 16 * 16;
+            let (blocks, rest) = sums.split_at_mut(whole);
+            // Sums of 16 channels stay in registers.
+            for (block, sums) in blocks.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+                let mut all = *sums;
+                for pixel in row.chunks_exact(pitch) {
+                    let bytes: &[u8; 16] = pixel[16 * block..][..16].try_into().expect("16 of them");
+                    all = std::array::from_fn(|i| all[i] + spikes(bytes[i]));
+                }
+                *sums = all;
+            }
             for pixel in row.chunks_exact(pitch) {
-                sums.iter_mut().zip(pixel).for_each(|(sum, &byte)| *sum += spikes(byte));
+                rest.iter_mut().zip(&pixel[whole..]).for_each(|(sum, &byte)| *sum += spikes(byte));
             }
         }
         match meaning {
