@@ -1,5 +1,5 @@
-//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence (zeros, where none is negative) as wide as its users' windows
-//! reach over the edge, so that no kernel asks where a window ends.
+//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence (zeros, where nothing is negative) as wide as
+//! its users' windows reach over the edge, so that no kernel asks where a window ends.
 
 use crate::kernels::matrix::PlaneShape;
 use crate::plan::Work;

@@ -1,5 +1,6 @@
-//! Kernels on counts, of a whole window or of one step: bytes `[row][column][channel]`, with a border of silence, on which a convolution is a matrix
-//! product of a row of output pixels × taps by taps × outputs, in the layout of [`super::matrix`] with pixels in place of steps.
+//! Kernels on counts, of a whole window or of one step: bytes `[row][column][channel]`, with a border of silence, on which a convolution
+//! is a matrix product of a row of output pixels × taps by taps × outputs, in the layout of [`super::matrix`] with pixels in place of
+//! steps.
 //!
 //! Sums are 32 bits that wrap: the compiler proved that what a neuron ends up with fits, whatever lies between.
 
