@@ -56,6 +56,7 @@ mod front_end;
 mod jit;
 mod kernels;
 mod plan;
+mod populations;
 mod reference;
 mod sums;
 

@@ -4,10 +4,10 @@ use crate::counts;
 use crate::error::CompileError;
 use crate::jit;
 use crate::kernels::Cpu;
-use crate::plan::PlanSummary;
+use crate::plan::{Domain, PlanSummary};
 use crate::reference;
 use crate::session::Session;
-use snn_ir::op::{Firing, Layer};
+use snn_ir::op::{Firing, Layer, Neuron};
 use snn_ir::{Graph, Op, ValueType};
 
 /// Which engine runs a network.
@@ -32,7 +32,7 @@ pub struct Network {
 pub(crate) enum Program {
     Reference(Box<reference::Program>),
     Jit(Box<jit::Program>),
-    Counts(Box<counts::Program>),
+    Bytes(Box<counts::Program>),
 }
 
 impl Network {
@@ -54,9 +54,9 @@ impl Network {
     pub fn compile_for(graph: &Graph, cpu: Cpu) -> Result<Network, CompileError> {
         let cpu = cpu.min(Cpu::detect());
         Self::with(graph, || {
-            Ok(match counts::applies_to(graph) {
-                true => Program::Counts(Box::new(counts::Program::compile(graph, cpu)?)),
-                false => Program::Jit(Box::new(jit::Program::compile(graph, cpu)?)),
+            Ok(match domain(graph) {
+                Domain::Bits => Program::Jit(Box::new(jit::Program::compile(graph, cpu)?)),
+                domain => Program::Bytes(Box::new(counts::Program::compile(graph, domain, cpu)?)),
             })
         })
     }
@@ -77,7 +77,7 @@ impl Network {
     pub fn plan(&self) -> Option<PlanSummary> {
         match &self.program {
             Program::Jit(program) => Some(program.plan().summary()),
-            Program::Counts(program) => Some(program.summary()),
+            Program::Bytes(program) => Some(program.summary()),
             Program::Reference(_) => None,
         }
     }
@@ -106,8 +106,9 @@ impl Network {
     pub(crate) fn max_steps(&self) -> u32 {
         match &self.program {
             Program::Jit(program) => program.max_steps(),
-            // They have 64 bits.
-            Program::Reference(_) | Program::Counts(_) => u32::MAX,
+            Program::Bytes(program) => program.max_steps(),
+            // It has 64 bits.
+            Program::Reference(_) => u32::MAX,
         }
     }
 
@@ -135,17 +136,24 @@ fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
     }
 }
 
+/// What the neurons send, as the JIT engine sees it. Real numbers it refuses everywhere.
+fn domain(graph: &Graph) -> Domain {
+    let firings: Vec<Firing> = graph.ids().filter_map(|id| neuron(graph.op(id)).map(|n| n.firing)).collect();
+    if graph.is_quantized() { Domain::of(&firings) } else { Domain::Bits }
+}
+
+fn neuron(op: &Op) -> Option<&Neuron> {
+    match op {
+        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => Some(neuron),
+        _ => None,
+    }
+}
+
 /// Whether all neurons are ternary, so that the network comes to rest at counts that depend on the sum of its input alone.
 pub(crate) fn settles(graph: &Graph) -> bool {
-    graph.ids().all(|id| match graph.op(id) {
-        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::Ternary,
-        _ => true,
-    })
+    graph.ids().filter_map(|id| neuron(graph.op(id))).all(|n| n.firing == Firing::Ternary)
 }
 
 fn has_window_barrier(op: &Op) -> bool {
-    match op {
-        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
-        _ => false,
-    }
+    neuron(op).is_some_and(|n| n.firing == Firing::TwoPhase)
 }

@@ -27,7 +27,8 @@ pub struct Session<'n> {
 enum Machine<'n> {
     Reference(reference::Machine<'n>),
     Jit(jit::Machine<'n>),
-    Counts(counts::Machine<'n>),
+    Windows(counts::window::Machine<'n>),
+    Steps(counts::steps::Machine<'n>),
 }
 
 impl<'n> Session<'n> {
@@ -35,7 +36,8 @@ impl<'n> Session<'n> {
         let machine = match network.program() {
             Program::Reference(program) => Machine::Reference(reference::Machine::new(program)),
             Program::Jit(program) => Machine::Jit(jit::Machine::new(program)),
-            Program::Counts(program) => Machine::Counts(counts::Machine::new(program)),
+            Program::Bytes(program) if network.has_window_barrier() => Machine::Windows(counts::window::Machine::new(program)),
+            Program::Bytes(program) => Machine::Steps(counts::steps::Machine::new(program)),
         };
         Session { network, machine, steps: None, settled: false }
     }
@@ -63,7 +65,8 @@ impl<'n> Session<'n> {
         match &mut self.machine {
             Machine::Reference(m) => m.start(inputs),
             Machine::Jit(m) => m.start(inputs),
-            Machine::Counts(m) => m.start(inputs),
+            Machine::Windows(m) => m.start(inputs),
+            Machine::Steps(m) => m.start(inputs),
         }
         self.steps = Some(0);
         Ok(())
@@ -92,7 +95,8 @@ impl<'n> Session<'n> {
         match &mut self.machine {
             Machine::Reference(m) => m.advance(steps),
             Machine::Jit(m) => m.advance(steps),
-            Machine::Counts(m) => m.advance(steps),
+            Machine::Windows(m) => m.advance(steps),
+            Machine::Steps(m) => m.advance(steps),
         }
         self.steps = Some(total);
         Ok(())
@@ -105,7 +109,7 @@ impl<'n> Session<'n> {
     /// at rest if that is below `most_steps`. [`Session::potentials`] still divide by T; statistics go on.
     ///
     /// # Errors
-    /// Without a window, or when not all neurons are ternary.
+    /// Without a window, when not all neurons are ternary, or when the network is not at rest before potentials might leave 32 bits.
     pub fn settle(&mut self, most_steps: u32) -> Result<u32, RunError> {
         let window = self.steps.ok_or(RunError::NotStarted)?;
         if !self.network.settles() {
@@ -114,8 +118,9 @@ impl<'n> Session<'n> {
         self.settled = true;
         Ok(match &mut self.machine {
             Machine::Reference(m) => m.settle(window, most_steps),
-            // It compiles no ternary neurons, so a network of its that settles has no neurons at all.
-            Machine::Jit(_) | Machine::Counts(_) => 0,
+            Machine::Steps(m) => m.settle(most_steps)?,
+            // They have no ternary neurons, so a network of theirs that settles has no neurons at all.
+            Machine::Jit(_) | Machine::Windows(_) => 0,
         })
     }
 
@@ -127,7 +132,8 @@ impl<'n> Session<'n> {
             steps => match &self.machine {
                 Machine::Reference(m) => m.potentials(steps),
                 Machine::Jit(m) => m.potentials(steps),
-                Machine::Counts(m) => m.potentials(steps),
+                Machine::Windows(m) => m.potentials(steps),
+                Machine::Steps(m) => m.potentials(steps),
             },
         }
     }
@@ -142,7 +148,8 @@ impl<'n> Session<'n> {
         match &self.machine {
             Machine::Reference(m) => m.statistics(),
             Machine::Jit(m) => m.statistics(),
-            Machine::Counts(m) => m.statistics(),
+            Machine::Windows(m) => m.statistics(),
+            Machine::Steps(m) => m.statistics(),
         }
     }
 
@@ -152,7 +159,8 @@ impl<'n> Session<'n> {
         match &self.machine {
             Machine::Reference(m) => m.spike_counts(layer),
             Machine::Jit(m) => m.spike_counts(layer),
-            Machine::Counts(m) => m.spike_counts(layer),
+            Machine::Windows(m) => m.spike_counts(layer),
+            Machine::Steps(m) => m.spike_counts(layer),
         }
     }
 
@@ -162,7 +170,8 @@ impl<'n> Session<'n> {
         match &self.machine {
             Machine::Reference(m) => m.membranes(layer),
             Machine::Jit(m) => m.membranes(layer),
-            Machine::Counts(m) => m.membranes(layer),
+            Machine::Windows(m) => m.membranes(layer),
+            Machine::Steps(m) => m.membranes(layer),
         }
     }
 }

@@ -1,18 +1,58 @@
 //! Stateless nodes on sums over time. What is linear commutes with the sum, and so does the difference of a running maximum, whose
 //! window sum is the maximum of its operands'. Everything is pixel-major and in 64 bits, which no window of 32-bit currents fills.
 
+use crate::front_end::SteadyCurrent;
 use crate::plan::geometry::Geometry;
-use crate::plan::node::{LayerWork, PerElement, PlanNode};
+use crate::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
 use crate::plan::synapse::{Synapse, Weights};
 use crate::plan::{Mode, Work};
 
+/// The currents that are the same in every step, pixel-major, by node; `given` are the front end's.
+pub(crate) fn constants(nodes: &[PlanNode], mut given: Vec<SteadyCurrent>) -> Vec<Vec<i32>> {
+    let mut constants: Vec<Vec<i32>> = vec![Vec::new(); nodes.len()];
+    for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Constant) {
+        constants[i] = match &node.work {
+            Work::Given(Some(result)) => match std::mem::replace(&mut given[*result], SteadyCurrent::Integer(Vec::new())) {
+                SteadyCurrent::Integer(x) => transposed(&x, node),
+                SteadyCurrent::Real(_) => vec![0; node.len()],
+            },
+            Work::Given(None) => Vec::new(),
+            _ => {
+                let operands: Vec<Vec<i64>> = node.operands.iter().map(|&o| widened(&constants[o])).collect();
+                linear(node, &operands, 1, nodes).into_iter().map(|x| x as i32).collect()
+            }
+        };
+    }
+    constants
+}
+
+/// Sums that output `node` accumulated over so many steps, as potentials, row-major.
+pub(crate) fn potentials(node: &PlanNode, sums: &[i64], steps: u32) -> Vec<f32> {
+    let Work::Readout { scale, .. } = &node.work else { return Vec::new() };
+    let potential = |e: usize| {
+        let mean = sums[pixel_major(e, node.channels, node.pixels)] as f64 / f64::from(steps);
+        scale.as_ref().map_or(mean, |s| mean * f64::from(s[e])) as f32
+    };
+    (0..node.len()).map(potential).collect()
+}
+
+/// Steps at the start of the window that output `node` does not accumulate.
+pub(crate) fn delay(node: &PlanNode) -> u32 {
+    if let Work::Readout { delay, .. } = &node.work { *delay } else { 0 }
+}
+
 /// Row-major to pixel-major.
-pub(crate) fn transposed(x: &[i32], node: &PlanNode) -> Vec<i32> {
+fn transposed(x: &[i32], node: &PlanNode) -> Vec<i32> {
     let mut out = vec![0; node.len()];
     for (c, plane) in x.chunks_exact(node.pixels).enumerate() {
         out[c..].iter_mut().step_by(node.channels).zip(plane).for_each(|(o, &x)| *o = x);
     }
     out
+}
+
+/// Pixel-major to row-major.
+pub(crate) fn row_major(x: &[i64], node: &PlanNode) -> Vec<i64> {
+    (0..node.len()).map(|e| x[pixel_major(e, node.channels, node.pixels)]).collect()
 }
 
 /// In 64 bits.

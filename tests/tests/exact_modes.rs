@@ -30,7 +30,7 @@ fn counts_are_exact(model: &Path, data: &Path, preprocessing: &Preprocessing, re
         check: Vec::new(),
     };
     let graph = compile(graph, options, |_, _| {}).unwrap().graph;
-    let network = Network::compile(&graph, EngineKind::Reference).unwrap();
+    let network = Network::compile(&graph, EngineKind::Jit).unwrap();
     let quantised_ann = WindowSums::new(&graph);
     let mut session = network.session();
     for sample in (0..samples).map(|i| input(16 + i)) {

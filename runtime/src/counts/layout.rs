@@ -1,5 +1,5 @@
-//! Where the counts of a value lie: a plane `[row][column][channel]` of bytes with a border of zeros as wide as its users' windows
-//! reach over the edge, so that no kernel asks where a window ends.
+//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence (zeros, where nothing is negative) as wide as
+//! its users' windows reach over the edge, so that no kernel asks where a window ends.
 
 use crate::kernels::matrix::PlaneShape;
 use crate::plan::Work;
@@ -102,6 +102,12 @@ impl Layout {
         self.byte(p / self.grid[1], p % self.grid[1], [0, 0])
     }
 
+    /// The bytes of row `y` of the value.
+    pub fn row(&self, y: usize) -> std::ops::Range<usize> {
+        let first = self.at(y * self.grid[1]);
+        first..first + self.grid[1] * self.pixel
+    }
+
     /// The first byte of the window of the first output pixel.
     pub fn start(&self, window: &Plane) -> usize {
         self.byte(0, 0, window.pad)
@@ -129,10 +135,10 @@ impl Layout {
         (0..self.grid[0] * self.grid[1]).flat_map(|p| plane[self.at(p)..][..self.channels].iter().copied())
     }
 
-    /// Writes one count per element.
-    pub fn fill(&self, plane: &mut [u8], counts: &[i64]) {
-        for (p, counts) in counts.chunks_exact(self.channels).enumerate() {
-            plane[self.at(p)..][..self.channels].iter_mut().zip(counts).for_each(|(to, &count)| *to = count as u8);
+    /// Writes one byte per element, pixel-major.
+    pub fn fill(&self, plane: &mut [u8], mut counts: impl Iterator<Item = i64>) {
+        for p in 0..self.grid[0] * self.grid[1] {
+            plane[self.at(p)..][..self.channels].iter_mut().zip(&mut counts).for_each(|(to, count)| *to = count as u8);
         }
     }
 }

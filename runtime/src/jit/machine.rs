@@ -1,16 +1,15 @@
 //! The state of a compiled network on one sample.
 
 use super::Program;
-use crate::front_end::SteadyCurrent;
 use crate::kernels::count::{Counts, per_element};
 use crate::kernels::cumulative::{Running, Spikes};
 use crate::kernels::moves::locate;
 use crate::plan::kernel::Base;
 use crate::plan::memory::Buffer;
-use crate::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
+use crate::plan::node::{LayerWork, PlanNode};
 use crate::plan::{Mode, Work, lanes};
 use crate::statistics::Statistics;
-use crate::sums::{constant_current, linear, transposed, widened};
+use crate::sums::{constant_current, constants, delay, linear, potentials, widened};
 
 /// A line of the arena, aligned for every kernel.
 #[repr(C, align(64))]
@@ -54,8 +53,8 @@ impl<'n> Machine<'n> {
             running: plan.nodes.iter().map(running).collect(),
             bases: vec![Vec::new(); plan.nodes.len()],
             early: vec![Vec::new(); plan.nodes.len()],
-            counts: program.sources.iter().map(|s| s.crossings.counts()).collect(),
-            statistics: program.statistics.clone(),
+            counts: program.populations.sources.iter().map(|s| s.crossings.counts()).collect(),
+            statistics: program.populations.none.clone(),
             steps: 0,
         }
     }
@@ -67,21 +66,8 @@ impl<'n> Machine<'n> {
         self.early.iter_mut().for_each(Vec::clear);
         self.running.iter_mut().flatten().for_each(Running::reset);
         self.counts.iter_mut().for_each(Counts::reset);
-        self.statistics.clone_from(&self.program.statistics);
-        let mut given = self.program.front_end.run(inputs);
-        for (i, node) in plan.nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Constant) {
-            self.constants[i] = match &node.work {
-                Work::Given(Some(result)) => match std::mem::replace(&mut given[*result], SteadyCurrent::Integer(Vec::new())) {
-                    SteadyCurrent::Integer(x) => transposed(&x, node),
-                    SteadyCurrent::Real(_) => vec![0; node.len()],
-                },
-                Work::Given(None) => Vec::new(),
-                _ => {
-                    let operands: Vec<Vec<i64>> = node.operands.iter().map(|&o| widened(&self.constants[o])).collect();
-                    linear(node, &operands, 1, &plan.nodes).into_iter().map(|x| x as i32).collect()
-                }
-            };
-        }
+        self.statistics.clone_from(&self.program.populations.none);
+        self.constants = constants(&plan.nodes, self.program.front_end.run(inputs));
         let constants = &self.constants;
         let arena = bytes(&mut self.arena);
         for i in plan.stepped() {
@@ -110,7 +96,7 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let end = self.steps + i64::from(steps);
         let mut delays: Vec<i64> =
-            plan.outputs.iter().map(|&o| delay(&plan.nodes[o])).filter(|d| (self.steps + 1..end).contains(d)).collect();
+            plan.outputs.iter().map(|&o| i64::from(delay(&plan.nodes[o]))).filter(|d| (self.steps + 1..end).contains(d)).collect();
         delays.sort_unstable();
         for stop in delays.into_iter().chain([end]) {
             while self.steps < stop {
@@ -119,19 +105,12 @@ impl<'n> Machine<'n> {
                 self.steps += now as i64;
             }
             self.sum_up();
-            for &o in plan.outputs.iter().filter(|&&o| delay(&plan.nodes[o]) == self.steps) {
+            for &o in plan.outputs.iter().filter(|&&o| i64::from(delay(&plan.nodes[o])) == self.steps) {
                 self.early[o].clone_from(&self.sums[o]);
             }
         }
-        for (layer, fresh) in self.statistics.layers.iter_mut().zip(&self.program.statistics.layers) {
-            (layer.spikes, layer.synops) = (fresh.spikes, fresh.synops);
-        }
-        for (source, counts) in self.program.sources.iter().zip(&self.counts) {
-            let (spikes, synops) = source.crossings.totals(counts);
-            let layer = &mut self.statistics.layers[source.population];
-            layer.spikes += if source.own { spikes } else { 0 };
-            layer.synops += synops;
-        }
+        let counted = self.program.populations.sources.iter().zip(&self.counts).map(|(source, counts)| source.crossings.totals(counts));
+        self.program.populations.book(counted, &mut self.statistics);
     }
 
     /// What is computed on sums over the steps so far.
@@ -155,7 +134,7 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         for i in plan.stepped() {
             let node = &plan.nodes[i];
-            if let (Some(row), Some(Base::Window(buffer))) = (scheduled(node, self.steps), plan.layers[i].as_ref().map(|l| l.base)) {
+            if let (Some(row), Some(Base::Window(buffer))) = (node.scheduled(self.steps as u64), plan.layers[i].as_ref().map(|l| l.base)) {
                 let (base, rows) = (&self.bases[i], &mut bytes(&mut self.arena)[buffer.offset..][..buffer.bytes]);
                 write_rows(rows, node.channels, |e| base[e] + row.at(e / node.channels, e % node.channels, node.channels));
             }
@@ -168,7 +147,7 @@ impl<'n> Machine<'n> {
                 },
                 // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
                 Work::Layer(_) => unsafe { self.program.code.run(i, self.arena.as_mut_ptr().cast(), steps, self.steps == 0) },
-                Work::Structural(_) if node.is_bits() => self.move_spikes(i, steps),
+                Work::Structural(_) if node.is_spikes() => self.move_spikes(i, steps),
                 Work::Structural(map) => {
                     let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
                     for t in 0..steps {
@@ -187,7 +166,7 @@ impl<'n> Machine<'n> {
                 _ => {}
             }
             if let (true, Some(buffer)) = (plan.summed_over[i], plan.values[i]) {
-                if node.is_bits() {
+                if node.is_spikes() {
                     per_element(
                         plan.cpu,
                         &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes],
@@ -202,7 +181,7 @@ impl<'n> Machine<'n> {
                     }
                 }
             }
-            for (source, counts) in self.program.sources.iter().zip(&mut self.counts).filter(|(s, _)| s.node == i) {
+            for (source, counts) in self.program.populations.sources.iter().zip(&mut self.counts).filter(|(s, _)| s.node == i) {
                 if let Some(buffer) = plan.values[i] {
                     let masks = &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes];
                     source.crossings.count(plan.cpu, masks, (plan.chunk, steps), counts);
@@ -229,7 +208,7 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let node = &plan.nodes[i];
         let Some(mut running) = self.running[i].take() else { return };
-        if node.is_bits() {
+        if node.is_spikes() {
             let Some(out) = plan.values[i] else { return };
             // Masks of operands and result lie in one arena; operands are copied out so that the result can be written.
             let operands: Vec<(Vec<u8>, usize)> = node
@@ -272,7 +251,7 @@ impl<'n> Machine<'n> {
         let step = plan.pixel_bytes(node) / plan.chunk;
         let at = buffer.offset + pixel * plan.pixel_bytes(node) + t * step;
         let byte = |k: usize| self.arena[(at + k) / 64].0[(at + k) % 64];
-        if node.is_bits() {
+        if node.is_spikes() {
             i32::from(byte(channel / 8) >> (channel % 8) & 1)
         } else {
             i32::from_ne_bytes([0, 1, 2, 3].map(|k| byte(4 * channel + k)))
@@ -290,17 +269,13 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let output = |&o: &usize| {
             let node = &plan.nodes[o];
-            let Work::Readout { scale, delay } = &node.work else { return Vec::new() };
-            if steps <= *delay {
+            let (delay, early) = (delay(node), &self.early[o]);
+            if steps <= delay {
                 return vec![0.0; node.len()];
             }
-            let potential = |e: usize| {
-                let at = pixel_major(e, node.channels, node.pixels);
-                let sum = self.sums[o][at] - self.early[o].get(at).copied().unwrap_or(0);
-                let mean = sum as f64 / f64::from(steps - delay);
-                scale.as_ref().map_or(mean, |s| mean * f64::from(s[e])) as f32
-            };
-            (0..node.len()).map(potential).collect()
+            let behind = |(e, sum): (usize, &i64)| sum - early.get(e).copied().unwrap_or(0);
+            let sums: Vec<i64> = self.sums[o].iter().enumerate().map(behind).collect();
+            potentials(node, &sums, steps - delay)
         };
         plan.outputs.iter().map(output).collect()
     }
@@ -316,7 +291,7 @@ impl<'n> Machine<'n> {
 
     pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
         let plan = &self.program.plan;
-        let &i = self.program.populations.get(layer)?;
+        let &i = self.program.populations.nodes.get(layer)?;
         let node = &plan.nodes[i];
         let (Work::Layer(LayerWork { neuron: Some(neuron), .. }), Some(layer)) = (&node.work, &plan.layers[i]) else { return None };
         if self.steps == 0 {
@@ -335,17 +310,6 @@ impl<'n> Machine<'n> {
         let value = |at: usize| i32::from_ne_bytes([0, 1, 2, 3].map(|k| self.arena[(at + k) / 64].0[(at + k) % 64]));
         Some((0..node.len()).map(|e| f64::from(value(at(e)))).collect())
     }
-}
-
-/// Steps at the start of the window that an output does not accumulate.
-fn delay(node: &PlanNode) -> i64 {
-    if let Work::Readout { delay, .. } = &node.work { i64::from(*delay) } else { 0 }
-}
-
-/// What the schedule of a layer adds in the step behind `steps`.
-fn scheduled(node: &PlanNode, steps: i64) -> Option<&PerElement> {
-    let rows = node.schedule();
-    rows.get((steps as usize).min(rows.len().saturating_sub(1)))
 }
 
 fn bytes(arena: &mut [Line]) -> &mut [u8] {

@@ -17,7 +17,7 @@
 //! residual is added while the neurons integrate, so currents are written and read once. Sums of integers do not depend on order: all
 //! of this is bit for bit what the reference engine does.
 //!
-//! The engine runs binary neurons on integers. Other firing modes, and networks that are not quantized, are for the
+//! The engine runs binary neurons on integers. Other firing modes are for [`crate::counts`], networks that are not quantized for the
 //! reference engine: compiling says so.
 
 pub mod code;
@@ -29,13 +29,11 @@ pub mod portable;
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
-use crate::kernels::count::Crossings;
 use crate::kernels::moves::Moves;
 use crate::kernels::table::TableLayer;
 use crate::plan::kernel::LayerPlan;
 use crate::plan::{Mode, Plan, Work};
-use crate::statistics::{LayerStatistics, Statistics};
-use crate::synapses::{is_population, spike_sources};
+use crate::populations::Populations;
 use code::Code;
 pub(crate) use machine::Machine;
 use snn_ir::Graph;
@@ -52,20 +50,7 @@ pub(crate) struct Program {
     tables: Vec<Option<TableLayer>>,
     /// Per node: how its elements move, for stepped structural operations on spikes.
     moves: Vec<Option<Moves>>,
-    sources: Vec<Source>,
-    /// Zero counts of every population.
-    statistics: Statistics,
-    /// Nodes of the populations, as in `statistics`.
-    populations: Vec<usize>,
-}
-
-/// A node whose spikes are counted.
-struct Source {
-    node: usize,
-    population: usize,
-    /// Whether it is the population itself, and not a max-pool behind it.
-    own: bool,
-    crossings: Crossings,
+    populations: Populations,
 }
 
 impl Program {
@@ -84,28 +69,15 @@ impl Program {
             .nodes
             .iter()
             .map(|node| match &node.work {
-                Work::Structural(map) if node.mode == Mode::Stepped && node.is_bits() => {
+                Work::Structural(map) if node.mode == Mode::Stepped && node.is_spikes() => {
                     let operands: Vec<_> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
                     Some(Moves::new(map, &operands, node.channels))
                 }
                 _ => None,
             })
             .collect();
-        let at = |id| plan.nodes.iter().position(|n| n.id == id).unwrap_or_default();
-        let sources = spike_sources(graph)?
-            .into_iter()
-            .map(|s| Source {
-                node: at(s.node),
-                population: s.population,
-                own: is_population(graph.op(s.node)),
-                crossings: Crossings::new(&s.synapses, plan.nodes[at(s.node)].channels),
-            })
-            .collect();
-        let populations: Vec<usize> = (0..plan.nodes.len()).filter(|&i| is_population(graph.op(plan.nodes[i].id))).collect();
-        let layer =
-            |&i: &usize| LayerStatistics { name: plan.nodes[i].name.clone(), neurons: plan.nodes[i].len() as u64, spikes: 0, synops: 0 };
-        let statistics = Statistics { layers: populations.iter().map(layer).collect() };
-        Ok(Program { max_steps, front_end, code, tables, moves, sources, statistics, populations, plan })
+        let populations = Populations::new(graph, &plan.nodes)?;
+        Ok(Program { max_steps, front_end, code, tables, moves, populations, plan })
     }
 
     pub(crate) fn max_steps(&self) -> u32 {

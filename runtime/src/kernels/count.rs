@@ -4,6 +4,7 @@
 //! 64 channels of one step; its bits are added to a *tally*, 64 counters of a byte each.
 
 use super::Cpu;
+use super::counted::Meaning;
 use crate::plan::mask_bytes;
 
 /// One count per bit of a word.
@@ -164,15 +165,23 @@ impl Crossings {
         vec![0; self.synapses.len()]
     }
 
-    /// Adds a row of neurons' counts, from pixel `first` on and `pitch` bytes from pixel to pixel.
-    pub fn add_row(&self, cpu: Cpu, first: usize, row: &[u8], pitch: usize, counts: &mut [u64], scratch: &mut Vec<u32>) {
+    /// Adds the spikes of a row of neurons, a byte each, from pixel `first` on and `pitch` bytes from pixel to pixel.
+    pub fn add_row(
+        &self,
+        cpu: Cpu,
+        first: usize,
+        (row, pitch): (&[u8], usize),
+        meaning: Meaning,
+        counts: &mut [u64],
+        scratch: &mut Vec<u32>,
+    ) {
         let mut classes = &self.class[first..][..row.len() / pitch];
         let mut row = row;
         while let Some(&class) = classes.first() {
             let run = classes.iter().take_while(|&&c| c == class).count();
             scratch.clear();
             scratch.resize(self.channels, 0);
-            super::counted::add_up(cpu, &row[..run * pitch], pitch, scratch);
+            super::counted::add_up(cpu, &row[..run * pitch], pitch, meaning, scratch);
             let counts = &mut counts[class as usize * self.channels..][..self.channels];
             counts.iter_mut().zip(&*scratch).for_each(|(sum, &n)| *sum += u64::from(n));
             (classes, row) = (&classes[run..], &row[run * pitch..]);

@@ -1,5 +1,6 @@
-//! Kernels on the counts of a whole window: bytes `[row][column][channel]`, with a border of zeros, on which a convolution is a matrix
-//! product of a row of output pixels × taps by taps × outputs, in the layout of [`super::matrix`] with pixels in place of steps.
+//! Kernels on counts, of a whole window or of one step: bytes `[row][column][channel]`, with a border of silence, on which a convolution
+//! is a matrix product of a row of output pixels × taps by taps × outputs, in the layout of [`super::matrix`] with pixels in place of
+//! steps.
 //!
 //! Sums are 32 bits that wrap: the compiler proved that what a neuron ends up with fits, whatever lies between.
 
@@ -8,6 +9,23 @@ use super::matrix::{MatrixShape, TILE};
 
 /// Most output pixels of one call.
 pub const COLUMNS: usize = 32;
+
+/// How many spikes a byte stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// As many as it says.
+    Count,
+    /// One for every lane that fires: those are the bits of what it is above `zero`.
+    Lanes {
+        /// The byte of silence.
+        zero: u8,
+    },
+    /// One, unless it is `zero`.
+    Sent {
+        /// The byte of silence.
+        zero: u8,
+    },
+}
 
 /// A product of counts and 8-bit weights, with its constants.
 #[derive(Debug)]
@@ -59,7 +77,7 @@ impl Product {
             unsafe {
                 match cpu {
                     Cpu::Portable => {}
-                    Cpu::Avx2 => return super::counted_avx2::product(window, weights, out, columns, shape, base),
+                    Cpu::Avx2 => return super::counted_avx2::product(window, weights, out, columns, shape, 1, base),
                     Cpu::Avx512 => return super::vnni::product(window, weights, out, columns, shape, 1, base),
                     Cpu::Amx => {
                         super::amx::begin(columns, self.quads);
@@ -163,37 +181,6 @@ impl Neurons {
     }
 }
 
-/// Compiles the body of a kernel for every level of x86-64, too.
-macro_rules! for_every_cpu {
-    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block)*) => {$(
-        $(#[$doc])*
-        $visible fn $name(cpu: Cpu, $($arg: $ty),*) {
-            #[inline(always)]
-            fn body($($arg: $ty),*) $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,bmi2,popcnt")]
-                fn avx2($($arg: $ty),*) {
-                    body($($arg),*)
-                }
-                #[target_feature(enable = "avx2,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq")]
-                fn avx512($($arg: $ty),*) {
-                    body($($arg),*)
-                }
-                match cpu {
-                    Cpu::Portable => {}
-                    // SAFETY: safe code, and the level says that the CPU has the features.
-                    Cpu::Avx2 => return unsafe { avx2($($arg),*) },
-                    // SAFETY: as above.
-                    Cpu::Avx512 | Cpu::Amx => return unsafe { avx512($($arg),*) },
-                }
-            }
-            let _ = cpu;
-            body($($arg),*)
-        }
-    )*};
-}
-
 for_every_cpu! {
     /// [`Neurons::fire`] by division in `f64`.
     fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
@@ -206,10 +193,29 @@ for_every_cpu! {
         }
     }
 
-    /// Adds up the counts of all pixels of `row`, `pitch` bytes each, by channel.
-    pub fn add_up(row: &[u8], pitch: usize, sums: &mut [u32]) {
-        for pixel in row.chunks_exact(pitch) {
-            sums.iter_mut().zip(pixel).for_each(|(sum, &count)| *sum += u32::from(count));
+    /// Adds up the spikes that the bytes of all pixels of `row` stand for, `pitch` bytes a pixel, by channel.
+    pub fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32]) {
+        #[inline(always)]
+        fn each(row: &[u8], pitch: usize, sums: &mut [u32], spikes: impl Fn(u8) -> u32) {
+            let whole = sums.len() / 16 * 16;
+            let (blocks, rest) = sums.split_at_mut(whole);
+            // Sums of 16 channels stay in registers.
+            for (block, sums) in blocks.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+                let mut all = *sums;
+                for pixel in row.chunks_exact(pitch) {
+                    let bytes: &[u8; 16] = pixel[16 * block..][..16].try_into().expect("16 of them");
+                    all = std::array::from_fn(|i| all[i] + spikes(bytes[i]));
+                }
+                *sums = all;
+            }
+            for pixel in row.chunks_exact(pitch) {
+                rest.iter_mut().zip(&pixel[whole..]).for_each(|(sum, &byte)| *sum += spikes(byte));
+            }
+        }
+        match meaning {
+            Meaning::Count => each(row, pitch, sums, u32::from),
+            Meaning::Lanes { zero } => each(row, pitch, sums, |byte| byte.wrapping_sub(zero).count_ones()),
+            Meaning::Sent { zero } => each(row, pitch, sums, |byte| u32::from(byte != zero)),
         }
     }
 

@@ -79,6 +79,11 @@ impl Running {
         self.maximum.fill(0);
     }
 
+    /// The sums of what was sent so far, pixel-major.
+    pub fn maximum(&self) -> &[i64] {
+        &self.maximum
+    }
+
     /// Spikes. Each count moves by at most one, so does their maximum.
     pub fn spikes(
         &mut self,

@@ -5,6 +5,9 @@
 //! [`Synaptic`] and [`Fire`] ask for. Every family exists in portable Rust (or in Cranelift's own vectors, see
 //! `jit::portable`), and faster for CPUs that have more; which one a symbol stands for is decided at load, by [`Cpu`].
 
+#[macro_use]
+mod levels;
+
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
@@ -25,7 +28,12 @@ pub mod matrix;
 pub mod moves;
 #[cfg(target_arch = "x86_64")]
 mod plane;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 mod scalar;
+pub mod stepped;
+#[cfg(target_arch = "x86_64")]
+mod stepped_avx512;
 pub mod table;
 #[cfg(target_arch = "x86_64")]
 mod vnni;

@@ -94,6 +94,13 @@ impl Plane {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.pad == [0, 0] && self.input == self.output
     }
 
+    /// The input rows that the pixels of output row `y` see.
+    pub fn input_rows(&self, y: usize) -> std::ops::Range<usize> {
+        let first = y * self.stride[0];
+        let end = first + (self.kernel[0] - 1) * self.dilation[0] + 1;
+        first.saturating_sub(self.pad[0])..end.saturating_sub(self.pad[0]).min(self.input[0])
+    }
+
     #[inline]
     fn for_each_tap(&self, pixel: usize, mut visit: impl FnMut(usize, usize)) {
         let (y, x) = (pixel / self.output[1], pixel % self.output[1]);

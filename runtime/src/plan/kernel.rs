@@ -158,7 +158,7 @@ impl LayerPlan {
             }
             taps = taps.max(synapse.geometry.max_taps());
             rows_listed = rows_listed.max(synapse.geometry.max_taps() * source.channels);
-            let (mut family, mut why) = choose(plan.cpu, source.is_bits(), synapse, source.channels, lanes(layer.channels));
+            let (mut family, mut why) = choose(plan.cpu, source.is_spikes(), synapse, source.channels, lanes(layer.channels));
             // The fire kernels take one residual along.
             let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
             let taken = work.neuron.is_none() || plan.cpu == Cpu::Portable || synapses.iter().any(|s| s.family == Family::Residual);

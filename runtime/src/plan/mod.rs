@@ -12,11 +12,13 @@
 //! order with channels padded to [`lanes`].
 
 mod cost;
+mod domain;
 pub mod geometry;
 pub mod kernel;
 pub mod matrix;
 pub mod memory;
 pub mod node;
+pub mod rewrite;
 mod show;
 pub mod synapse;
 pub mod table;
@@ -24,11 +26,11 @@ pub mod table;
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
+pub use domain::Domain;
 use kernel::LayerPlan;
 use memory::{Buffer, allocate};
 pub use node::{Mode, PlanNode, Work};
 pub use show::{PlanSummary, PlannedNode};
-use snn_ir::op::Firing;
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;
 
@@ -61,18 +63,18 @@ pub fn lanes(channels: usize) -> usize {
     channels.next_multiple_of(16)
 }
 
-/// The nodes of `graph` in execution order, for an engine whose neurons all fire as `firing` says.
+/// The nodes of `graph` in execution order, for an engine in `domain`.
 ///
 /// # Errors
 /// The first node that has no integer form, and why.
-pub fn nodes(graph: &Graph, front_end: &FrontEnd, firing: Firing) -> Result<Vec<PlanNode>, CompileError> {
+pub fn nodes(graph: &Graph, front_end: &FrontEnd, domain: Domain) -> Result<Vec<PlanNode>, CompileError> {
     let order = graph.topological()?;
     let at: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let mut nodes: Vec<PlanNode> = Vec::with_capacity(order.len());
     for &id in &order {
         let operands = graph.operands(id).iter().map(|o| at[o]).collect();
         let refuse = |why| CompileError::Node { node: graph.node(id).name().to_string(), op: graph.op(id).name(), why };
-        nodes.push(PlanNode::new(graph, front_end, id, operands, &nodes, firing).map_err(refuse)?);
+        nodes.push(PlanNode::new(graph, front_end, id, operands, &nodes, domain).map_err(refuse)?);
     }
     Ok(nodes)
 }
@@ -106,23 +108,11 @@ impl Plan {
     /// # Errors
     /// The first node the engine cannot run, and why.
     pub fn new(graph: &Graph, front_end: &FrontEnd, cpu: Cpu) -> Result<Plan, CompileError> {
-        let mut nodes = nodes(graph, front_end, Firing::Binary)?;
+        let mut nodes = nodes(graph, front_end, Domain::Bits)?;
         let at: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
-        node::join_moves(&mut nodes);
-        let mut users: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-        for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode != Mode::Unused) {
-            node.operands.iter().for_each(|&o| users[o].push(i));
-        }
-        for i in (0..nodes.len()).rev() {
-            let linear = match &nodes[i].work {
-                Work::Layer(l) => l.neuron.is_none(),
-                Work::Structural(_) => true,
-                _ => false,
-            };
-            if nodes[i].mode == Mode::Stepped && linear && !users[i].is_empty() && users[i].iter().all(|&u| nodes[u].mode == Mode::Summed) {
-                nodes[i].mode = Mode::Summed;
-            }
-        }
+        rewrite::join_moves(&mut nodes);
+        let users = rewrite::users(&nodes);
+        rewrite::sum_up_what_is_read_out(&mut nodes, &users);
         let summed_over =
             (0..nodes.len()).map(|i| nodes[i].mode == Mode::Stepped && users[i].iter().any(|&u| nodes[u].mode == Mode::Summed)).collect();
         let mut plan = Plan {
@@ -200,6 +190,6 @@ impl Plan {
 
     /// Bytes of a chunk of one pixel of a stepped node's value.
     pub fn pixel_bytes(&self, node: &PlanNode) -> usize {
-        self.chunk * if node.is_bits() { mask_bytes(node.channels) } else { 4 * lanes(node.channels) }
+        self.chunk * if node.is_spikes() { mask_bytes(node.channels) } else { 4 * lanes(node.channels) }
     }
 }

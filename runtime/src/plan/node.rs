@@ -1,7 +1,9 @@
 //! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each is computed.
 
+use super::domain::Domain;
 use super::synapse::{Reason, Synapse};
 use crate::front_end::FrontEnd;
+use crate::kernels::stepped::MOST_LANES;
 use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Reset};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
 
@@ -87,6 +89,10 @@ pub struct NeuronWork {
     pub schedule: Vec<PerElement>,
     /// What a spike does to the potential.
     pub reset: Reset,
+    /// When they fire.
+    pub firing: Firing,
+    /// Whether their counts may go below zero.
+    pub signed: bool,
 }
 
 /// A parameter that is the same at every pixel, or is not.
@@ -163,11 +169,11 @@ fn as_layer(op: &Op, operands: usize) -> Option<Layer> {
     Some(Layer { synapses: vec![bare], bias, neuron: None })
 }
 
-fn neuron_work(n: &Neuron, shape: &[usize], firing: Firing) -> Result<NeuronWork, Reason> {
-    if n.firing != firing || n.amplitude != Amplitude::One {
+fn neuron_work(n: &Neuron, shape: &[usize], domain: Domain) -> Result<NeuronWork, Reason> {
+    if !domain.holds(n.firing) || n.amplitude != Amplitude::One {
         return Err(format!(
-            "{:?} firing with amplitude {:?}: the JIT engine runs networks whose neurons are all binary, or all two-phase, with spikes of \
-             amplitude one; use --engine reference",
+            "{:?} firing with amplitude {:?}: the JIT engine runs networks whose neurons are all two-phase, or all of other kinds with at \
+             most {MOST_LANES} lanes, with spikes of amplitude one; use --engine reference",
             n.firing, n.amplitude
         ));
     }
@@ -176,6 +182,8 @@ fn neuron_work(n: &Neuron, shape: &[usize], firing: Firing) -> Result<NeuronWork
         initial: PerElement::new(&n.initial, shape, "init")?,
         schedule: n.schedule_rows().iter().map(|row| PerElement::new(row, shape, "schedule")).collect::<Result<_, _>>()?,
         reset: n.reset,
+        firing: n.firing,
+        signed: n.signed,
     })
 }
 
@@ -277,23 +285,26 @@ impl PlanNode {
         id: NodeId,
         operands: Vec<usize>,
         planned: &[PlanNode],
-        firing: Firing,
+        domain: Domain,
     ) -> Result<PlanNode, Reason> {
         let (op, ty) = (graph.op(id), graph.ty(id).clone());
         let (channels, pixels) = channels_pixels(&ty.shape);
         let types: Vec<&ValueType> = operands.iter().map(|&o| &planned[o].ty).collect();
         let all = |mode: Mode| operands.iter().all(|&o| planned[o].mode == mode);
-        let mode = match firing {
+        let mode = match domain {
             _ if all(Mode::Constant) => Mode::Constant,
             // Behind window barriers only sums over the window matter.
-            Firing::TwoPhase => Mode::Summed,
-            _ => Mode::Stepped,
+            Domain::Windows => Mode::Summed,
+            Domain::Bits | Domain::Steps => Mode::Stepped,
         };
         let (mode, work) = match op {
             _ if front_end.contains(id) && front_end.is_integer(id) => (Mode::Constant, Work::Given(front_end.result_of(id))),
             _ if front_end.contains(id) => (Mode::FrontEnd, Work::FrontEnd),
             _ if operands.iter().any(|&o| planned[o].mode == Mode::FrontEnd) => {
                 return Err("it takes real numbers; the JIT engine runs quantized networks: quantize it, or use --engine reference".into());
+            }
+            Op::Readout { delay: 1.., .. } if domain == Domain::Windows => {
+                return Err("two-phase neurons leave nothing to delay a readout by; use --engine reference".into());
             }
             Op::Readout { scale, delay } => {
                 (Mode::Summed, Work::Readout { scale: scale.as_ref().map(|s| s.expanded(&ty.shape)), delay: *delay })
@@ -304,11 +315,11 @@ impl PlanNode {
                 if let Some(map) = structural(op, &types, &ty) {
                     (mode, Work::Structural(map?))
                 } else if let Some(layer) = as_layer(op, operands.len()) {
-                    let work = layer_work(&layer, &operands, planned, &ty, firing)?;
-                    let mode = match firing {
+                    let work = layer_work(&layer, &operands, planned, &ty, domain)?;
+                    let mode = match domain {
                         _ if work.neuron.is_none() => mode,
-                        Firing::TwoPhase => Mode::Summed,
-                        _ => Mode::Stepped,
+                        Domain::Windows => Mode::Summed,
+                        Domain::Bits | Domain::Steps => Mode::Stepped,
                     };
                     (mode, Work::Layer(work))
                 } else {
@@ -321,14 +332,22 @@ impl PlanNode {
 
     /// The currents that its neurons get in every step of their own, if they do.
     pub fn schedule(&self) -> &[PerElement] {
-        match &self.work {
-            Work::Layer(LayerWork { neuron: Some(neuron), .. }) => &neuron.schedule,
-            _ => &[],
-        }
+        self.neuron().map_or(&[], |neuron| &neuron.schedule)
     }
 
-    /// Whether its value in a step is a bit per element.
-    pub fn is_bits(&self) -> bool {
+    /// Its neurons, if it has some.
+    pub fn neuron(&self) -> Option<&NeuronWork> {
+        if let Work::Layer(work) = &self.work { work.neuron.as_ref() } else { None }
+    }
+
+    /// The one of them that is added in the step behind `steps`.
+    pub fn scheduled(&self, steps: u64) -> Option<&PerElement> {
+        let rows = self.schedule();
+        rows.get(usize::try_from(steps).unwrap_or(usize::MAX).min(rows.len().saturating_sub(1)))
+    }
+
+    /// Whether its value in a step is spikes.
+    pub fn is_spikes(&self) -> bool {
         self.ty.signal == Signal::Spikes
     }
 
@@ -338,52 +357,13 @@ impl PlanNode {
     }
 }
 
-fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &ValueType, firing: Firing) -> Result<LayerWork, Reason> {
+fn layer_work(layer: &Layer, operands: &[usize], planned: &[PlanNode], ty: &ValueType, domain: Domain) -> Result<LayerWork, Reason> {
     let bias = match &layer.bias {
         Some(b) => PerElement::new(b, &ty.shape, "bias")?,
         None => PerElement::Channel(vec![0; channels_pixels(&ty.shape).0]),
     };
     let synapse = |(op, &operand): (&Op, &usize)| Synapse::new(op, &planned[operand].ty, &ty.shape);
     let synapses = layer.synapses.iter().zip(operands).map(synapse).collect::<Result<_, _>>()?;
-    let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape, firing)).transpose()?;
+    let neuron = layer.neuron.as_ref().map(|n| neuron_work(n, &ty.shape, domain)).transpose()?;
     Ok(LayerWork { synapses, bias, neuron })
-}
-
-/// Makes chains of moves of spikes one move: what only moves use need not be computed.
-pub(super) fn join_moves(nodes: &mut [PlanNode]) {
-    let moves = |n: &PlanNode| n.mode == Mode::Stepped && n.is_bits() && matches!(n.work, Work::Structural(_));
-    for i in 0..nodes.len() {
-        if !moves(&nodes[i]) || !nodes[i].operands.iter().any(|&o| moves(&nodes[o])) {
-            continue;
-        }
-        let (mut operands, mut parts, mut end) = (Vec::new(), Vec::new(), 0);
-        for &o in &nodes[i].operands {
-            let inner = if let (true, Work::Structural(map)) = (moves(&nodes[o]), &nodes[o].work) { Some(map) } else { None };
-            let sources = if inner.is_some() { nodes[o].operands.clone() } else { vec![o] };
-            parts.push((nodes[o].len(), end, inner));
-            end += sources.iter().map(|&s| nodes[s].len()).sum::<usize>();
-            operands.extend(sources);
-        }
-        let Work::Structural(map) = &nodes[i].work else { continue };
-        let through = |&source: &u32| {
-            let mut e = source as usize;
-            for &(len, base, inner) in &parts {
-                if e < len {
-                    let from = inner.map_or(e as u32, |m| m.source[e]);
-                    return if from == ElementMap::FILL { from } else { base as u32 + from };
-                }
-                e -= len;
-            }
-            ElementMap::FILL
-        };
-        let source = map.source.iter().map(through).collect();
-        nodes[i].work = Work::Structural(ElementMap { source, fill: 0 });
-        nodes[i].operands = operands;
-    }
-    for i in (0..nodes.len()).rev() {
-        let used = nodes[i + 1..].iter().any(|n| n.mode != Mode::Unused && n.operands.contains(&i));
-        if moves(&nodes[i]) && !used {
-            nodes[i].mode = Mode::Unused;
-        }
-    }
 }

@@ -62,7 +62,7 @@ impl TablePlan {
                 Weights::Channel(_) if window.is_pointwise() => false,
                 _ => return None,
             };
-            if !source.is_bits() || window.output != grid {
+            if !source.is_spikes() || window.output != grid {
                 return None;
             }
             let [stride, reach] = [window.stride[1], (window.kernel[1] - 1) * window.dilation[1]];

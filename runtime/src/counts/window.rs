@@ -1,11 +1,11 @@
-//! The state of a network of counts on one sample.
+//! The state of a network of window counts on one sample.
 
-use super::{Fast, NARROW, Program};
-use crate::front_end::SteadyCurrent;
-use crate::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
+use super::{Fast, NARROW, Neurons, Program};
+use crate::kernels::counted::Meaning;
+use crate::plan::node::{LayerWork, PerElement};
 use crate::plan::{Mode, Work};
 use crate::statistics::Statistics;
-use crate::sums::{constant_current, linear, transposed, widened};
+use crate::sums::{constant_current, constants, linear, potentials, row_major};
 use snn_ir::op::Reset;
 
 /// Counts and currents of one window.
@@ -40,30 +40,16 @@ impl<'n> Machine<'n> {
             steady: Vec::new(),
             currents: Vec::new(),
             row: Vec::new(),
-            tallies: program.sources.iter().map(|s| s.crossings.window_counts()).collect(),
-            statistics: program.statistics.clone(),
+            tallies: program.populations.sources.iter().map(|s| s.crossings.window_counts()).collect(),
+            statistics: program.populations.none.clone(),
             steps: 0,
         }
     }
 
     pub(crate) fn start(&mut self, inputs: &[&[f32]]) {
-        let nodes = &self.program.nodes;
         self.steps = 0;
-        self.statistics.clone_from(&self.program.statistics);
-        let mut given = self.program.front_end.run(inputs);
-        for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Constant) {
-            self.constants[i] = match &node.work {
-                Work::Given(Some(result)) => match std::mem::replace(&mut given[*result], SteadyCurrent::Integer(Vec::new())) {
-                    SteadyCurrent::Integer(x) => transposed(&x, node),
-                    SteadyCurrent::Real(_) => vec![0; node.len()],
-                },
-                Work::Given(None) => Vec::new(),
-                _ => {
-                    let operands: Vec<Vec<i64>> = node.operands.iter().map(|&o| widened(&self.constants[o])).collect();
-                    linear(node, &operands, 1, nodes).into_iter().map(|x| x as i32).collect()
-                }
-            };
-        }
+        self.statistics.clone_from(&self.program.populations.none);
+        self.constants = constants(&self.program.nodes, self.program.front_end.run(inputs));
     }
 
     /// Runs the whole window, which is one call: the network has a window barrier.
@@ -80,12 +66,9 @@ impl<'n> Machine<'n> {
             }
             self.count(i);
         }
-        for (source, tally) in self.program.sources.iter().zip(&self.tallies) {
-            let (spikes, synops) = source.crossings.window_totals(tally);
-            let layer = &mut self.statistics.layers[source.population];
-            layer.spikes += if source.own { spikes } else { 0 };
-            layer.synops += synops;
-        }
+        let sources = &self.program.populations.sources;
+        let counted = sources.iter().zip(&self.tallies).map(|(source, tally)| source.crossings.window_totals(tally));
+        self.program.populations.book(counted, &mut self.statistics);
     }
 
     /// Whether counts are bytes and potentials fit 32 bits.
@@ -105,23 +88,23 @@ impl<'n> Machine<'n> {
         let mut plane = std::mem::take(&mut self.planes[i]);
         match (fast, &program.layouts[i], &node.work) {
             (Fast::Layer(layer), layout, Work::Layer(work)) => {
-                self.set_steady(i, work, layer.steady_by_pixel, layer.lanes());
+                self.set_steady(i, work, layer.steady_by_pixel, layer.lanes);
                 let mut sums = std::mem::take(&mut self.sums[i]);
                 sums.clear();
-                layer.run(cpu, &self.planes, &self.steady, &mut self.currents, |pixel, columns, currents| match layout {
-                    Some(layout) => {
-                        let counts = &mut plane[layout.at(pixel)..][..columns * layout.pixel];
-                        layer.fire(cpu, pixel, currents, self.steps as u8, counts, layout.pixel);
+                layer.run(cpu, &self.planes, &self.steady, &mut self.currents, |block, currents| match (layout, &program.neurons[i]) {
+                    (Some(layout), Some(Neurons::Windows(neurons))) => {
+                        let counts = &mut plane[layout.at(block.pixel)..][..block.columns * layout.pixel];
+                        neurons.fire(cpu, block.pixel, currents, self.steps as u8, counts, layout.pixel);
                     }
-                    None => {
-                        let elements = currents.chunks_exact(layer.lanes()).flat_map(|row| &row[..node.channels]);
+                    _ => {
+                        let elements = currents.chunks_exact(layer.lanes).flat_map(|row| &row[..node.channels]);
                         sums.extend(elements.map(|&x| i64::from(x)));
                     }
                 });
                 self.sums[i] = sums;
             }
             (Fast::Maxima(maxima), Some(layout), _) => maxima.run(cpu, &self.planes, layout, &mut plane),
-            (Fast::Copies(copies), _, _) => copies.run(&self.planes, &mut plane),
+            (Fast::Copies(copies), _, _) => copies.run(|o| &self.planes[o], &mut plane),
             _ => unreachable!("kernels are planned for what they fit"),
         }
         self.planes[i] = plane;
@@ -165,7 +148,7 @@ impl<'n> Machine<'n> {
             }
         }
         match &self.program.layouts[i] {
-            Some(layout) if self.is_narrow() => layout.fill(&mut self.planes[i], &sums),
+            Some(layout) if self.is_narrow() => layout.fill(&mut self.planes[i], sums.into_iter()),
             _ => self.sums[i] = sums,
         }
     }
@@ -191,13 +174,13 @@ impl<'n> Machine<'n> {
     /// Books the spikes of node `i`.
     fn count(&mut self, i: usize) {
         let narrow = self.is_narrow();
-        for (source, tally) in self.program.sources.iter().zip(&mut self.tallies).filter(|(s, _)| s.node == i) {
+        for (source, tally) in self.program.populations.sources.iter().zip(&mut self.tallies).filter(|(s, _)| s.node == i) {
             match &self.program.layouts[i] {
                 Some(layout) if narrow => {
                     let [rows, width] = layout.grid;
                     for y in 0..rows {
-                        let row = &self.planes[i][layout.at(y * width)..][..width * layout.pixel];
-                        source.crossings.add_row(self.program.cpu, y * width, row, layout.pixel, tally, &mut self.row);
+                        let row = &self.planes[i][layout.row(y)];
+                        source.crossings.add_row(self.program.cpu, y * width, (row, layout.pixel), Meaning::Count, tally, &mut self.row);
                     }
                 }
                 _ => self.sums[i].iter().enumerate().for_each(|(e, &n)| source.crossings.add_element(e, n as u64, tally)),
@@ -206,16 +189,7 @@ impl<'n> Machine<'n> {
     }
 
     pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
-        let output = |&o: &usize| {
-            let node = &self.program.nodes[o];
-            let Work::Readout { scale, .. } = &node.work else { return Vec::new() };
-            let potential = |e: usize| {
-                let mean = self.sums[o][pixel_major(e, node.channels, node.pixels)] as f64 / f64::from(steps);
-                scale.as_ref().map_or(mean, |s| mean * f64::from(s[e])) as f32
-            };
-            (0..node.len()).map(potential).collect()
-        };
-        self.program.outputs.iter().map(output).collect()
+        self.program.outputs.iter().map(|&o| potentials(&self.program.nodes[o], &self.sums[o], steps)).collect()
     }
 
     pub(crate) fn statistics(&self) -> &Statistics {
@@ -223,14 +197,14 @@ impl<'n> Machine<'n> {
     }
 
     pub(crate) fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
-        let &i = self.program.populations.get(layer)?;
+        let &i = self.program.populations.nodes.get(layer)?;
         let node = &self.program.nodes[i];
         Some(if self.steps == 0 { vec![0; node.len()] } else { row_major(&self.sum_of(i), node) })
     }
 
     /// Potentials are not kept, but what they come from is.
     pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
-        let &i = self.program.populations.get(layer)?;
+        let &i = self.program.populations.nodes.get(layer)?;
         let node = &self.program.nodes[i];
         let Work::Layer(LayerWork { neuron: Some(neuron), .. }) = &node.work else { return None };
         let (mut potentials, counts) =
@@ -243,9 +217,4 @@ impl<'n> Machine<'n> {
         }
         Some(row_major(&potentials, node).into_iter().map(|v| v as f64).collect())
     }
-}
-
-/// Pixel-major to row-major.
-fn row_major(x: &[i64], node: &PlanNode) -> Vec<i64> {
-    (0..node.len()).map(|e| x[pixel_major(e, node.channels, node.pixels)]).collect()
 }

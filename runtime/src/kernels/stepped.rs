@@ -1,0 +1,237 @@
+//! Neurons that fire step by step and send bytes: multi-lane and ternary ones.
+//!
+//! A byte is the number of quanta above `zero`, the byte of silence, which is one where neurons take quanta back.
+
+use super::Cpu;
+use snn_ir::op::{Firing, Reset};
+
+/// Most lanes of a neuron: with them a byte holds all quanta, whatever the byte of silence is.
+pub const MOST_LANES: u8 = 7;
+
+/// A population: thresholds in rows of lanes, one for all pixels or one for each.
+#[derive(Debug)]
+pub struct Stepped {
+    lanes: usize,
+    threshold: Vec<i32>,
+    rule: Rule,
+    zero: u8,
+}
+
+/// When neurons fire, and what that does to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Binary lanes; none for ternary neurons.
+    lanes: Option<u8>,
+    /// Whether a ternary neuron takes back more than it sent.
+    pub signed: bool,
+    /// Whether firing sets the potential to zero.
+    pub hard: bool,
+}
+
+/// Neighbouring pixels of a population, in rows of lanes.
+pub struct Pixels<'a> {
+    /// Their potentials, with the currents of the step.
+    pub potentials: &'a mut [i32],
+    /// Quanta they sent in all.
+    pub sent: &'a mut [i32],
+    /// Where what they send goes.
+    pub bytes: &'a mut [u8],
+    /// Bytes of a pixel.
+    pub pitch: usize,
+}
+
+impl Stepped {
+    /// Neurons with thresholds of `channels` in a row; `None` for firing rules that have no kernel.
+    pub fn new(
+        thresholds: &[i32],
+        channels: usize,
+        lanes: usize,
+        (firing, signed, reset): (Firing, bool, Reset),
+        zero: u8,
+    ) -> Option<Self> {
+        let binary_lanes = match firing {
+            Firing::Ternary => None,
+            Firing::Binary => Some(1),
+            Firing::Lanes(n) if n <= MOST_LANES => Some(n),
+            Firing::Lanes(_) | Firing::TwoPhase => return None,
+        };
+        // Lanes that are no channel never get so far.
+        let padding = std::iter::repeat_n(i32::MAX, lanes - channels);
+        let threshold = thresholds.chunks_exact(channels).flat_map(|row| row.iter().copied().chain(padding.clone())).collect();
+        Some(Stepped { lanes, threshold, rule: Rule { lanes: binary_lanes, signed, hard: reset == Reset::Zero }, zero })
+    }
+
+    /// How many spikes a byte stands for.
+    pub fn meaning(&self) -> super::counted::Meaning {
+        match self.rule.lanes {
+            Some(2..) => super::counted::Meaning::Lanes { zero: self.zero },
+            _ => super::counted::Meaning::Sent { zero: self.zero },
+        }
+    }
+
+    /// Adds `row` to the potentials of pixels from `first` on, lets the neurons fire, and writes what they send. A ternary neuron that
+    /// is not signed sends nothing beyond `most` quanta. Returns whether any of them fired.
+    pub fn fire(&self, cpu: Cpu, first: usize, pixels: &mut Pixels, row: &[i32], most: i32) -> bool {
+        let by_pixel = self.threshold.len() > self.lanes;
+        let threshold = if by_pixel { &self.threshold[first * self.lanes..][..pixels.potentials.len()] } else { &self.threshold[..] };
+        let stride = if by_pixel { self.lanes } else { 0 };
+        let threshold = (threshold, stride);
+        #[cfg(target_arch = "x86_64")]
+        if cpu >= Cpu::Avx512 {
+            use super::stepped_avx512::{lanes, ternary};
+            let (rule, zero) = (self.rule, self.zero);
+            // SAFETY: the level says that the CPU has the features.
+            return unsafe {
+                match rule.lanes {
+                    None => ternary(threshold, row, rule, most, zero, pixels),
+                    Some(1) => lanes::<1>(threshold, row, rule, zero, pixels),
+                    Some(2) => lanes::<2>(threshold, row, rule, zero, pixels),
+                    Some(3) => lanes::<3>(threshold, row, rule, zero, pixels),
+                    Some(4) => lanes::<4>(threshold, row, rule, zero, pixels),
+                    Some(5) => lanes::<5>(threshold, row, rule, zero, pixels),
+                    Some(6) => lanes::<6>(threshold, row, rule, zero, pixels),
+                    Some(_) => lanes::<7>(threshold, row, rule, zero, pixels),
+                }
+            };
+        }
+        match self.rule.lanes {
+            Some(_) => fire_lanes(cpu, threshold, row, self.rule, self.zero, pixels),
+            None => fire_ternary(cpu, threshold, row, self.rule, most, self.zero, pixels),
+        }
+    }
+}
+
+/// One number for each of 16 neighbouring channels.
+type Lanes = [i32; 16];
+
+/// A firing rule for 16 neurons.
+trait Fire {
+    /// From θ, the potential and what was sent to the new potential and the quanta that are sent.
+    fn fire(&self, threshold: Lanes, v: Lanes, sent: Lanes) -> (Lanes, Lanes);
+}
+
+/// `N` lanes, from the most valuable one on.
+struct Quanta<const N: u32> {
+    hard: bool,
+}
+
+impl<const N: u32> Fire for Quanta<N> {
+    /// `v >> k >= θ` just when `v >= θ·2ᵏ`, which then fits.
+    #[inline(always)]
+    fn fire(&self, threshold: Lanes, v: Lanes, _: Lanes) -> (Lanes, Lanes) {
+        let (mut left, mut quanta) = (v, [0; 16]);
+        for k in (0..N).rev() {
+            for i in 0..16 {
+                let fires = left[i] >> k >= threshold[i];
+                left[i] = left[i].wrapping_sub(if fires { threshold[i] << k } else { 0 });
+                quanta[i] |= i32::from(fires) << k;
+            }
+        }
+        (std::array::from_fn(|i| if self.hard && quanta[i] != 0 { 0 } else { left[i] }), quanta)
+    }
+}
+
+/// One quantum, or one less.
+struct Ternary {
+    signed: bool,
+    hard: bool,
+    most: i32,
+}
+
+impl Fire for Ternary {
+    #[inline(always)]
+    fn fire(&self, threshold: Lanes, v: Lanes, sent: Lanes) -> (Lanes, Lanes) {
+        let (mut left, mut quanta) = (v, [0; 16]);
+        for i in 0..16 {
+            let back = (v[i] < 0) & (self.signed | (sent[i] > 0));
+            let forth = (v[i] >= threshold[i]) & (self.signed | (sent[i] < self.most)) & !back;
+            quanta[i] = i32::from(forth) - i32::from(back);
+            let value = threshold[i] & -i32::from(forth | back);
+            left[i] = v[i].wrapping_add(if back { value } else { value.wrapping_neg() });
+            left[i] &= -i32::from(!(self.hard & (forth | back)));
+        }
+        (left, quanta)
+    }
+}
+
+/// Runs `rule` on all neurons, `row` being added to their potentials first. Returns whether one fired.
+#[inline(always)]
+fn each_block((threshold, stride): (&[i32], usize), row: &[i32], zero: u8, pixels: &mut Pixels, rule: impl Fire) -> bool {
+    let (pitch, lanes) = (pixels.pitch, row.len());
+    let mut fired = [0; 16];
+    for at in (0..pitch).step_by(16) {
+        let width = (pitch - at).min(16);
+        let row = sixteen(&row[at..]);
+        for (p, bytes) in pixels.bytes.chunks_exact_mut(pitch).enumerate() {
+            let (potentials, sent) = (&mut pixels.potentials[p * lanes + at..][..16], &mut pixels.sent[p * lanes + at..][..16]);
+            let (before, sent_before) = (sixteen(potentials), sixteen(sent));
+            let before = std::array::from_fn(|i| before[i].wrapping_add(row[i]));
+            let (after, quanta) = rule.fire(sixteen(&threshold[p * stride + at..]), before, sent_before);
+            potentials.copy_from_slice(&after);
+            let mut out = [0; 16];
+            for i in 0..16 {
+                sent[i] = sent_before[i] + quanta[i];
+                fired[i] |= quanta[i];
+                out[i] = (quanta[i] as u8).wrapping_add(zero);
+            }
+            bytes[at..][..width].copy_from_slice(&out[..width]);
+        }
+    }
+    fired != [0; 16]
+}
+
+#[inline(always)]
+fn sixteen(x: &[i32]) -> Lanes {
+    x[..16].try_into().expect("16 of them")
+}
+
+for_every_cpu! {
+    fn fire_lanes(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
+        let hard = rule.hard;
+        match rule.lanes {
+            Some(1) => each_block(threshold, row, zero, pixels, Quanta::<1> { hard }),
+            Some(2) => each_block(threshold, row, zero, pixels, Quanta::<2> { hard }),
+            Some(3) => each_block(threshold, row, zero, pixels, Quanta::<3> { hard }),
+            Some(4) => each_block(threshold, row, zero, pixels, Quanta::<4> { hard }),
+            Some(5) => each_block(threshold, row, zero, pixels, Quanta::<5> { hard }),
+            Some(6) => each_block(threshold, row, zero, pixels, Quanta::<6> { hard }),
+            _ => each_block(threshold, row, zero, pixels, Quanta::<7> { hard }),
+        }
+    }
+
+    fn fire_ternary(threshold: (&[i32], usize), row: &[i32], rule: Rule, most: i32, zero: u8, pixels: &mut Pixels) -> bool {
+        each_block(threshold, row, zero, pixels, Ternary { signed: rule.signed, hard: rule.hard, most })
+    }
+
+    /// Adds to every sum a byte's distance from `zero`.
+    pub fn accumulate(bytes: &[u8], zero: u8, sums: &mut [i32]) {
+        sums.iter_mut().zip(bytes).for_each(|(sum, &byte)| *sum += i32::from(byte) - i32::from(zero));
+    }
+
+    /// How far the largest of all sums that a window sees has risen above `maximum`: window after window, whose
+    /// taps begin where `parts` say: sums, distances of taps, distance from window to window. Writes the rise, above `zero`, to `out`;
+    /// `largest` is scratch for one pixel.
+    pub fn rise(
+        parts: &[(&[i32], &[usize], usize)], zero: u8, maximum: &mut [i32], largest: &mut [i32], out: &mut [u8],
+    ) {
+        let pitch = largest.len();
+        for (p, (maximum, out)) in maximum.chunks_exact_mut(pitch).zip(out.chunks_exact_mut(pitch)).enumerate() {
+            largest.fill(i32::MIN);
+            for (sums, taps, step) in parts {
+                for tap in *taps {
+                    let seen = &sums[p * step + tap..][..pitch];
+                    largest.iter_mut().zip(seen).for_each(|(largest, &sum)| *largest = sum.max(*largest));
+                }
+            }
+            for ((out, maximum), &largest) in out.iter_mut().zip(maximum).zip(&*largest) {
+                *out = (largest.wrapping_sub(*maximum) as u8).wrapping_add(zero);
+                *maximum = largest;
+            }
+        }
+    }
+
+    /// Adds `x` to `sums`.
+    pub fn add(x: &[i32], sums: &mut [i32]) {
+        sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = sum.wrapping_add(x));
+    }
+}
