@@ -298,14 +298,18 @@ pub fn visit(
     Ok(changed)
 }
 
+/// Whether the calibration sample of this number is held back from fits of weights.
+pub fn is_held_back(sample: usize) -> bool {
+    sample % HELD_BACK == HELD_BACK - 1
+}
+
 /// As many samples as the budgets allow, those that are held back from fits last.
 fn choose<'a>(calibration: &'a Calibration, budget: SampleBudget, steps: usize, order: &[NodeId], graph: &Graph) -> Vec<&'a Vec<Vec<f32>>> {
     let largest = order.iter().filter(|&&id| has_memory(graph.op(id))).map(|&id| graph.ty(id).len()).max().unwrap_or(0);
     let bytes = largest * (size_of::<f32>() + size_of::<u32>() * steps.div_ceil(32));
     let affordable = (POPULATION_BUDGET / bytes.max(1)).min(budget.sample_steps / steps.max(1)).max(FEWEST_SAMPLES);
     let count = calibration.samples.len().min(budget.samples).min(affordable);
-    let is_held_back = |i: &usize| i % HELD_BACK == HELD_BACK - 1;
-    let (held_back, fitted): (Vec<usize>, Vec<usize>) = (0..count).partition(is_held_back);
+    let (held_back, fitted): (Vec<usize>, Vec<usize>) = (0..count).partition(|&i| is_held_back(i));
     fitted.into_iter().chain(held_back).map(|i| &calibration.samples[i]).collect()
 }
 

@@ -6,22 +6,22 @@
 
 use super::judge::Judge;
 use super::{Candidate, ChoiceError, Measure};
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, layerwise};
 use crate::recipe::{BARRIER, DEFAULT};
 use snn_ir::Graph;
 use snn_runtime::{EngineKind, Network};
 use std::fmt;
 
-/// Loss on calibration samples, in percent, up to which layers stay in step.
+/// Loss on held-back samples, in percent, up to which layers stay in step.
 const TOLERABLE: f64 = 20.0;
 /// What a barrier must gain to be worth its latency, in percent of the samples.
 const LEAST_GAIN: f64 = 10.0;
 /// A loss that no network exceeds, so that all samples are looked at.
 const EVERYTHING: f64 = f64::INFINITY;
-/// Calibration samples that are looked at, the larger number where the smaller does not tell.
+/// Held-back samples that are looked at, the larger number where the smaller does not tell.
 const SAMPLES: [usize; 2] = [32, 256];
 
-/// Judges networks on calibration samples. Recipes were fitted to them, one as much as the other.
+/// Judges networks on calibration samples that weights were not fitted to.
 pub struct Barrier {
     judge: Judge,
     timesteps: u32,
@@ -51,14 +51,19 @@ impl Barrier {
         if Network::compile(spiking, EngineKind::Jit).is_err() {
             return Ok(None);
         }
+        let held_back: Vec<_> =
+            calibration.samples.iter().enumerate().filter(|(i, _)| layerwise::is_held_back(*i)).map(|(_, s)| s.clone()).collect();
+        if held_back.is_empty() {
+            return Ok(None);
+        }
         let look = |samples: usize| -> Result<(Barrier, Candidate), ChoiceError> {
-            let judge = Judge::new(ann, calibration.samples.iter().take(samples).cloned().collect())?;
+            let judge = Judge::new(ann, held_back.iter().take(samples).cloned().collect())?;
             let found = judge.judge(spiking, timesteps, EVERYTHING, None, &|_, _| {})?;
             Ok((Barrier { judge, timesteps, in_step: found.loss }, found))
         };
         let (mut barrier, found) = look(SAMPLES[0])?;
         let is_open = found.confidence.is_some_and(|[low, high]| low <= TOLERABLE && TOLERABLE <= high);
-        if is_open && calibration.samples.len() > SAMPLES[0] {
+        if is_open && held_back.len() > SAMPLES[0] {
             barrier = look(SAMPLES[1])?.0;
         }
         Ok((barrier.in_step > TOLERABLE).then_some(barrier))
@@ -79,8 +84,8 @@ impl Barrier {
 impl fmt::Display for Gain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.measure {
-            Measure::Disagreement => "of the ANN's answers on calibration samples",
-            Measure::UnexplainedVariance => "of the variance of the ANN's outputs on calibration samples",
+            Measure::Disagreement => "of the ANN's answers on calibration samples held back from fits",
+            Measure::UnexplainedVariance => "of the variance of the ANN's outputs on calibration samples held back from fits",
         };
         write!(
             f,
