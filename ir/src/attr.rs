@@ -122,6 +122,9 @@ impl Attrs {
         if n.signed {
             self.word("signed", "true");
         }
+        if let Some(rate) = n.rate {
+            self.put("rate", Attr::Float(rate));
+        }
     }
 }
 
@@ -268,7 +271,12 @@ impl Reader {
         let firings = [("binary", Firing::Binary), ("ternary", Firing::Ternary), ("two_phase", Firing::TwoPhase), ("lanes", lanes)];
         let firing = self.choice("firing", "binary, ternary, two_phase or lanes", &firings, Some(Firing::Binary))?;
         let schedule = self.optional_tensor("schedule")?;
-        Ok(Neuron { threshold, initial, schedule, reset, amplitude, firing, signed: self.flag("signed")? })
+        let signed = self.flag("signed")?;
+        let rate = self.optional_float("rate")?;
+        if rate.is_some_and(|r| !r.is_finite() || r < 0.0) {
+            return kind("rate", "a number of spikes per neuron and step, zero or more");
+        }
+        Ok(Neuron { threshold, initial, schedule, reset, amplitude, firing, signed, rate })
     }
 
     fn finish(self) -> Result<(), AttrError> {

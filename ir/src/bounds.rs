@@ -341,6 +341,7 @@ mod tests {
             amplitude: Amplitude::One,
             firing,
             signed,
+            rate: None,
         }
     }
 

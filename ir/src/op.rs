@@ -339,6 +339,9 @@ pub struct Neuron {
     pub firing: Firing,
     /// Whether the count may go below zero: a line neuron, `y = x` instead of `y = max(x, 0)`. Needs [`Firing::Ternary`].
     pub signed: bool,
+    /// Mean number of spikes per neuron and step on calibration samples, if it was measured. It changes nothing about what the
+    /// neurons do; engines choose kernels by it.
+    pub rate: Option<f32>,
 }
 
 impl Neuron {
@@ -353,6 +356,7 @@ impl Neuron {
             amplitude: Amplitude::Threshold,
             firing: Firing::Binary,
             signed: false,
+            rate: None,
         }
     }
 

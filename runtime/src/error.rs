@@ -1,5 +1,6 @@
 //! What can go wrong, at compile time and at run time.
 
+use crate::kernels::Cpu;
 use snn_ir::GraphError;
 use thiserror::Error;
 
@@ -23,6 +24,9 @@ pub enum CompileError {
     /// Integers that 32 bits do not hold.
     #[error(transparent)]
     Bounds(#[from] snn_ir::bounds::BoundsError),
+    /// The cost model has nothing on the CPU level that is compiled for.
+    #[error("the cost model says nothing about {0}")]
+    Costs(Cpu),
     /// The graph has no output.
     #[error("the graph has no output")]
     NoOutput,

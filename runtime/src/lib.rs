@@ -36,11 +36,13 @@
 //!
 //! ## The rooms
 //!
-//! [`analog`] runs the ANN itself, for calibration and import checks. [`synapses`] says how many synapses a spike crosses.
+//! [`analog`] runs the ANN itself, for calibration and import checks. [`synapses`] says how many synapses a spike crosses,
+//! [`cost_model`] what kernels cost.
 //! Private: `dense` has the kernels of stateless operations, `front_end` what is computed once a window for every engine,
 //! `reference` the interpreter. The hidden module `testing` generates random networks for property tests of engines.
 
 pub mod analog;
+pub mod cost_model;
 pub mod error;
 pub mod network;
 pub mod session;
@@ -60,6 +62,7 @@ mod populations;
 mod reference;
 mod sums;
 
+pub use cost_model::CostModel;
 pub use error::{CompileError, RunError};
 pub use kernels::Cpu;
 pub use network::{EngineKind, Network};

@@ -1,5 +1,6 @@
 //! A network made ready to run.
 
+use crate::cost_model::CostModel;
 use crate::counts;
 use crate::error::CompileError;
 use crate::jit;
@@ -52,10 +53,18 @@ impl Network {
     /// # Errors
     /// As [`Network::compile`].
     pub fn compile_for(graph: &Graph, cpu: Cpu) -> Result<Network, CompileError> {
+        Self::compile_with(graph, cpu, CostModel::shipped())
+    }
+
+    /// [`Network::compile_for`], with kernels chosen by what `costs` says of them.
+    ///
+    /// # Errors
+    /// As [`Network::compile`], and when `costs` has nothing on that level.
+    pub fn compile_with(graph: &Graph, cpu: Cpu, costs: &CostModel) -> Result<Network, CompileError> {
         let cpu = cpu.min(Cpu::detect());
         Self::with(graph, || {
             Ok(match domain(graph) {
-                Domain::Bits => Program::Jit(Box::new(jit::Program::compile(graph, cpu)?)),
+                Domain::Bits => Program::Jit(Box::new(jit::Program::compile(graph, cpu, costs)?)),
                 domain => Program::Bytes(Box::new(counts::Program::compile(graph, domain, cpu)?)),
             })
         })

@@ -159,7 +159,7 @@ impl Builder<'_> {
             let values = self.tensor(&rows, (-20, 20), integer);
             values.to_i32_vec().map_or(values.clone(), |v| Tensor::i32(rows, v))
         });
-        Neuron { threshold, initial, schedule, reset, amplitude, firing, signed }
+        Neuron { threshold, initial, schedule, reset, amplitude, firing, signed, rate: None }
     }
 
     /// A population driven by the sum of synapses (and, in layers, perhaps a bias).

@@ -90,6 +90,7 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
         amplitude: Amplitude::One,
         firing,
         signed: false,
+        rate: None,
     };
     Op::Layer(Layer { synapses, bias: Some(per_channel(-(threshold as i32) / 20, threshold / 4)), neuron: Some(neuron) })
 }

@@ -196,3 +196,25 @@ fn a_failed_command_leaves_no_output() {
     left.sort();
     assert_eq!(left, ["broken.onnx", "digits.snn"]);
 }
+
+#[test]
+fn a_cpu_level_or_a_cost_model_changes_kernels_and_never_predictions() {
+    let digits = digits();
+    let eval = |more: &[&str]| json(&[&["eval", &digits.snn, "--data", &digits.test, "--limit", "100", "--rates"], more].concat());
+    let costs = digits.file("costs.json");
+    succeed(&["bench", "--calibrate-cost-model", "-o", &costs]);
+    let default = eval(&[]);
+    assert_eq!(default, eval(&["--cpu-level", "portable"]));
+    assert_eq!(default, eval(&["--cost-model", &costs]));
+    assert!(succeed(&["inspect", "--plan", &digits.snn, "--cpu-level", "portable"]).starts_with("cpu portable"));
+    std::fs::write(&costs, "{\"avx2\": 1}").expect("the folder is writable");
+    let error = fail(&["eval", &digits.snn, "--data", &digits.test, "--cost-model", &costs]);
+    assert!(error.contains("cannot use") && error.contains("no cost model"), "{error}");
+}
+
+#[test]
+fn a_compiled_network_knows_how_often_its_neurons_spike() {
+    let digits = digits();
+    let text = succeed(&["inspect", "--params", &digits.snn]);
+    assert!(text.lines().filter(|l| l.contains("neuron=if(")).all(|l| l.contains("rate=")), "{text}");
+}

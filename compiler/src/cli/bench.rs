@@ -1,9 +1,11 @@
-//! `snnc bench`: how long a sample takes.
+//! `snnc bench`: how long a sample takes, and what kernels cost.
 
-use super::arguments::{Engine, Format, Samples, timesteps};
-use super::{Failure, load, output};
-use crate::report::{BenchError, BenchRequest, bench};
+use super::arguments::{Format, Samples, timesteps};
+use super::engine::EngineArguments;
+use super::{Failure, load, output, progress};
+use crate::report::{BenchError, BenchRequest, bench, costs};
 use clap::Args;
+use snn_runtime::CostModel;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -12,12 +14,13 @@ const MAX_INPUTS: usize = 1000;
 
 /// Arguments of `snnc bench`.
 #[derive(Args, Debug)]
+#[command(override_usage = "snnc bench [OPTIONS] --data <DATA> <NETWORK.snn>\n       snnc bench --calibrate-cost-model [-o FILE]")]
 pub struct Arguments {
     /// The spiking network
-    #[arg(value_name = "NETWORK.snn")]
-    network: PathBuf,
+    #[arg(value_name = "NETWORK.snn", required_unless_present = "calibrate_cost_model", requires = "data")]
+    network: Option<PathBuf>,
     #[command(flatten)]
-    samples: Samples,
+    samples: Option<Samples>,
     /// Window length T [default: the one it was compiled for]
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,
@@ -30,18 +33,29 @@ pub struct Arguments {
     /// Rounds that count, after one that does not
     #[arg(long, value_name = "N", default_value = "7")]
     rounds: NonZeroUsize,
-    /// Engine [default: jit where it has code for the network, reference elsewhere]
-    #[arg(long, value_enum)]
-    engine: Option<Engine>,
+    /// Measure what each family of kernels costs on this machine (seconds; leave it idle), for --cost-model
+    #[arg(long, conflicts_with_all = ["network", "data", "cpu_level", "cost_model", "engine"])]
+    calibrate_cost_model: bool,
+    /// Write the cost model to this file instead of printing it
+    #[arg(short, long, value_name = "FILE", requires = "calibrate_cost_model")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArguments,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let program = load::program(&arguments.network)?;
-    let network = load::network(&program, arguments.engine)?;
-    let mut dataset = arguments.samples.open()?;
+    if arguments.calibrate_cost_model {
+        return calibrate(arguments.output.as_deref());
+    }
+    let (Some(path), Some(samples)) = (&arguments.network, &arguments.samples) else {
+        return Err(Failure::new("a network and its data were not named").help("snnc bench NETWORK.snn --data DATA"));
+    };
+    let program = load::program(path)?;
+    let network = arguments.engine.network(&program)?;
+    let mut dataset = samples.open()?;
     let input = load::only_input(&network)?;
     let (batch, rounds) = (arguments.batch.get(), arguments.rounds.get());
     let wanted = rounds.saturating_add(1).saturating_mul(batch).min(MAX_INPUTS);
@@ -58,6 +72,24 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Format::Text => result.to_text(),
         Format::Json => output::json(&result)?,
     })
+}
+
+/// Measures a cost model. What is printed is what [`CostModel::from_json`] reads.
+fn calibrate(path: Option<&std::path::Path>) -> Result<(), Failure> {
+    let bar = progress::bar(0, "measuring");
+    let measured = CostModel::measure(|done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let measured = measured.map_err(|e| Failure::from_error(&e).while_doing("cannot measure"))?;
+    let text = format!("{}\n", measured.model.to_json());
+    match path {
+        Some(path) => output::write(path, |sink| sink.write_all(text.as_bytes()))?,
+        None => output::print(&text)?,
+    }
+    eprint!("{}", costs::deviations(&measured));
+    Ok(())
 }
 
 impl From<BenchError> for Failure {

@@ -1,6 +1,7 @@
 //! `snnc eval`: accuracy and activity against T, next to the ANN.
 
-use super::arguments::{Engine, Format, Samples, all_cpus, positive, timesteps};
+use super::arguments::{Format, Samples, all_cpus, positive, timesteps};
+use super::engine::EngineArguments;
 use super::{Failure, load, output, progress};
 use crate::data::Dataset;
 use crate::frontend::onnx::{ImportOptions, Oracle, import};
@@ -42,9 +43,8 @@ pub struct Arguments {
     /// Threads [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Engine [default: jit where it has code for the network, reference elsewhere]
-    #[arg(long, value_enum)]
-    engine: Option<Engine>,
+    #[command(flatten)]
+    engine: EngineArguments,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -52,7 +52,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = load::program(&arguments.network)?;
-    let network = load::network(&program, arguments.engine)?;
+    let network = arguments.engine.network(&program)?;
     load::early_exit(&network, arguments.early_exit)?;
     let dataset = arguments.samples.open()?;
     if dataset.labels().is_none() && arguments.onnx.is_none() {

@@ -1,6 +1,7 @@
 //! `snnc inspect`: what is in a file.
 
 use super::arguments::Format;
+use super::engine::EngineArguments;
 use super::import::{Shape, options, parse_shape};
 use super::{Failure, load, output};
 use crate::frontend::onnx::model::Model;
@@ -24,6 +25,8 @@ pub struct Arguments {
     /// Say how a .snn runs on this CPU: which kernel computes each node, and why
     #[arg(long)]
     plan: bool,
+    #[command(flatten)]
+    engine: EngineArguments,
     /// Say of every node of an .onnx model whether it converts exactly, is approximated, or stands in the way
     #[arg(long)]
     support: bool,
@@ -63,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return output::print(&print(&program.graph, Parameters::Full));
     }
     if arguments.plan {
-        let report = PlanReport::new(&load::network(&program, None)?);
+        let report = PlanReport::new(&arguments.engine.network(&program)?);
         return output::print(&match arguments.format {
             Format::Text => report.to_text(),
             Format::Json => output::json(&report)?,

@@ -1,7 +1,6 @@
 //! Spiking networks from `.snn` files.
 
 use super::Failure;
-use super::arguments::Engine;
 use crate::compile::DEFAULT_TIMESTEPS;
 use snn_ir::file::{Program, read};
 use snn_ir::{Op, ValueType};
@@ -15,23 +14,6 @@ pub fn program(path: &Path) -> Result<Program, Failure> {
         return Err(failure.help(format!("compile it first: snnc {} -o OUT.snn", path.display())));
     }
     read(path).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot load {}", path.display())))
-}
-
-/// The network made ready to run: by the engine that was asked for, or by the faster one that can.
-pub fn network(program: &Program, engine: Option<Engine>) -> Result<Network, Failure> {
-    let compile = |engine: Engine| Network::compile(&program.graph, engine.into());
-    match (compile(engine.unwrap_or(Engine::Jit)), engine) {
-        (Ok(network), _) => Ok(network),
-        (Err(error), None) => {
-            let network = compile(Engine::Reference).map_err(|e| Failure::from_error(&e).while_doing("no engine can run this network"))?;
-            eprintln!("note: the reference engine runs this network, slowly: {error}");
-            Ok(network)
-        }
-        (Err(error), Some(engine)) => {
-            let failure = Failure::from_error(&error).while_doing("the engine has no code for this network");
-            Err(if engine == Engine::Jit { failure.help("--engine reference runs every network, slowly") } else { failure })
-        }
-    }
 }
 
 /// Whether windows of the network may end early, as `margin` asks.

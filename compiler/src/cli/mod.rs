@@ -6,6 +6,7 @@
 mod arguments;
 mod bench;
 mod compile;
+mod engine;
 mod eval;
 mod explain;
 mod failure;

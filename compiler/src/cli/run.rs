@@ -1,6 +1,7 @@
 //! `snnc run`: a spiking network on samples.
 
-use super::arguments::{Engine, Format, all_cpus, positive, timesteps};
+use super::arguments::{Format, all_cpus, positive, timesteps};
+use super::engine::EngineArguments;
 use super::{Failure, load, output, progress};
 use crate::data::{Dataset, npy};
 use crate::report::answers::{AnswerRequest, Answers, answers};
@@ -35,9 +36,8 @@ pub struct Arguments {
     /// Threads [default: one per CPU]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Engine [default: jit where it has code for the network, reference elsewhere]
-    #[arg(long, value_enum)]
-    engine: Option<Engine>,
+    #[command(flatten)]
+    engine: EngineArguments,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -45,7 +45,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = load::program(&arguments.network)?;
-    let network = load::network(&program, arguments.engine)?;
+    let network = arguments.engine.network(&program)?;
     load::only_input(&network)?;
     load::early_exit(&network, arguments.early_exit)?;
     let timesteps = load::windows(&program, arguments.timesteps.as_slice())?[0];

@@ -1,8 +1,12 @@
 //! CIFAR-10 and CIFAR-100, binary version: <https://www.cs.toronto.edu/~kriz/cifar.html>. A record is one label byte (two
 //! for CIFAR-100, coarse and fine; the fine one counts) and 3x32x32 pixels.
 
-use super::{ChannelOrder, DataError, Opened, Samples, read_file};
+use super::store::{Part, Store};
+use super::{ChannelOrder, DataError, Opened, Samples};
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 const PIXELS: usize = 3 * 32 * 32;
 
@@ -18,10 +22,11 @@ pub(super) fn open_folder(folder: &Path, files: &[PathBuf]) -> Result<Opened, Da
 
 /// Opens record files, one after the other.
 pub(super) fn open(files: &[PathBuf]) -> Result<Opened, DataError> {
-    let (mut data, mut labels) = (Vec::new(), Vec::new());
+    let (mut parts, mut labels) = (Vec::new(), Vec::new());
     for path in files {
-        let bytes = read_file(path)?;
-        let (label_bytes, classes) = match bytes.len() {
+        let file = File::open(path).map_err(|e| DataError::read(path, e))?;
+        let length = file.metadata().map_err(|e| DataError::read(path, e))?.len();
+        let (label_bytes, classes) = match length as usize {
             n if n > 0 && n.is_multiple_of(PIXELS + 1) => (1, 10),
             n if n > 0 && n.is_multiple_of(PIXELS + 2) => (2, 100),
             n => {
@@ -29,15 +34,20 @@ pub(super) fn open(files: &[PathBuf]) -> Result<Opened, DataError> {
                 return Err(DataError::format(path, reason, "is this the binary version, and complete?"));
             }
         };
-        for record in bytes.chunks_exact(label_bytes + PIXELS) {
+        let mut record = vec![0; label_bytes + PIXELS];
+        let count = length as usize / record.len();
+        let mut reader = BufReader::new(&file);
+        for _ in 0..count {
+            reader.read_exact(&mut record).map_err(|e| DataError::read(path, e))?;
             let label = u32::from(record[label_bytes - 1]);
             if label >= classes {
                 let reason = format!("a record has label {label}, but there are {classes} classes");
                 return Err(DataError::format(path, reason, "is this a file of the binary version?"));
             }
             labels.push(label);
-            data.extend_from_slice(&record[label_bytes..]);
         }
+        parts.push(Part { file: Mutex::new(file), first: label_bytes as u64, stride: record.len() as u64, count });
     }
-    Ok((Samples::Pixels { data, height: 32, width: 32, channels: 3, order: ChannelOrder::First }, Some(labels)))
+    let store = Store::Files { parts, size: PIXELS };
+    Ok((Samples::Pixels { store, height: 32, width: 32, channels: 3, order: ChannelOrder::First }, Some(labels)))
 }

@@ -1,7 +1,8 @@
 //! Labelled samples from the files people have: npz and npy, image folders, MNIST idx, CIFAR binary.
 //!
 //! A [`Dataset`] gives random access to raw samples; [`Dataset::input`] turns one into the network's input by a
-//! [`Preprocessing`]. Images are decoded when they are asked for. The order is fixed: arrays in their own order, image
+//! [`Preprocessing`]. Samples are read and decoded when they are asked for, so that memory does not grow with their
+//! number: one big array is as good as many small files. The order is fixed: arrays in their own order, image
 //! folders one image of every class in turn, so that "the first N samples" is the same choice every time and, for image
 //! folders, touches every class.
 //!
@@ -10,12 +11,15 @@
 mod cifar;
 mod idx;
 mod images;
+mod inflate;
 pub mod npy;
 mod npz;
 pub mod preprocess;
+mod store;
 #[cfg(test)]
 mod tests;
 
+use npy::NpyType;
 use rayon::prelude::*;
 use snn_ir::Preprocessing;
 use snn_ir::signal::Dims;
@@ -23,6 +27,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use store::Store;
 use thiserror::Error;
 
 /// Why a data set could not be used.
@@ -114,19 +119,22 @@ pub enum Sample<'a> {
     /// Numbers in the network's own units and layout, used as they are.
     Values {
         /// Row-major elements.
-        data: Cow<'a, [f32]>,
+        data: Vec<f32>,
         /// Per-sample shape.
         shape: &'a [usize],
     },
 }
 
+/// Samples that are read at the same time.
+const TOGETHER: usize = 64;
+
 /// What the samples are made of.
 #[derive(Debug)]
 enum Samples {
-    /// Bytes of equally sized images, one after the other.
-    Pixels { data: Vec<u8>, height: usize, width: usize, channels: usize, order: ChannelOrder },
-    /// Numbers, one sample after the other.
-    Values { data: Vec<f32>, shape: Vec<usize> },
+    /// Equally sized images.
+    Pixels { store: Store, height: usize, width: usize, channels: usize, order: ChannelOrder },
+    /// Numbers.
+    Values { store: Store, element: NpyType, shape: Vec<usize> },
     /// Image files.
     Images(Vec<PathBuf>),
 }
@@ -150,8 +158,7 @@ impl Dataset {
         let metadata = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?;
         let (samples, labels) = if metadata.is_dir() { open_folder(path)? } else { open_file(path)? };
         let count = match &samples {
-            Samples::Pixels { data, height, width, channels, .. } => data.len() / (height * width * channels).max(1),
-            Samples::Values { data, shape } => data.len() / shape.iter().product::<usize>().max(1),
+            Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.len(),
             Samples::Images(files) => files.len(),
         };
         if count == 0 {
@@ -211,14 +218,13 @@ impl Dataset {
         assert!(index < self.len(), "sample {index} of {}", self.len());
         let index = self.range.start + index;
         Ok(match &self.samples {
-            Samples::Pixels { data, height, width, channels, order } => {
-                let size = height * width * channels;
-                let data = Cow::Borrowed(&data[index * size..(index + 1) * size]);
+            Samples::Pixels { store, height, width, channels, order } => {
+                let data = store.sample(index).map_err(|e| DataError::read(&self.path, e))?;
                 Sample::Pixels(Pixels { data, height: *height, width: *width, channels: *channels, order: *order })
             }
-            Samples::Values { data, shape } => {
-                let size: usize = shape.iter().product();
-                Sample::Values { data: Cow::Borrowed(&data[index * size..(index + 1) * size]), shape }
+            Samples::Values { store, element, shape } => {
+                let bytes = store.sample(index).map_err(|e| DataError::read(&self.path, e))?;
+                Sample::Values { data: element.to_f32(&bytes).expect("floats were opened as values"), shape }
             }
             Samples::Images(files) => Sample::Pixels(images::decode(&files[index], channels)?),
         })
@@ -239,7 +245,7 @@ impl Dataset {
             Sample::Values { data, shape: got } => {
                 // Extents of one carry no information: [49, 10] fits [1, 49, 10].
                 if without_ones(got) == without_ones(shape) {
-                    return Ok(data.into_owned());
+                    return Ok(data);
                 }
                 Err(DataError::Shape {
                     path: self.path.clone(),
@@ -261,9 +267,15 @@ impl Dataset {
             progress();
             input
         };
-        // Collected before the first error is looked for, so that it is the same every time.
-        let inputs: Vec<Result<_, _>> = (0..self.len()).into_par_iter().map(read).collect();
-        inputs.into_iter().collect()
+        let mut inputs = Vec::with_capacity(self.len());
+        let indices: Vec<usize> = (0..self.len()).collect();
+        // Threads stay near each other, as compressed files want it.
+        for near in indices.chunks(TOGETHER) {
+            // Collected before the first error is looked for, so that it is the same every time.
+            let some: Vec<Result<_, _>> = near.par_iter().map(|&index| read(index)).collect();
+            inputs.extend(some.into_iter().collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(inputs)
     }
 
     fn misfit(&self, index: usize, error: preprocess::Misfit) -> DataError {
@@ -344,9 +356,4 @@ fn only_one<'a>(folder: &Path, files: &'a [PathBuf]) -> Result<&'a Path, DataErr
             Err(DataError::format(folder, format!("there are several data sets in it: {}", names.join(", ")), "name one of the files"))
         }
     }
-}
-
-/// The whole file, whose size is known from the file system.
-fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(|e| DataError::read(path, e))
 }

@@ -61,6 +61,15 @@ impl NpyType {
         }
     }
 
+    /// Little-endian elements of a float type as `f32`.
+    pub fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        match self {
+            NpyType::F32 => Some(bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+            NpyType::F64 => Some(bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect()),
+            _ => None,
+        }
+    }
+
     /// numpy's name of the type.
     pub fn name(self) -> &'static str {
         match self {
@@ -89,11 +98,24 @@ pub struct NpyArray {
     pub bytes: Vec<u8>,
 }
 
-impl NpyArray {
-    /// Reads an array from a source that holds `available` bytes.
+/// What stands before an array's elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NpyHeader {
+    /// Element type.
+    pub element: NpyType,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Bytes of the header itself.
+    pub length: u64,
+    /// Bytes of the elements.
+    pub bytes: usize,
+}
+
+impl NpyHeader {
+    /// Reads a header from a source that holds `available` bytes.
     ///
     /// # Errors
-    /// In words, when it is no array of a known kind or the source does not hold what the header promises.
+    /// In words, when it is no array of a known kind or promises more than the source holds.
     pub fn read(mut source: impl Read, available: u64) -> Result<Self, String> {
         let mut start = [0u8; 10];
         source.read_exact(&mut start).map_err(|_| "it ends within the npy header".to_string())?;
@@ -117,11 +139,23 @@ impl NpyArray {
         let mut header = vec![0u8; length];
         source.read_exact(&mut header).map_err(|_| "it ends within the npy header".to_string())?;
         let (element, shape) = parse_header(&String::from_utf8_lossy(&header))?;
-        let size = element_count(&shape).and_then(|n| n.checked_mul(element.size())).ok_or("its shape is absurd")?;
-        let held = available.saturating_sub((before + length) as u64);
-        if size as u64 > held {
-            return Err(format!("its header promises {size} bytes of elements but it holds {held}"));
+        let bytes = element_count(&shape).and_then(|n| n.checked_mul(element.size())).ok_or("its shape is absurd")?;
+        let length = (before + length) as u64;
+        let held = available.saturating_sub(length);
+        if bytes as u64 > held {
+            return Err(format!("its header promises {bytes} bytes of elements but it holds {held}"));
         }
+        Ok(NpyHeader { element, shape, length, bytes })
+    }
+}
+
+impl NpyArray {
+    /// Reads an array from a source that holds `available` bytes.
+    ///
+    /// # Errors
+    /// In words, when it is no array of a known kind or the source does not hold what the header promises.
+    pub fn read(mut source: impl Read, available: u64) -> Result<Self, String> {
+        let NpyHeader { element, shape, bytes: size, .. } = NpyHeader::read(&mut source, available)?;
         // Grows with what is really there: `available` may itself come from a header.
         let mut bytes = Vec::new();
         source.take(size as u64).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
@@ -129,15 +163,6 @@ impl NpyArray {
             return Err(format!("its header promises {size} bytes of elements but it holds {}", bytes.len()));
         }
         Ok(NpyArray { element, shape, bytes })
-    }
-
-    /// The elements as `f32`, for float arrays.
-    pub fn to_f32(&self) -> Option<Vec<f32>> {
-        match self.element {
-            NpyType::F32 => Some(self.bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
-            NpyType::F64 => Some(self.bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect()),
-            _ => None,
-        }
     }
 
     /// The elements as class indices, for integer arrays whose elements all are one.
@@ -251,7 +276,7 @@ mod tests {
             let mut bytes = Vec::new();
             write_f32(&mut bytes, &shape, &data).unwrap();
             let array = NpyArray::read(&bytes[..], bytes.len() as u64).unwrap();
-            assert_eq!((array.shape.clone(), array.to_f32().unwrap()), (shape, data));
+            assert_eq!((array.shape.clone(), array.element.to_f32(&array.bytes).unwrap()), (shape, data));
         }
     }
 

@@ -1,11 +1,21 @@
 //! npz archives with members `x` and `y`, and single npy arrays.
 
-use super::npy::{NpyArray, NpyType};
+use super::inflate::{Deflated, Member};
+use super::npy::{NpyArray, NpyHeader, NpyType};
+use super::store::{Part, Store};
 use super::{ChannelOrder, DataError, Opened, Samples};
+use npyz::zip::CompressionMethod;
 use snn_ir::signal::Dims;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Mutex;
+
+/// Arrays of archives up to this size are decoded when they are opened, so that damage shows at once.
+const IN_MEMORY: u64 = 8 << 20;
+
+/// What deflate makes of a byte at most.
+const MOST_EXPANSION: u64 = 1032;
 
 /// Opens an archive with samples `x` and, if there are labels, `y`; an archive of a single array is `x` whatever its
 /// name.
@@ -16,47 +26,89 @@ pub(super) fn open(path: &Path) -> Result<Opened, DataError> {
     let mut archive = npyz::npz::NpzArchive::new(file).map_err(|e| broken(e.to_string()))?;
     let mut names: Vec<String> = archive.array_names().map(str::to_string).collect();
     names.sort();
-    let mut read = |name: &str| -> Result<NpyArray, DataError> {
-        let member = archive.zip_archive().by_name(&format!("{name}.npy")).map_err(|e| broken(e.to_string()))?;
-        let size = member.size();
-        NpyArray::read(member, size).map_err(|reason| DataError::format(path, format!("array `{name}`: {reason}"), ""))
-    };
     let has = |name: &str| names.iter().any(|n| n == name);
     let (x, y) = match &names[..] {
-        [only] if only != "y" => (read(only)?, None),
-        _ if has("x") && has("y") => (read("x")?, Some(read("y")?)),
-        _ if has("x") => (read("x")?, None),
+        [only] if only != "y" => (only.as_str(), None),
+        _ if has("x") => ("x", has("y").then_some("y")),
         [] => return Err(DataError::format(path, "there are no arrays in it", "samples are member `x`, labels member `y`")),
         names => {
             let reason = format!("there is no member `x`; the members are {}", names.join(", "));
             return Err(DataError::format(path, reason, "save it as np.savez(file, x=samples, y=labels)"));
         }
     };
-    let labels = y.map(|y| labels(path, &y)).transpose()?;
-    Ok((samples(path, x)?, labels))
+    let bad_array = |name: &str, reason: String| DataError::format(path, format!("array `{name}`: {reason}"), "");
+    let y = y.map(|name| {
+        let member = archive.zip_archive().by_name(&format!("{name}.npy")).map_err(|e| broken(e.to_string()))?;
+        let size = member.size();
+        NpyArray::read(member, size).map_err(|reason| bad_array(name, reason))
+    });
+    let labels = y.transpose()?.map(|y| labels(path, &y)).transpose()?;
+    let zip = archive.zip_archive();
+    let member = zip.by_name(&format!("{x}.npy")).map_err(|e| broken(e.to_string()))?;
+    if member.size() <= IN_MEMORY {
+        let size = member.size();
+        let array = NpyArray::read(member, size).map_err(|reason| bad_array(x, reason))?;
+        return Ok((from_memory(path, array)?, labels));
+    }
+    let compressed = member.compression() == CompressionMethod::Deflated;
+    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
+    let held = file.metadata().map_err(|e| DataError::read(path, e))?.len().saturating_sub(member.data_start());
+    let member =
+        Member { first: member.data_start(), compressed: member.compressed_size(), crc: member.crc32(), size: member.size(), file };
+    let most = if compressed { member.compressed.saturating_mul(MOST_EXPANSION) } else { member.compressed };
+    if member.compressed > held || member.size > most {
+        return Err(broken(format!("its directory promises {} bytes for array `{x}`, which cannot be", member.size)));
+    }
+    let samples = if compressed { from_stream(path, member) } else { from_file(path, member.file, member.first, member.size) };
+    Ok((samples?, labels))
 }
 
 /// Opens a single array, samples without labels.
 pub(super) fn open_npy(path: &Path) -> Result<Opened, DataError> {
     let file = File::open(path).map_err(|e| DataError::read(path, e))?;
     let size = file.metadata().map_err(|e| DataError::read(path, e))?.len();
-    let array = NpyArray::read(BufReader::new(file), size).map_err(|reason| DataError::format(path, reason, ""))?;
-    Ok((samples(path, array)?, None))
+    Ok((from_file(path, file, 0, size)?, None))
 }
 
-fn samples(path: &Path, x: NpyArray) -> Result<Samples, DataError> {
-    let shape = match &x.shape[..] {
-        [_, sample @ ..] if !x.bytes.is_empty() => sample.to_vec(),
+/// Samples of an array in memory.
+fn from_memory(path: &Path, array: NpyArray) -> Result<Samples, DataError> {
+    let (element, bytes) = (array.element, array.bytes.len());
+    let header = NpyHeader { element, shape: array.shape, length: 0, bytes };
+    samples(path, &header, |size, _| Store::Memory { bytes: array.bytes, size })
+}
+
+/// Samples of an array that takes `available` bytes of `file` from `first` on.
+fn from_file(path: &Path, mut file: File, first: u64, available: u64) -> Result<Samples, DataError> {
+    file.seek(SeekFrom::Start(first)).map_err(|e| DataError::read(path, e))?;
+    let header = NpyHeader::read(BufReader::new(&file), available).map_err(|reason| DataError::format(path, reason, ""))?;
+    samples(path, &header, |size, count| {
+        let part = Part { file: Mutex::new(file), first: first + header.length, stride: size as u64, count };
+        Store::Files { parts: vec![part], size }
+    })
+}
+
+/// Samples of a compressed array.
+fn from_stream(path: &Path, member: Member) -> Result<Samples, DataError> {
+    let decoder = member.decoder().map_err(|e| DataError::read(path, e))?;
+    let header = NpyHeader::read(decoder, member.size).map_err(|reason| DataError::format(path, reason, ""))?;
+    samples(path, &header, |size, count| Store::Deflated(Box::new(Deflated::new(member, header.length, size, count))))
+}
+
+/// Samples of the array that `header` announces, in the store that `store` makes for samples of a size and their number.
+fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> Store) -> Result<Samples, DataError> {
+    let (count, shape) = match &header.shape[..] {
+        [count, sample @ ..] if header.bytes > 0 => (*count, sample.to_vec()),
         other => {
             let reason = format!("samples have the shape [{}]", Dims(other));
             return Err(DataError::format(path, reason, "the first dimension counts samples; there must be one at least"));
         }
     };
-    if let Some(data) = x.to_f32() {
-        return Ok(Samples::Values { data, shape });
+    let store = |shape: &[usize]| store(shape.iter().product::<usize>() * header.element.size(), count);
+    if matches!(header.element, NpyType::F32 | NpyType::F64) {
+        return Ok(Samples::Values { store: store(&shape), element: header.element, shape });
     }
-    if x.element != NpyType::U8 {
-        let reason = format!("samples are {}", x.element.name());
+    if header.element != NpyType::U8 {
+        let reason = format!("samples are {}", header.element.name());
         return Err(DataError::format(path, reason, "use uint8 for pixels, or float32 for values in the network's own units"));
     }
     let (height, width, channels, order) = match shape[..] {
@@ -71,7 +123,7 @@ fn samples(path: &Path, x: NpyArray) -> Result<Samples, DataError> {
             return Err(DataError::format(path, reason, "uint8 samples are [N,H,W], [N,H,W,C] or [N,C,H,W]"));
         }
     };
-    Ok(Samples::Pixels { data: x.bytes, height, width, channels, order })
+    Ok(Samples::Pixels { store: store(&shape), height, width, channels, order })
 }
 
 fn labels(path: &Path, y: &NpyArray) -> Result<Vec<u32>, DataError> {

@@ -227,3 +227,42 @@ fn unknown_files_and_folders_are_refused_with_the_list_of_known_kinds() {
     }
     assert!(matches!(Dataset::open(Path::new("/no/such/file")), Err(DataError::Read { .. })));
 }
+
+/// An archive whose samples are too big to be kept in memory.
+fn big_npz(method: npyz::zip::CompressionMethod) -> (Vec<u8>, usize) {
+    let (count, size) = (2500, 64 * 64);
+    let x: Vec<u8> = (0..count * size).map(|i| (i / size * 31 + i % size * 7) as u8).collect();
+    let mut writer = npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
+    let options = npyz::zip::write::FileOptions::default().compression_method(method);
+    writer.zip_writer().start_file("x.npy", options).unwrap();
+    writer.zip_writer().write_all(&npy("|u1", &format!("({count}, 64, 64)"), &x)).unwrap();
+    (writer.zip_writer().finish().unwrap().into_inner(), count)
+}
+
+#[test]
+fn samples_of_a_big_archive_are_read_from_it_one_by_one_in_any_order() {
+    for method in [npyz::zip::CompressionMethod::Stored, npyz::zip::CompressionMethod::Deflated] {
+        let (bytes, count) = big_npz(method);
+        with_files(&[("d.npz", &bytes)], "d.npz", |d| {
+            let d = d.unwrap();
+            assert_eq!(d.len(), count);
+            for index in [0, 5, 4, 700, 699, 3, count - 1] {
+                let input = d.input(index, &raw(), &[1, 64, 64]).unwrap();
+                assert_eq!(&input[..2], &[(index * 31) as u8 as f32, (index * 31 + 7) as u8 as f32], "{method} {index}");
+            }
+            let all = d.slice(10, Some(300)).inputs(&raw(), &[1, 64, 64], || ()).unwrap();
+            assert_eq!((all.len(), all[299][0]), (300, (309 * 31) as u8 as f32));
+        });
+    }
+}
+
+#[test]
+fn a_big_archive_that_is_damaged_far_inside_is_an_error_and_no_wrong_sample() {
+    let (mut bytes, count) = big_npz(npyz::zip::CompressionMethod::Deflated);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    with_files(&[("d.npz", &bytes)], "d.npz", |d| {
+        let d = d.unwrap();
+        assert!((0..count).any(|index| d.sample(index, 1).is_err()));
+    });
+}

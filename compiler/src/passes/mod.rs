@@ -19,6 +19,7 @@ pub mod delay_readout;
 pub mod fold_batch_norm;
 pub mod fuse_layers;
 pub mod lower_max_pool;
+pub mod measure_rates;
 pub mod normalize;
 pub mod pipeline;
 pub mod quantize;

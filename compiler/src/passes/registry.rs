@@ -71,6 +71,7 @@ passes! {
     "normalize" normalize::Normalize,
     "fuse-layers" fuse_layers::FuseLayers,
     "quantize" quantize::Quantize,
+    "measure-rates" measure_rates::MeasureRates,
 }
 
 /// All passes, in the order in which a recipe usually runs them.

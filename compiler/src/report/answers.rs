@@ -1,7 +1,7 @@
 //! What a network answers to samples, and what it did meanwhile.
 
 use super::evaluation::EvaluationError;
-use super::parallel::{for_each_sample, pool};
+use super::parallel::{fold_samples, pool};
 use super::table::{Align, table};
 use super::window::run_window;
 use crate::data::Dataset;
@@ -48,25 +48,38 @@ pub struct Answers {
 /// The first sample that cannot be read or run.
 pub fn answers(request: &AnswerRequest<'_>) -> Result<Answers, EvaluationError> {
     let [input] = request.network.inputs() else { return Err(EvaluationError::Inputs(request.network.inputs().len())) };
-    let pool = pool(request.threads)?;
-    let results = for_each_sample(
+    let pool = pool(request.threads, request.dataset.len())?;
+    let parts = fold_samples(
         &pool,
         request.dataset.len(),
         || request.network.session(),
-        |session, index| {
+        |session, part: &mut Part, index| {
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
             session
                 .start(&[&x])
                 .and_then(|()| run_window(request.network, session, request.timesteps, request.early_exit))
                 .map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
-            Ok::<_, EvaluationError>((session.potentials().swap_remove(0), session.statistics().clone(), session.steps()))
+            super::add(&mut part.statistics, session.statistics());
+            part.steps += u64::from(session.steps());
+            part.potentials.push((index, session.potentials().swap_remove(0)));
+            Ok::<_, EvaluationError>(())
         },
     )?;
-    let statistics = super::total(results.iter().map(|(_, s, _)| s));
-    let steps = results.iter().map(|(.., steps)| u64::from(*steps)).sum();
-    let potentials = results.into_iter().map(|(p, ..)| p).collect();
+    let statistics = super::total(parts.iter().map(|p| &p.statistics));
+    let steps = parts.iter().map(|p| p.steps).sum();
+    let mut potentials: Vec<(usize, Vec<f32>)> = parts.into_iter().flat_map(|p| p.potentials).collect();
+    potentials.sort_unstable_by_key(|(index, _)| *index);
+    let potentials = potentials.into_iter().map(|(_, p)| p).collect();
     Ok(Answers { timesteps: request.timesteps, shape: request.network.outputs()[0].shape.clone(), potentials, statistics, steps })
+}
+
+/// What a thread found.
+#[derive(Default)]
+struct Part {
+    potentials: Vec<(usize, Vec<f32>)>,
+    statistics: Statistics,
+    steps: u64,
 }
 
 /// [`Answers`] as they are printed.

@@ -60,7 +60,7 @@ pub struct Bench {
 pub fn bench(network: &Network, inputs: &[Vec<f32>], request: BenchRequest) -> Result<Bench, BenchError> {
     let BenchRequest { timesteps, threads, batch, rounds } = request;
     assert!(!inputs.is_empty() && batch > 0 && rounds > 0);
-    let pool = pool(threads)?;
+    let pool = pool(threads, batch)?;
     let run = |session: &mut snn_runtime::Session<'_>, sample: usize| {
         session.start(&[&inputs[sample % inputs.len()]])?;
         session.advance(timesteps)?;

@@ -175,7 +175,7 @@ pub fn certify(request: &CertificateRequest<'_>) -> Result<Certificate, Evaluati
     let [input] = network.inputs() else { return Err(EvaluationError::Inputs(network.inputs().len())) };
     let populations = populations(request.graph)?;
     let tallies = for_each_sample(
-        &pool(request.threads)?,
+        &pool(request.threads, request.dataset.len())?,
         request.dataset.len(),
         || network.session(),
         |session, index| {

@@ -1,13 +1,13 @@
 //! Accuracy, spikes and synaptic operations against T, next to the ANN on the same samples.
 
-use super::parallel::{for_each_sample, pool};
+use super::parallel::{fold_samples, pool};
 use super::table::{Align, table};
 use super::window::run_window;
 use crate::data::{DataError, Dataset};
 use serde::Serialize;
 use snn_ir::op::{Firing, Layer};
 use snn_ir::{Graph, Op, Preprocessing};
-use snn_runtime::{CompileError, Network, RunError, Session, Statistics};
+use snn_runtime::{CompileError, LayerStatistics, Network, RunError, Session, Statistics};
 use std::collections::HashMap;
 use thiserror::Error;
 
@@ -151,14 +151,42 @@ pub fn top1(values: &[f32]) -> usize {
 /// One window of one sample.
 struct Window {
     class: usize,
-    statistics: Statistics,
     steps: u32,
     settling: u32,
 }
 
-struct Outcome {
-    ann: Option<usize>,
-    snn: Vec<Window>,
+/// Counts over the samples that a thread ran.
+#[derive(Default)]
+struct Counts {
+    samples: u64,
+    ann_right: u64,
+    /// One per T.
+    snn: Vec<WindowCounts>,
+}
+
+/// Counts over samples at one T.
+#[derive(Clone, Default)]
+struct WindowCounts {
+    right: u64,
+    agreed: u64,
+    steps: u64,
+    settling: u32,
+    statistics: Statistics,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Counts) {
+        self.samples += other.samples;
+        self.ann_right += other.ann_right;
+        self.snn.resize(self.snn.len().max(other.snn.len()), WindowCounts::default());
+        for (sum, other) in self.snn.iter_mut().zip(&other.snn) {
+            sum.right += other.right;
+            sum.agreed += other.agreed;
+            sum.steps += other.steps;
+            sum.settling = sum.settling.max(other.settling);
+            super::add(&mut sum.statistics, &other.statistics);
+        }
+    }
 }
 
 /// Evaluates a network at every T on every sample; all T of a sample in one pass over its longest window, except with
@@ -173,55 +201,59 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
     let mut timesteps = request.timesteps.to_vec();
     timesteps.sort_unstable();
     timesteps.dedup();
-    let pool = pool(request.threads)?;
-    let outcomes = for_each_sample(
+    let pool = pool(request.threads, request.dataset.len())?;
+    let parts = fold_samples(
         &pool,
         request.dataset.len(),
         || request.network.session(),
-        |session, index| {
+        |session, counts: &mut Counts, index| {
             let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
             let ann = request.ann.map(|ann| ann(&x).map_err(|reason| EvaluationError::Ann { index, reason })).transpose()?;
-            let snn = run_windows(request, session, &x, &timesteps).map_err(|source| EvaluationError::Run { index, source })?;
+            let ann = ann.map(|y| top1(&y));
+            let label = labels.as_ref().map(|l| l[index]);
+            counts.samples += 1;
+            counts.ann_right += u64::from(ann.is_some() && ann == label);
+            counts.snn.resize(timesteps.len(), WindowCounts::default());
+            let mut at = counts.snn.iter_mut();
+            let book = |window: Window, statistics: &Statistics| {
+                let Some(counts) = at.next() else { return };
+                counts.right += u64::from(label == Some(window.class));
+                counts.agreed += u64::from(ann == Some(window.class));
+                counts.steps += u64::from(window.steps);
+                counts.settling = counts.settling.max(window.settling);
+                super::add(&mut counts.statistics, statistics);
+            };
+            run_windows(request, session, &x, &timesteps, book).map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
-            Ok::<_, EvaluationError>(Outcome { ann: ann.map(|y| top1(&y)), snn })
+            Ok::<_, EvaluationError>(())
         },
     )?;
+    let mut counts = Counts::default();
+    parts.iter().for_each(|part| counts.add(part));
 
-    let share = |right: &dyn Fn(usize, &Outcome) -> bool| {
-        let count = outcomes.iter().enumerate().filter(|(i, o)| right(*i, o)).count();
-        100.0 * count as f64 / outcomes.len() as f64
-    };
-    let ann = request.ann.map(|_| AnnResult { accuracy: labels.as_ref().map(|l| share(&|i, o| o.ann == Some(l[i]))) });
+    let mean = |count: u64| count as f64 / counts.samples as f64;
+    let share = |count: u64| 100.0 * mean(count);
+    let ann = request.ann.map(|_| AnnResult { accuracy: labels.as_ref().map(|_| share(counts.ann_right)) });
     let depth = barriers(request.graph);
-    let snn = timesteps
-        .iter()
-        .enumerate()
-        .map(|(at, &t)| {
-            let layers = super::total(outcomes.iter().map(|o| &o.snn[at].statistics));
-            let settling = outcomes.iter().map(|o| o.snn[at].settling).max().unwrap_or(0);
-            let mean = |count: u64| count as f64 / outcomes.len() as f64;
-            let steps: u64 = outcomes.iter().map(|o| u64::from(o.snn[at].steps)).sum();
-            SnnResult {
-                timesteps: t,
-                mean_timesteps: request.early_exit.map(|_| mean(steps)),
-                latency_steps: t.saturating_mul(1 + depth).saturating_add(settling),
-                accuracy: labels.as_ref().map(|l| share(&|i, o| o.snn[at].class == l[i])),
-                agreement: request.ann.map(|_| share(&|_, o| o.ann == Some(o.snn[at].class))),
-                spikes_per_sample: mean(layers.spikes()),
-                synops_per_sample: mean(layers.synops()),
-                layers: layers
-                    .layers
-                    .iter()
-                    .map(|l| LayerRate {
-                        name: l.name.clone(),
-                        neurons: l.neurons,
-                        rate: l.spikes as f64 / (l.neurons.max(1) * steps.max(1)) as f64,
-                    })
-                    .collect(),
-            }
-        })
-        .collect();
-    Ok(Evaluation { samples: outcomes.len(), ann, snn })
+    let result = |(&timesteps, window): (&u32, &WindowCounts)| {
+        let layer = |l: &LayerStatistics| LayerRate {
+            name: l.name.clone(),
+            neurons: l.neurons,
+            rate: l.spikes as f64 / (l.neurons.max(1) * window.steps.max(1)) as f64,
+        };
+        SnnResult {
+            timesteps,
+            mean_timesteps: request.early_exit.map(|_| mean(window.steps)),
+            latency_steps: timesteps.saturating_mul(1 + depth).saturating_add(window.settling),
+            accuracy: labels.as_ref().map(|_| share(window.right)),
+            agreement: request.ann.map(|_| share(window.agreed)),
+            spikes_per_sample: mean(window.statistics.spikes()),
+            synops_per_sample: mean(window.statistics.synops()),
+            layers: window.statistics.layers.iter().map(layer).collect(),
+        }
+    };
+    let snn = timesteps.iter().zip(&counts.snn).map(result).collect();
+    Ok(Evaluation { samples: request.dataset.len(), ann, snn })
 }
 
 fn labels(request: &EvaluationRequest<'_>, classes: usize) -> Result<Option<Vec<usize>>, EvaluationError> {
@@ -232,19 +264,24 @@ fn labels(request: &EvaluationRequest<'_>, classes: usize) -> Result<Option<Vec<
     request.dataset.labels().map(|labels| labels.iter().enumerate().map(class).collect()).transpose()
 }
 
-fn run_windows(request: &EvaluationRequest<'_>, session: &mut Session<'_>, x: &[f32], timesteps: &[u32]) -> Result<Vec<Window>, RunError> {
+/// Runs a sample's windows, in order; `book` is given each with the counts of its neurons.
+fn run_windows(
+    request: &EvaluationRequest<'_>,
+    session: &mut Session<'_>,
+    x: &[f32],
+    timesteps: &[u32],
+    mut book: impl FnMut(Window, &Statistics),
+) -> Result<(), RunError> {
     let network = request.network;
     let whole = network.has_window_barrier() || network.settles() || request.early_exit.is_some();
-    let mut results = Vec::with_capacity(timesteps.len());
     for (at, &t) in timesteps.iter().enumerate() {
         if at == 0 || whole {
             session.start(&[x])?;
         }
         let settling = run_window(network, session, t, request.early_exit)?;
-        let (statistics, steps) = (session.statistics().clone(), session.steps());
-        results.push(Window { class: top1(&session.potentials()[0]), statistics, steps, settling });
+        book(Window { class: top1(&session.potentials()[0]), steps: session.steps(), settling }, session.statistics());
     }
-    Ok(results)
+    Ok(())
 }
 
 /// Most window barriers on a way through the network: each delays the answer by a whole window.

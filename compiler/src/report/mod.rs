@@ -4,6 +4,7 @@ pub mod answers;
 pub mod bench;
 pub mod certificate;
 pub mod compilation;
+pub mod costs;
 pub mod evaluation;
 pub mod frontier;
 pub mod network;
@@ -24,15 +25,18 @@ use snn_runtime::Statistics;
 /// Counts summed over runs of one network.
 fn total<'a>(runs: impl Iterator<Item = &'a Statistics>) -> Statistics {
     let mut total = Statistics::default();
-    for run in runs {
-        if total.layers.is_empty() {
-            total = run.clone();
-            continue;
-        }
-        for (sum, layer) in total.layers.iter_mut().zip(&run.layers) {
-            sum.spikes += layer.spikes;
-            sum.synops += layer.synops;
-        }
-    }
+    runs.for_each(|run| add(&mut total, run));
     total
+}
+
+/// Adds the counts of `run`, if there are any, to `total`, which may have none yet.
+fn add(total: &mut Statistics, run: &Statistics) {
+    if total.layers.is_empty() {
+        total.clone_from(run);
+        return;
+    }
+    for (sum, layer) in total.layers.iter_mut().zip(&run.layers) {
+        sum.spikes += layer.spikes;
+        sum.synops += layer.synops;
+    }
 }

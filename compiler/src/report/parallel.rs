@@ -5,9 +5,46 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A pool of `threads` threads.
-pub(super) fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
-    ThreadPoolBuilder::new().num_threads(threads).build()
+/// A pool for `samples` samples of `threads` threads, or fewer where there would be nothing for them to do: each has buffers of its own.
+pub(super) fn pool(threads: usize, samples: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new().num_threads(threads.min(samples).max(1)).build()
+}
+
+/// Applies `work` to `0..count` on every thread of `pool`, each with a state of its own made by `state` and a part of the result, all of which
+/// are returned. Memory does not grow with `count` where a part does not.
+///
+/// # Errors
+/// The error of `work` for the lowest index that failed; remaining indices are then left out.
+pub fn fold_samples<S, A: Default + Send, E: Send>(
+    pool: &ThreadPool,
+    count: usize,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, &mut A, usize) -> Result<(), E> + Sync,
+) -> Result<Vec<A>, E> {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None::<(usize, E)>));
+    let stop = AtomicBool::new(false);
+    let parts = pool.broadcast(|_| {
+        let (mut state, mut part) = (state(), A::default());
+        // Indices are handed out in order and a failure only stops later ones: the lowest failing index is always tried.
+        while !stop.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            if let Err(error) = work(&mut state, &mut part, index) {
+                stop.store(true, Ordering::Relaxed);
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                if failed.as_ref().is_none_or(|(lowest, _)| index < *lowest) {
+                    *failed = Some((index, error));
+                }
+            }
+        }
+        part
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, error)) => Err(error),
+        None => Ok(parts),
+    }
 }
 
 /// Applies `work` to `0..count` on every thread of `pool`, each with a state of its own made by `state`. The results are in
@@ -21,26 +58,13 @@ pub fn for_each_sample<S, R: Send, E: Send>(
     state: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, usize) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let results = Mutex::new(Vec::with_capacity(count));
-    pool.broadcast(|_| {
-        let mut state = state();
-        let mut mine = Vec::new();
-        // Indices are handed out in order and a failure only stops later ones: the lowest failing index is always tried.
-        while !failed.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                break;
-            }
-            let result = work(&mut state, index);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            mine.push((index, result));
-        }
-        results.lock().unwrap_or_else(PoisonError::into_inner).extend(mine);
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    let parts = fold_samples(pool, count, state, |state, part: &mut Vec<(usize, R)>, index| {
+        part.push((index, work(state, index)?));
+        Ok(())
+    })?;
+    let mut results: Vec<(usize, R)> = parts.into_iter().flatten().collect();
+    results.sort_unstable_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 #[cfg(test)]
@@ -50,7 +74,7 @@ mod tests {
     #[test]
     fn results_are_in_order_and_the_first_failure_wins_whatever_the_thread_count() {
         for threads in [1, 3] {
-            let pool = pool(threads).unwrap();
+            let pool = pool(threads, 100).unwrap();
             let squares: Result<Vec<usize>, ()> = for_each_sample(&pool, 100, || (), |(), i| Ok(i * i));
             assert_eq!(squares.unwrap(), (0..100).map(|i| i * i).collect::<Vec<_>>());
             let failure = for_each_sample(&pool, 100, || (), |(), i| if i % 10 == 7 { Err(i) } else { Ok(()) });

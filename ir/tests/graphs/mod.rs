@@ -68,6 +68,7 @@ impl Random {
             reset: if self.chance() { Reset::Subtract } else { Reset::Zero },
             amplitude: if self.chance() { Amplitude::Threshold } else { Amplitude::One },
             signed: firing == Firing::Ternary && self.chance(),
+            rate: self.chance().then(|| self.below(1000) as f32 / 1000.0),
             firing,
         }
     }
@@ -223,6 +224,7 @@ pub fn quantized() -> Graph {
         amplitude: Amplitude::One,
         firing,
         signed,
+        rate: None,
     };
     let mut g = Graph::new("quantized");
     g.timesteps = Some(8);

@@ -43,6 +43,7 @@ fn layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: i32
             amplitude: Amplitude::One,
             firing: Firing::Binary,
             signed: false,
+            rate: None,
         }),
     })
 }

@@ -139,14 +139,7 @@ impl<'n> Machine<'n> {
                 write_rows(rows, node.channels, |e| base[e] + row.at(e / node.channels, e % node.channels, node.channels));
             }
             match &node.work {
-                // SAFETY: as below; the plan chose tables because the CPU has the instructions.
-                #[cfg(target_arch = "x86_64")]
-                Work::Layer(_) if self.program.tables[i].is_some() => unsafe {
-                    let table = self.program.tables[i].as_ref().expect("it was just looked at");
-                    table.run(self.arena.as_mut_ptr().cast(), steps, self.steps == 0);
-                },
-                // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
-                Work::Layer(_) => unsafe { self.program.code.run(i, self.arena.as_mut_ptr().cast(), steps, self.steps == 0) },
+                Work::Layer(_) => self.run_layer(i, steps),
                 Work::Structural(_) if node.is_spikes() => self.move_spikes(i, steps),
                 Work::Structural(map) => {
                     let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
@@ -187,6 +180,18 @@ impl<'n> Machine<'n> {
                     source.crossings.count(plan.cpu, masks, (plan.chunk, steps), counts);
                 }
             }
+        }
+    }
+
+    /// Runs layer `i` for `steps` steps, at most a chunk, on the values of its operands as they are.
+    pub(crate) fn run_layer(&mut self, i: usize, steps: usize) {
+        let arena = self.arena.as_mut_ptr().cast();
+        match &self.program.tables[i] {
+            // SAFETY: as below; the plan chose tables because the CPU has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Some(table) => unsafe { table.run(arena, steps, self.steps == 0) },
+            // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
+            _ => unsafe { self.program.code.run(i, arena, steps, self.steps == 0) },
         }
     }
 

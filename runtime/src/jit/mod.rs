@@ -26,6 +26,7 @@ pub mod layer;
 pub mod machine;
 pub mod portable;
 
+use crate::cost_model::CostModel;
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
@@ -54,10 +55,10 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn compile(graph: &Graph, cpu: Cpu) -> Result<Program, CompileError> {
+    pub(crate) fn compile(graph: &Graph, cpu: Cpu, costs: &CostModel) -> Result<Program, CompileError> {
         let front_end = FrontEnd::compile(graph)?;
         let max_steps = Bounds::new(graph)?.max_steps();
-        let plan = Plan::new(graph, &front_end, cpu)?;
+        let plan = Plan::new(graph, &front_end, cpu, costs)?;
         let code = Code::compile(&plan).map_err(CompileError::Code)?;
         let tables = (0..plan.nodes.len())
             .map(|i| match (&plan.layers[i], &plan.nodes[i].work) {

@@ -1,6 +1,5 @@
 //! Which kernel computes each synapse of a layer, and what memory the layer needs.
 
-use super::cost::{Costs, RATE};
 use super::geometry::{Geometry, Plane};
 use super::matrix::{MatrixPlan, slab_width};
 use super::memory::Buffer;
@@ -8,6 +7,7 @@ use super::node::{LayerWork, PerElement, PlanNode};
 use super::synapse::{Synapse, Weights};
 use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
+use crate::cost_model::{SynapseSize, TableSize};
 use crate::kernels::Cpu;
 use crate::kernels::matrix::SLAB;
 use std::fmt;
@@ -158,7 +158,7 @@ impl LayerPlan {
             }
             taps = taps.max(synapse.geometry.max_taps());
             rows_listed = rows_listed.max(synapse.geometry.max_taps() * source.channels);
-            let (mut family, mut why) = choose(plan.cpu, source.is_spikes(), synapse, source.channels, lanes(layer.channels));
+            let (mut family, mut why) = choose(plan, source, synapse, lanes(layer.channels));
             // The fire kernels take one residual along.
             let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
             let taken = work.neuron.is_none() || plan.cpu == Cpu::Portable || synapses.iter().any(|s| s.family == Family::Residual);
@@ -213,19 +213,27 @@ impl LayerPlan {
 
     /// Why the layer is computed by table look-up, if it is cheaper than what would be chosen for each synapse.
     fn by_table(plan: &Plan, layer: &PlanNode, work: &LayerWork) -> Option<String> {
-        let costs = Costs::of(plan.cpu);
-        let (mut table, mut otherwise, mut possible) = (0.0, 0.0, true);
+        let costs = plan.costs.as_ref()?;
+        let table = costs.table.as_ref()?;
+        let mut size = TableSize::default();
+        let (mut otherwise, mut rates) = (costs.neurons(lanes(layer.channels)), Vec::new());
         for (synapse, &operand) in work.synapses.iter().zip(&layer.operands) {
             let Weights::Full { data, .. } = &synapse.weights else { continue };
-            let (channels, lanes) = (plan.nodes[operand].channels, lanes(layer.channels));
-            let taps = synapse.geometry.max_taps() * channels;
-            table += costs.table(TablePlan::look_ups(layer, work, taps), channels, lanes)?;
-            let event = if fits_i16(&synapse.weights, data, &synapse.geometry) { costs.event(taps, lanes) } else { f64::INFINITY };
-            otherwise += costs.matrix(taps, lanes).map_or(event, |m| m.min(event));
-            possible &= plan.nodes[operand].mode != Mode::Constant;
+            let source = &plan.nodes[operand];
+            if source.mode == Mode::Constant {
+                return None;
+            }
+            let synapse_size = SynapseSize { pixels: synapse.geometry.max_taps(), channels: source.channels, lanes: lanes(layer.channels) };
+            size.look_ups += TablePlan::look_ups(layer, work, synapse_size.taps());
+            size.words += (source.channels + synapse_size.lanes) as f64 / 16.0;
+            let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
+            let event = if narrow { costs.event(&synapse_size, source.rate.value(), plan.chunk) } else { f64::INFINITY };
+            otherwise += event.min(costs.matrix(&synapse_size, plan.chunk));
+            rates.push(source.rate.to_string());
         }
-        (possible && table < otherwise)
-            .then(|| format!("{table:.0} cycles a step against {otherwise:.0} by events at a rate of {RATE} or by matrix"))
+        let cost = table.layer(size, plan.chunk);
+        (cost < otherwise)
+            .then(|| format!("{cost:.0} ns a pixel and step against {otherwise:.0} by events at {} or by matrix", rates.join(" and ")))
     }
 
     pub(super) fn place(&mut self, state: &[Buffer], transient: &[Buffer]) {
@@ -244,33 +252,35 @@ impl LayerPlan {
 }
 
 /// Chooses the kernel of one synapse.
-fn choose(cpu: Cpu, bits: bool, synapse: &Synapse, channels: usize, lanes: usize) -> (Family, String) {
+fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize) -> (Family, String) {
     let Weights::Full { groups, data, .. } = &synapse.weights else {
-        let family = if bits { Family::Masked } else { Family::DenseChannel };
+        let family = if source.is_spikes() { Family::Masked } else { Family::DenseChannel };
         return (family, "channels do not mix".into());
     };
-    if !bits {
+    if !source.is_spikes() {
         return (Family::Dense, "the operand is a current".into());
     }
     if *groups > 1 {
         return (Family::WideEvent, format!("{groups} groups"));
     }
-    if cpu == Cpu::Portable {
+    let Some(costs) = &plan.costs else {
         return (Family::Event, "any CPU".into());
-    }
+    };
     let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
     // The kernels of AVX2 sum in 16 bits.
-    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (narrow || cpu > Cpu::Avx2);
-    let (taps, costs) = (synapse.geometry.max_taps() * channels, Costs::of(cpu));
-    let event = costs.event(taps, lanes);
-    match costs.matrix(taps, lanes) {
-        Some(product) if matrix && (product <= event || !narrow) => {
-            (Family::Matrix, format!("{product:.0} cycles a step against {event:.0} by events at a rate of {RATE}"))
+    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (narrow || plan.cpu > Cpu::Avx2);
+    let size = SynapseSize { pixels: synapse.geometry.max_taps(), channels: source.channels, lanes };
+    let (event, product) = (costs.event(&size, source.rate.value(), plan.chunk), costs.matrix(&size, plan.chunk));
+    let rate = source.rate;
+    match (narrow, matrix) {
+        (false, false) => (Family::WideEvent, "sums of weights may leave 16 bits".into()),
+        (false, true) => (Family::Matrix, "sums of weights may leave 16 bits".into()),
+        (true, true) if product <= event => {
+            (Family::Matrix, format!("{product:.0} ns a pixel and step against {event:.0} by events at {rate}"))
         }
-        _ if !narrow => (Family::WideEvent, "sums of weights may leave 16 bits".into()),
-        Some(product) if matrix => (Family::Event, format!("{event:.0} cycles a step at a rate of {RATE} against {product:.0} by matrix")),
-        _ => (Family::Event, format!("{event:.0} cycles a step at a rate of {RATE}")),
+        (true, true) => (Family::Event, format!("{event:.0} ns a pixel and step at {rate} against {product:.0} by matrix")),
+        (true, false) => (Family::Event, format!("{event:.0} ns a pixel and step at {rate}")),
     }
 }
 

@@ -11,7 +11,6 @@
 //! Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are `i32` in the same
 //! order with channels padded to [`lanes`].
 
-mod cost;
 mod domain;
 pub mod geometry;
 pub mod kernel;
@@ -19,10 +18,12 @@ pub mod matrix;
 pub mod memory;
 pub mod node;
 pub mod rewrite;
+mod rate;
 mod show;
 pub mod synapse;
 pub mod table;
 
+use crate::cost_model::{CostModel, Costs, has_choice};
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
@@ -100,14 +101,20 @@ pub struct Plan {
     pub persistent: usize,
     /// What the kernels were chosen for.
     pub cpu: Cpu,
+    /// What they cost there; nothing where there is no choice.
+    pub costs: Option<Costs>,
 }
 
 impl Plan {
-    /// Plans `graph` for `cpu`.
+    /// Plans `graph` for `cpu`, where kernels cost what `model` says.
     ///
     /// # Errors
-    /// The first node the engine cannot run, and why.
-    pub fn new(graph: &Graph, front_end: &FrontEnd, cpu: Cpu) -> Result<Plan, CompileError> {
+    /// The first node the engine cannot run, and why; a model without costs for `cpu`.
+    pub fn new(graph: &Graph, front_end: &FrontEnd, cpu: Cpu, model: &CostModel) -> Result<Plan, CompileError> {
+        let costs = model.costs(cpu).cloned();
+        if costs.is_none() && has_choice(cpu) {
+            return Err(CompileError::Costs(cpu));
+        }
         let mut nodes = nodes(graph, front_end, Domain::Bits)?;
         let at: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
         rewrite::join_moves(&mut nodes);
@@ -125,6 +132,7 @@ impl Plan {
             arena: 0,
             persistent: 0,
             cpu,
+            costs,
             nodes,
         };
         loop {

@@ -1,6 +1,7 @@
 //! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each is computed.
 
 use super::domain::Domain;
+use super::rate::Rate;
 use super::synapse::{Reason, Synapse};
 use crate::front_end::FrontEnd;
 use crate::kernels::stepped::MOST_LANES;
@@ -41,6 +42,8 @@ pub struct PlanNode {
     pub operands: Vec<usize>,
     /// What it computes.
     pub work: Work,
+    /// How often its elements spike, for spikes.
+    pub rate: Rate,
 }
 
 /// What a node computes.
@@ -327,7 +330,8 @@ impl PlanNode {
                 }
             }
         };
-        Ok(PlanNode { id, name: graph.node(id).name().to_string(), ty, channels, pixels, mode, operands, work })
+        let rate = Rate::of(op, &operands.iter().map(|&o| &planned[o]).collect::<Vec<_>>(), channels * pixels);
+        Ok(PlanNode { id, name: graph.node(id).name().to_string(), ty, channels, pixels, mode, operands, work, rate })
     }
 
     /// The currents that its neurons get in every step of their own, if they do.

@@ -137,7 +137,8 @@ mod tests {
 
     fn neuron(firing: Firing, signed: bool, threshold: i32, initial: i32) -> Population<i32> {
         let (threshold, initial) = (Tensor::scalar_i32(threshold), Tensor::scalar_i32(initial));
-        let neuron = Neuron { threshold, initial, schedule: None, reset: Reset::Subtract, amplitude: Amplitude::One, firing, signed };
+        let neuron =
+            Neuron { threshold, initial, schedule: None, reset: Reset::Subtract, amplitude: Amplitude::One, firing, signed, rate: None };
         Population::new(&neuron, &[1]).unwrap()
     }
 

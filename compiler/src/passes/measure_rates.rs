@@ -1,0 +1,74 @@
+//! `measure-rates`: writes down how often neurons spike on calibration samples.
+//!
+//! The rate of a population is its mean number of spikes per neuron and step over the window, in the network as it is. It changes nothing
+//! about what the network computes: the engine that makes machine code chooses kernels by it, since the time of some grows with the
+//! rate. Without calibration data, and for networks that only the reference engine runs, it does nothing and a rate is assumed.
+//!
+//! Precondition: behind everything that changes weights, thresholds or biases; behind `quantize`.
+
+use super::{Context, Pass, PassError};
+use rayon::prelude::*;
+use serde::Deserialize;
+use snn_ir::op::{Layer, Neuron};
+use snn_ir::{Graph, Op};
+use snn_runtime::{EngineKind, Network, RunError};
+use std::collections::HashMap;
+
+/// The pass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeasureRates {
+    /// Most calibration samples used.
+    pub samples: usize,
+}
+
+impl Default for MeasureRates {
+    fn default() -> Self {
+        MeasureRates { samples: 16 }
+    }
+}
+
+impl Pass for MeasureRates {
+    fn name(&self) -> &'static str {
+        "measure-rates"
+    }
+
+    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+        let Some(calibration) = context.calibration else { return Ok(0) };
+        let samples = &calibration.samples[..self.samples.min(calibration.samples.len())];
+        let Ok(network) = Network::compile(graph, EngineKind::Jit) else { return Ok(0) };
+        let rates = rates(&network, samples, context.timesteps).map_err(|e| PassError::Run(e.to_string()))?;
+        Ok(graph.rewrite_all(|_, node| {
+            let rate = rates.get(node.name()).copied();
+            match node.op() {
+                Op::If(n) if n.rate != rate => Some(Op::If(Neuron { rate, ..n.clone() })),
+                Op::Layer(l @ Layer { neuron: Some(n), .. }) if n.rate != rate => {
+                    Some(Op::Layer(Layer { neuron: Some(Neuron { rate, ..n.clone() }), ..l.clone() }))
+                }
+                _ => None,
+            }
+        })?)
+    }
+
+    fn keeps_outputs(&self) -> bool {
+        true
+    }
+}
+
+/// Rates by population. They are rounded to four digits: more would only make the text form longer.
+fn rates(network: &Network, samples: &[Vec<Vec<f32>>], timesteps: u32) -> Result<HashMap<String, f32>, RunError> {
+    let spikes = |sample: &Vec<Vec<f32>>| {
+        let mut session = network.session();
+        session.start(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        session.advance(timesteps)?;
+        Ok(session.statistics().clone())
+    };
+    let runs = samples.par_iter().map(spikes).collect::<Result<Vec<_>, RunError>>()?;
+    let mut rates = HashMap::new();
+    for (at, layer) in runs.first().map_or(&[][..], |run| &run.layers).iter().enumerate() {
+        let spikes: u64 = runs.iter().map(|run| run.layers[at].spikes).sum();
+        let steps = layer.neurons.max(1) as f64 * f64::from(timesteps) * runs.len() as f64;
+        rates.insert(layer.name.clone(), ((1e4 * spikes as f64 / steps).round() / 1e4) as f32);
+    }
+    Ok(rates)
+}

@@ -1,0 +1,156 @@
+//! Measures a cost model: single layers of typical shapes, computed by each family of kernels in turn.
+
+use super::fit::fit;
+use super::subject::{Family, LayerShape, Subject};
+use super::{CostModel, Costs, EventCosts, MatrixCosts, SynapseSize, TableCosts, has_choice};
+use crate::error::CompileError;
+use crate::kernels::Cpu;
+use crate::kernels::table::{BLOCK, Blocks, TableLayer};
+use crate::plan::lanes;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Channels, side of the map, side of the kernel.
+const SHAPES: [(usize, usize, usize); 6] = [(16, 32, 3), (32, 16, 3), (64, 8, 3), (128, 8, 3), (256, 4, 3), (64, 16, 1)];
+/// Steps that are computed together.
+const STEPS: [usize; 2] = [8, 32];
+/// Spikes per element and step.
+const RATES: [f64; 3] = [0.03, 0.1, 0.25];
+/// Repetitions, of which the fastest counts, and how long one takes at least.
+const REPETITIONS: usize = 15;
+const LEAST: Duration = Duration::from_millis(3);
+
+/// A cost model and how well it describes what was measured.
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    /// The model.
+    pub model: CostModel,
+    /// How far it is from the measurements, per level and family.
+    pub deviations: Vec<Deviation>,
+}
+
+/// How far a model is from what was measured.
+#[derive(Clone, Debug)]
+pub struct Deviation {
+    /// CPU level.
+    pub cpu: Cpu,
+    /// Family of kernels.
+    pub family: &'static str,
+    /// Number of measurements.
+    pub measurements: usize,
+    /// Mean relative difference.
+    pub mean: f64,
+    /// Largest relative difference.
+    pub worst: f64,
+}
+
+/// One measurement: features and nanoseconds per output pixel and step.
+type Point<const N: usize> = ([f64; N], f64);
+
+impl CostModel {
+    /// Measures every CPU level that this machine has, on one thread. Takes seconds; other work on the machine falsifies it.
+    /// `progress` is called with each part's number and their total.
+    ///
+    /// # Errors
+    /// When a layer cannot be compiled.
+    pub fn measure(mut progress: impl FnMut(usize, usize)) -> Result<Measurement, CompileError> {
+        let levels: Vec<Cpu> = Cpu::ALL.into_iter().filter(|&cpu| cpu <= Cpu::detect() && has_choice(cpu)).collect();
+        let total = levels.len() * SHAPES.len();
+        let mut done = 0;
+        let (mut model, mut deviations) = (BTreeMap::new(), Vec::new());
+        for cpu in levels {
+            let costs = level(cpu, &mut deviations, &mut || {
+                done += 1;
+                progress(done, total);
+            })?;
+            model.insert(cpu.to_string(), costs);
+        }
+        Ok(Measurement { model: CostModel(model), deviations })
+    }
+}
+
+fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) -> Result<Costs, CompileError> {
+    // Neurons; events: chunk, mask, event, row; products: chunk, product.
+    let mut synapses: Vec<Point<7>> = Vec::new();
+    let (mut events, mut tables) = (0, Vec::<Point<3>>::new());
+    let shapes = SHAPES.map(|shape| STEPS.map(|steps| (shape, steps)));
+    for family in [Family::Event, Family::Matrix, Family::Table] {
+        if family == Family::Table && !TableLayer::is_available(cpu) {
+            continue;
+        }
+        for &((channels, side, kernel), steps) in shapes.as_flattened() {
+            let size = SynapseSize { pixels: kernel * kernel, channels, lanes: lanes(channels) };
+            let per_chunk = 1.0 / steps as f64;
+            let neurons = size.lanes as f64 / 16.0;
+            let rates = if family == Family::Event { &RATES[..] } else { &RATES[1..2] };
+            for &rate in rates {
+                let nanoseconds = time(cpu, family, LayerShape { channels, side, kernel }, steps, rate)?;
+                match family {
+                    Family::Event => {
+                        let features = [neurons, per_chunk, size.masks(), size.events(rate), size.rows(rate), 0.0, 0.0];
+                        synapses.push((features, nanoseconds));
+                    }
+                    Family::Matrix => synapses.push(([neurons, 0.0, 0.0, 0.0, 0.0, per_chunk, size.products()], nanoseconds)),
+                    Family::Table => {
+                        let full = (Blocks::new([side, side]).count() * BLOCK) as f64 / (side * side) as f64;
+                        let look_ups = (size.taps().div_ceil(16) * channels) as f64 / 16.0 * full;
+                        tables.push(([per_chunk, 2.0 * neurons, look_ups], nanoseconds));
+                    }
+                }
+            }
+            if steps == STEPS[0] && family == Family::Matrix {
+                progress();
+            }
+        }
+        if family == Family::Event {
+            events = synapses.len();
+        }
+    }
+    let x = fit(&synapses);
+    deviations.push(deviation(cpu, "event", &synapses[..events], &x));
+    deviations.push(deviation(cpu, "matrix", &synapses[events..], &x));
+    let table = (!tables.is_empty()).then(|| {
+        let x = fit(&tables);
+        deviations.push(deviation(cpu, "table", &tables, &x));
+        let [chunk, word, look_up] = x.map(rounded);
+        TableCosts { chunk, word, look_up }
+    });
+    let [neurons, chunk, mask, event, row, matrix_chunk, product] = x.map(rounded);
+    let (event, matrix) = (EventCosts { chunk, mask, event, row }, MatrixCosts { chunk: matrix_chunk, product });
+    Ok(Costs { machine: machine(), neurons, event, matrix, table })
+}
+
+fn deviation<const N: usize>(cpu: Cpu, family: &'static str, points: &[Point<N>], x: &[f64; N]) -> Deviation {
+    let of = |(features, value): &Point<N>| (features.iter().zip(x).map(|(f, x)| f * x).sum::<f64>() / value - 1.0).abs();
+    let errors: Vec<f64> = points.iter().map(of).collect();
+    let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+    Deviation { cpu, family, measurements: points.len(), mean, worst: errors.into_iter().fold(0.0, f64::max) }
+}
+
+/// Nobody measures picoseconds.
+fn rounded(nanoseconds: f64) -> f64 {
+    (1e3 * nanoseconds).round() / 1e3
+}
+
+/// Nanoseconds per output pixel and step of a layer that gets spikes at `rate`.
+fn time(cpu: Cpu, family: Family, shape: LayerShape, steps: usize, rate: f64) -> Result<f64, CompileError> {
+    let subject = Subject::new(cpu, family, shape, steps, rate)?;
+    let mut runner = subject.runner();
+    let mut fastest = f64::INFINITY;
+    for _ in 0..REPETITIONS {
+        let (start, mut runs) = (Instant::now(), 0);
+        while start.elapsed() < LEAST {
+            runner.run();
+            runs += 1;
+        }
+        fastest = fastest.min(start.elapsed().as_secs_f64() / f64::from(runs));
+    }
+    Ok(1e9 * fastest / (shape.side * shape.side * steps) as f64)
+}
+
+/// What the machine calls its CPU.
+fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpus.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.trim().to_string()));
+    name.unwrap_or_else(|| std::env::consts::ARCH.into())
+}
