@@ -7,7 +7,7 @@
 
 use super::emit::{POINTER, at, count_to, flags, number, plus, times, when};
 use super::portable;
-use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape};
+use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape, byte_event};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::kernel::{Base, Family, LayerPlan, SynapsePlan};
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
@@ -339,6 +339,7 @@ impl<'a, M: Module> Lowering<'a, M> {
                 unreachable!("products, residuals and tables are not computed pixel by pixel")
             }
             (Family::Event, _) => "snnc_event",
+            (Family::ByteEvent, _) => "snnc_byte_event",
             (Family::WideEvent, _) => "snnc_wide_event",
             (Family::Masked, _) => "snnc_masked",
             (Family::Dense, _) => "snnc_dense",
@@ -409,6 +410,12 @@ fn pack(synapse: &Synapse, family: Family, cpu: Cpu, channels: usize, lanes: usi
             let row =
                 |v: &[i32]| -> Vec<u8> { v.iter().copied().chain(std::iter::repeat(0)).take(padded).flat_map(i32::to_ne_bytes).collect() };
             (1, 1, padded, data.chunks_exact(channels).flat_map(row).collect(), 4 * padded)
+        }
+        Weights::Full { inputs, outputs, data, .. } if family == Family::ByteEvent => {
+            let row = |row: &[i32]| row.iter().map(|&w| w as i8).chain(std::iter::repeat(0)).take(lanes).collect();
+            let slice = |data: &[i32]| byte_event::pack(data.chunks_exact(*outputs).map(row), lanes);
+            let bytes = data.chunks_exact(channels * outputs).flat_map(slice).collect();
+            (*inputs, *outputs, lanes, bytes, (channels + 1) * lanes)
         }
         Weights::Full { groups, inputs, outputs, data } => {
             let row_lanes = if *groups == 1 { lanes } else { *outputs };

@@ -12,6 +12,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod bits;
+pub mod byte_event;
 pub mod count;
 pub mod counted;
 #[cfg(target_arch = "x86_64")]
@@ -194,6 +195,7 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
         #[cfg(target_arch = "x86_64")]
         Cpu::Avx512 | Cpu::Amx => table.extend([
             synaptic("snnc_event", avx512::event),
+            synaptic("snnc_byte_event", byte_event::byte_event),
             synaptic("snnc_wide_event", avx2::wide_event),
             synaptic("snnc_masked", avx512::masked),
             synaptic("snnc_dense", avx2::dense),

@@ -9,6 +9,7 @@ use super::synapse::{Synapse, Weights};
 use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::kernels::Cpu;
+use crate::kernels::byte_event::{self, LANES, MOST_VECTORS};
 use crate::kernels::matrix::SLAB;
 use std::fmt;
 
@@ -17,6 +18,8 @@ use std::fmt;
 pub enum Family {
     /// Spikes, channels mix: for every set bit, add a row of weights.
     Event,
+    /// The same with rows of 8-bit weights, of whole multiples of 64 outputs.
+    ByteEvent,
     /// Spikes, channels mix: as bytes, through a matrix product. The time does not depend on the rate.
     Matrix,
     /// Spikes, channels mix, in groups or with weights beyond 16 bits: the same without vectors of narrow weights.
@@ -37,6 +40,7 @@ impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Family::Event => "event",
+            Family::ByteEvent => "byte-event",
             Family::Matrix => "matrix",
             Family::WideEvent => "wide-event",
             Family::Masked => "masked",
@@ -145,7 +149,7 @@ impl LayerPlan {
             _ => None,
         });
         let width = widths.next().filter(|w| widths.all(|v| v == *w)).unwrap_or(SLAB);
-        let (mut taps, mut rows_listed) = (1, 0);
+        let (mut taps, mut listed) = (1, 0);
         let moving = work.synapses.iter().find_map(|s| match &s.geometry {
             Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
             _ => None,
@@ -157,8 +161,9 @@ impl LayerPlan {
                 continue;
             }
             taps = taps.max(synapse.geometry.max_taps());
-            rows_listed = rows_listed.max(synapse.geometry.max_taps() * source.channels);
             let (mut family, mut why) = choose(plan.cpu, source.is_bits(), synapse, source.channels, lanes(layer.channels));
+            let rows = synapse.geometry.max_taps() * source.channels;
+            listed = listed.max(if family == Family::ByteEvent { byte_event::scratch(rows, plan.chunk) } else { 8 * rows });
             // The fire kernels take one residual along.
             let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
             let taken = work.neuron.is_none() || plan.cpu == Cpu::Portable || synapses.iter().any(|s| s.family == Family::Residual);
@@ -206,7 +211,7 @@ impl LayerPlan {
             block,
             currents: unplaced(scratch(4 * block * plan.chunk * lanes(layer.channels))),
             taps: unplaced(scratch(16 * (taps + 1))),
-            list: unplaced(scratch(8 * rows_listed)),
+            list: unplaced(scratch(listed)),
             table: None,
         }
     }
@@ -220,7 +225,7 @@ impl LayerPlan {
             let (channels, lanes) = (plan.nodes[operand].channels, lanes(layer.channels));
             let taps = synapse.geometry.max_taps() * channels;
             table += costs.table(TablePlan::look_ups(layer, work, taps), channels, lanes)?;
-            let event = if fits_i16(&synapse.weights, data, &synapse.geometry) { costs.event(taps, lanes) } else { f64::INFINITY };
+            let event = by_events(plan.cpu, synapse, data, channels, lanes).map_or(f64::INFINITY, |e| e.1);
             otherwise += costs.matrix(taps, lanes).map_or(event, |m| m.min(event));
             possible &= plan.nodes[operand].mode != Mode::Constant;
         }
@@ -258,19 +263,32 @@ fn choose(cpu: Cpu, bits: bool, synapse: &Synapse, channels: usize, lanes: usize
     if cpu == Cpu::Portable {
         return (Family::Event, "any CPU".into());
     }
-    let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
+    let event = by_events(cpu, synapse, data, channels, lanes);
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
-    // The kernels of AVX2 sum in 16 bits.
-    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (narrow || cpu > Cpu::Avx2);
-    let (taps, costs) = (synapse.geometry.max_taps() * channels, Costs::of(cpu));
-    let event = costs.event(taps, lanes);
-    match costs.matrix(taps, lanes) {
-        Some(product) if matrix && (product <= event || !narrow) => {
+    // The kernels of AVX2 sum in 16 bits, as those for events.
+    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (event.is_some() || cpu > Cpu::Avx2);
+    let product = Costs::of(cpu).matrix(synapse.geometry.max_taps() * channels, lanes).filter(|_| matrix);
+    match (product, event) {
+        (Some(product), Some((_, event))) if product <= event => {
             (Family::Matrix, format!("{product:.0} cycles a step against {event:.0} by events at a rate of {RATE}"))
         }
-        _ if !narrow => (Family::WideEvent, "sums of weights may leave 16 bits".into()),
-        Some(product) if matrix => (Family::Event, format!("{event:.0} cycles a step at a rate of {RATE} against {product:.0} by matrix")),
-        _ => (Family::Event, format!("{event:.0} cycles a step at a rate of {RATE}")),
+        (Some(product), Some((family, event))) => {
+            (family, format!("{event:.0} cycles a step at a rate of {RATE} against {product:.0} by matrix"))
+        }
+        (None, Some((family, event))) => (family, format!("{event:.0} cycles a step at a rate of {RATE}")),
+        (Some(product), None) => (Family::Matrix, format!("{product:.0} cycles a step; sums of weights may leave 16 bits")),
+        (None, None) => (Family::WideEvent, "sums of weights may leave 16 bits".into()),
+    }
+}
+
+/// The kernel for events and its cost, unless sums may leave its 16 bits.
+fn by_events(cpu: Cpu, synapse: &Synapse, data: &[i32], channels: usize, lanes: usize) -> Option<(Family, f64)> {
+    let (taps, costs) = (synapse.geometry.max_taps() * channels, Costs::of(cpu));
+    let bytes = data.iter().all(|&w| i8::try_from(w).is_ok()) && matches!(synapse.geometry, Geometry::Window(_));
+    let whole = lanes.is_multiple_of(LANES) && taps * lanes / LANES < MOST_VECTORS / 2;
+    match costs.byte_event(taps, lanes) {
+        Some(cost) if bytes && whole => Some((Family::ByteEvent, cost)),
+        _ => fits_i16(&synapse.weights, data, &synapse.geometry).then(|| (Family::Event, costs.event(taps, lanes))),
     }
 }
 
