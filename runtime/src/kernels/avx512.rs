@@ -88,7 +88,7 @@ unsafe fn add_half_rows(rows: &[u64], at: usize, sums: *mut i32) {
 /// Adds 16 16-bit numbers to 16 32-bit ones.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) unsafe fn add_to(sums: *mut i32, part: __m256i) {
+unsafe fn add_to(sums: *mut i32, part: __m256i) {
     // SAFETY: the caller has 16 sums there.
     unsafe {
         let before = _mm512_loadu_si512(sums.cast());
