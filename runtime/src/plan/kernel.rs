@@ -9,7 +9,7 @@ use super::synapse::{Synapse, Weights};
 use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::kernels::Cpu;
-use crate::kernels::byte_event::{self, LANES, MOST_VECTORS};
+use crate::kernels::byte_event::{self, LANES, MOST_LISTED};
 use crate::kernels::matrix::SLAB;
 use std::fmt;
 
@@ -285,7 +285,7 @@ fn choose(cpu: Cpu, bits: bool, synapse: &Synapse, channels: usize, lanes: usize
 fn by_events(cpu: Cpu, synapse: &Synapse, data: &[i32], channels: usize, lanes: usize) -> Option<(Family, f64)> {
     let (taps, costs) = (synapse.geometry.max_taps() * channels, Costs::of(cpu));
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok()) && matches!(synapse.geometry, Geometry::Window(_));
-    let whole = lanes.is_multiple_of(LANES) && taps * lanes / LANES < MOST_VECTORS / 2;
+    let whole = lanes.is_multiple_of(LANES) && taps + synapse.geometry.max_taps() <= MOST_LISTED;
     match costs.byte_event(taps, lanes) {
         Some(cost) if bytes && whole => Some((Family::ByteEvent, cost)),
         _ => fits_i16(&synapse.weights, data, &synapse.geometry).then(|| (Family::Event, costs.event(taps, lanes))),

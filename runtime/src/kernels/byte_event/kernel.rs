@@ -35,7 +35,7 @@ pub unsafe extern "C" fn byte_event(
             for (t, list) in lists.iter().enumerate().take(steps) {
                 let row = currents.add(t * lanes + at);
                 let mut sums = [load(row)];
-                add_rows(list, first.weights.add(at), &mut sums);
+                add_rows(list, first.weights.add(at), lanes, &mut sums);
                 store(row, sums[0]);
             }
         }
@@ -90,6 +90,7 @@ pub unsafe extern "C" fn byte_event_neurons<const HARD: bool>(
         while at < lanes {
             let neurons = Neurons {
                 weights: first.wrapping_add(at),
+                lanes,
                 base: base.add(at),
                 threshold: threshold.add(at),
                 before: before.add(at),
@@ -115,6 +116,8 @@ pub unsafe extern "C" fn byte_event_neurons<const HARD: bool>(
 /// Where some neighbouring neurons of a pixel have what they need.
 struct Neurons {
     weights: *const u8,
+    /// Outputs of a row.
+    lanes: usize,
     base: *const i32,
     threshold: *const i32,
     before: *const i32,
@@ -138,7 +141,7 @@ impl Neurons {
             let mut v: [_; N] = std::array::from_fn(|j| load(self.before.add(LANES * j)));
             for (t, list) in lists.iter().enumerate() {
                 let mut sums: [_; N] = std::array::from_fn(|j| load(self.base.add(LANES * j)));
-                add_rows(list, self.weights, &mut sums);
+                add_rows(list, self.weights, self.lanes, &mut sums);
                 for (i, (v, &sum)) in v.as_flattened_mut().iter_mut().zip(sums.as_flattened()).enumerate() {
                     let (threshold, at) = (_mm512_loadu_si512(self.threshold.add(16 * i).cast()), t * self.mask + 2 * i);
                     *v = _mm512_add_epi32(*v, sum);
@@ -179,20 +182,20 @@ unsafe fn store(to: *mut i32, values: [__m512i; BLOCKS]) {
     values.into_iter().enumerate().for_each(|(block, v)| unsafe { _mm512_storeu_si512(to.add(16 * block).cast(), v) });
 }
 
-/// Adds `N` vectors of weights of all rows to `sums`.
+/// Adds `N` vectors of weights of all rows, each of `lanes` outputs, to `sums`.
 ///
 /// # Safety
 /// As [`byte_event`]; the number of rows is a multiple of [`UNROLL`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-unsafe fn add_rows<const N: usize>(rows: &[u16], weights: *const u8, sums: &mut [[__m512i; BLOCKS]; N]) {
+unsafe fn add_rows<const N: usize>(rows: &[u16], weights: *const u8, lanes: usize, sums: &mut [[__m512i; BLOCKS]; N]) {
     // So few that sums fit 16 bits.
     for rows in rows.chunks(MOST_ROWS) {
         let (mut all, mut high) = ([_mm512_setzero_si512(); N], [_mm512_setzero_si512(); N]);
         for row in rows.as_chunks::<UNROLL>().0.as_flattened() {
             // SAFETY: every row has `N` vectors from `weights` on. The read is volatile because the compiler would compute addresses in
             // vectors, whose ports are what is scarce.
-            let row = unsafe { weights.add(LANES * std::ptr::from_ref(row).read_volatile() as usize) };
+            let row = unsafe { weights.add(lanes * std::ptr::from_ref(row).read_volatile() as usize) };
             for j in 0..N {
                 // SAFETY: as above.
                 let x = unsafe { _mm512_loadu_si512(row.add(LANES * j).cast()) };

@@ -21,13 +21,18 @@ const UNROLL: usize = 4;
 /// The most rows whose sums are within 16 bits, whatever their weights.
 const MOST_ROWS: usize = 255 / UNROLL * UNROLL;
 
-/// Bytes of scratch for the events of `rows` inputs in each of `steps` steps.
-pub fn scratch(rows: usize, steps: usize) -> usize {
-    2 * steps * rows.next_multiple_of(UNROLL) + 128
+/// Entries that a list of at most `rows` rows has room for; its last ones are written by whole vectors.
+fn room(rows: usize) -> usize {
+    rows + 64
 }
 
-/// The most vectors of weights, counted from a window's first, that a list's 16-bit entries tell apart.
-pub const MOST_VECTORS: usize = 1 << 16;
+/// Bytes of scratch for the events of `rows` inputs in each of `steps` steps.
+pub fn scratch(rows: usize, steps: usize) -> usize {
+    2 * steps * room(rows)
+}
+
+/// Rows, those of zeros included, that a list's 16-bit entries tell apart.
+pub const MOST_LISTED: usize = 1 << 16;
 
 /// The rows of one slice, `[input][output]`, in the kernel's layout: a multiple of [`LANES`] outputs, and a row of zeros behind the last.
 pub fn pack(rows: impl Iterator<Item = Vec<i8>>, lanes: usize) -> Vec<u8> {
