@@ -75,7 +75,7 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
 /// borders, strides, dilations, groups, residuals by scale and by convolution, and currents between layers.
 fn wide_graph(seed: u64, firing: Firing) -> Graph {
     let random = &mut Random(seed);
-    let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 130];
+    let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 120, 130, 192];
     let mut graph = Graph::new("wide");
     let mut shape = vec![random.pick(&widths), 1 + random.below(9), 1 + random.below(9)];
     let input = graph.add("input", Op::Input(Signal::Current, shape.clone()), &[]).expect("it fits");

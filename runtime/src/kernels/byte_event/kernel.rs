@@ -8,10 +8,6 @@ use std::arch::x86_64::*;
 /// Blocks of 16 outputs in a vector of weights.
 const BLOCKS: usize = LANES / 16;
 
-/// Vectors of weights that are added up at a time: neurons that fire do so in many steps, so that the weights of few outputs stay in the
-/// first cache.
-const VECTORS: usize = 2;
-
 /// Adds the weights of spikes to currents.
 ///
 /// # Safety
@@ -34,9 +30,9 @@ pub unsafe extern "C" fn byte_event(
         for at in (0..lanes).step_by(LANES) {
             for (t, list) in lists.iter().enumerate().take(steps) {
                 let row = currents.add(t * lanes + at);
-                let mut sums = [load(row)];
+                let mut sums = load(row);
                 add_rows(list, first.weights.add(at), lanes, &mut sums);
-                store(row, sums[0]);
+                store(row, sums);
             }
         }
     }
@@ -86,8 +82,8 @@ pub unsafe extern "C" fn byte_event_neurons<const HARD: bool>(
         let lists = list_chunk(taps, steps, shape, list.cast());
         // Without taps there are no events, and no weights are read.
         let first = taps.first().map_or(std::ptr::null(), |tap| tap.weights);
-        let mut at = 0;
-        while at < lanes {
+        // Neurons that fire do so in many steps: their weights of few outputs stay in the first cache.
+        for at in (0..lanes).step_by(LANES) {
             let neurons = Neurons {
                 weights: first.wrapping_add(at),
                 lanes,
@@ -100,20 +96,16 @@ pub unsafe extern "C" fn byte_event_neurons<const HARD: bool>(
                 residual: residual.wrapping_add(at / 8),
                 residual_weights: weights.wrapping_add(at),
             };
-            let lists = &lists[..steps];
-            let vectors = ((lanes - at) / LANES).min(VECTORS);
-            match (vectors, residual.is_null()) {
-                (1, true) => neurons.run::<1, HARD, false>(lists),
-                (1, false) => neurons.run::<1, HARD, true>(lists),
-                (_, true) => neurons.run::<VECTORS, HARD, false>(lists),
-                (_, false) => neurons.run::<VECTORS, HARD, true>(lists),
+            if residual.is_null() {
+                neurons.run::<HARD, false>(&lists[..steps]);
+            } else {
+                neurons.run::<HARD, true>(&lists[..steps]);
             }
-            at += LANES * vectors;
         }
     }
 }
 
-/// Where some neighbouring neurons of a pixel have what they need.
+/// Where [`LANES`] neighbouring neurons of a pixel have what they need.
 struct Neurons {
     weights: *const u8,
     /// Outputs of a row.
@@ -135,14 +127,14 @@ impl Neurons {
     /// As [`byte_event_neurons`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
     #[inline]
-    unsafe fn run<const N: usize, const HARD: bool, const RESIDUAL: bool>(&self, lists: &[&[u16]]) {
-        // SAFETY: the caller's; there are `LANES * N` neurons.
+    unsafe fn run<const HARD: bool, const RESIDUAL: bool>(&self, lists: &[&[u16]]) {
+        // SAFETY: the caller's.
         unsafe {
-            let mut v: [_; N] = std::array::from_fn(|j| load(self.before.add(LANES * j)));
+            let mut v = load(self.before);
             for (t, list) in lists.iter().enumerate() {
-                let mut sums: [_; N] = std::array::from_fn(|j| load(self.base.add(LANES * j)));
+                let mut sums = load(self.base);
                 add_rows(list, self.weights, self.lanes, &mut sums);
-                for (i, (v, &sum)) in v.as_flattened_mut().iter_mut().zip(sums.as_flattened()).enumerate() {
+                for (i, (v, &sum)) in v.iter_mut().zip(&sums).enumerate() {
                     let (threshold, at) = (_mm512_loadu_si512(self.threshold.add(16 * i).cast()), t * self.mask + 2 * i);
                     *v = _mm512_add_epi32(*v, sum);
                     if RESIDUAL {
@@ -155,7 +147,7 @@ impl Neurons {
                     self.spikes.add(at).cast::<u16>().write_unaligned(fired);
                 }
             }
-            (0..N).for_each(|j| store(self.membrane.add(LANES * j), v[j]));
+            store(self.membrane, v);
         }
     }
 }
@@ -182,34 +174,28 @@ unsafe fn store(to: *mut i32, values: [__m512i; BLOCKS]) {
     values.into_iter().enumerate().for_each(|(block, v)| unsafe { _mm512_storeu_si512(to.add(16 * block).cast(), v) });
 }
 
-/// Adds `N` vectors of weights of all rows, each of `lanes` outputs, to `sums`.
+/// Adds the weights of all rows, each of `lanes` outputs, to `sums`.
 ///
 /// # Safety
 /// As [`byte_event`]; the number of rows is a multiple of [`UNROLL`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-unsafe fn add_rows<const N: usize>(rows: &[u16], weights: *const u8, lanes: usize, sums: &mut [[__m512i; BLOCKS]; N]) {
+unsafe fn add_rows(rows: &[u16], weights: *const u8, lanes: usize, sums: &mut [__m512i; BLOCKS]) {
     // So few that sums fit 16 bits.
     for rows in rows.chunks(MOST_ROWS) {
-        let (mut all, mut high) = ([_mm512_setzero_si512(); N], [_mm512_setzero_si512(); N]);
+        let (mut all, mut high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         for row in rows.as_chunks::<UNROLL>().0.as_flattened() {
-            // SAFETY: every row has `N` vectors from `weights` on. The read is volatile because the compiler would compute addresses in
+            // SAFETY: every row has a vector from `weights` on. The read is volatile because the compiler would compute addresses in
             // vectors, whose ports are what is scarce.
-            let row = unsafe { weights.add(lanes * std::ptr::from_ref(row).read_volatile() as usize) };
-            for j in 0..N {
-                // SAFETY: as above.
-                let x = unsafe { _mm512_loadu_si512(row.add(LANES * j).cast()) };
-                all[j] = _mm512_add_epi16(all[j], x);
-                high[j] = _mm512_add_epi16(high[j], _mm512_srai_epi16::<8>(x));
-            }
+            let x = unsafe { _mm512_loadu_si512(weights.add(lanes * std::ptr::from_ref(row).read_volatile() as usize).cast()) };
+            all = _mm512_add_epi16(all, x);
+            high = _mm512_add_epi16(high, _mm512_srai_epi16::<8>(x));
         }
         let excess = _mm512_set1_epi16((128 * rows.len()) as i16);
-        for j in 0..N {
-            let low = _mm512_sub_epi16(_mm512_sub_epi16(all[j], _mm512_slli_epi16::<8>(high[j])), excess);
-            let halves = |part| [_mm512_castsi512_si256(part), _mm512_extracti64x4_epi64::<1>(part)];
-            for (sum, part) in sums[j].iter_mut().zip([halves(low), halves(high[j])].as_flattened()) {
-                *sum = _mm512_add_epi32(*sum, _mm512_cvtepi16_epi32(*part));
-            }
+        let low = _mm512_sub_epi16(_mm512_sub_epi16(all, _mm512_slli_epi16::<8>(high)), excess);
+        let halves = |part| [_mm512_castsi512_si256(part), _mm512_extracti64x4_epi64::<1>(part)];
+        for (sum, part) in sums.iter_mut().zip([halves(low), halves(high)].as_flattened()) {
+            *sum = _mm512_add_epi32(*sum, _mm512_cvtepi16_epi32(*part));
         }
     }
 }
