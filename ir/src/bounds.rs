@@ -185,7 +185,9 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> u32 {
             (true, Reset::Zero) => 0,
             (true, Reset::Subtract) => low.saturating_add(theta).min(0),
         };
-        rising(top, up).min(falling(bottom, down))
+        // Engines may keep binary neurons' potentials less their threshold.
+        let margin = if n.firing == Firing::Binary { theta_high.max(0) } else { 0 };
+        rising(top, up).min(falling(bottom.saturating_sub(margin), down))
     };
     (0..channels).map(steps).min().unwrap_or(u32::MAX)
 }
@@ -379,6 +381,7 @@ mod tests {
             for &input in inputs.iter().take(window) {
                 v += [low, high, high, low, 0][usize::from(input)];
                 prop_assert!(fits(v), "{v}");
+                prop_assert!(firing != Firing::Binary || fits(v - theta), "{v} - {theta}");
                 let sent = match firing {
                     Firing::TwoPhase => 0,
                     Firing::Ternary if v < 0 && (n.signed || count > 0) => -1,

@@ -34,17 +34,10 @@ fn name(shape: LayerShape) -> String {
 
 fn stepped(c: &mut Criterion) {
     for cpu in levels() {
-        for (family, rates) in [(Family::Event, &[0.03, 0.1, 0.25][..]), (Family::Matrix, &[0.1]), (Family::Table, &[0.1])] {
-            let there = match family {
-                Family::Event => true,
-                Family::Matrix => cpu > Cpu::Portable,
-                Family::Table => cpu == Cpu::Avx512,
-            };
-            if !there {
-                continue;
-            }
+        let rates = &[0.03, 0.1, 0.25][..];
+        for (family, rates) in [(Family::Event, rates), (Family::ByteEvent, rates), (Family::Matrix, &[0.1]), (Family::Table, &[0.1])] {
             let mut group = c.benchmark_group(format!("{family:?}/{cpu}").to_lowercase());
-            for shape in STAGES {
+            for shape in STAGES.into_iter().filter(|&shape| family.computes(cpu, shape)) {
                 for &rate in rates {
                     let subject = Subject::new(cpu, family, shape, STEPS, rate).expect("the layer compiles");
                     let mut runner = subject.runner();

@@ -99,7 +99,7 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
 /// borders, strides, dilations, groups, residuals by scale and by convolution, and currents between layers.
 fn wide_graph(seed: u64, firing: Firing) -> Graph {
     let random = &mut Random(seed);
-    let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 130];
+    let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 120, 130, 192];
     let mut graph = Graph::new("wide");
     // Some rows are longer than what kernels take at a time.
     let columns = if random.below(10) == 0 { 33 + random.below(40) } else { 1 + random.below(9) };

@@ -5,7 +5,8 @@ use super::subject::{Family, LayerShape, Subject};
 use super::{CostModel, Costs, EventCosts, MatrixCosts, SynapseSize, TableCosts, has_choice};
 use crate::error::CompileError;
 use crate::kernels::Cpu;
-use crate::kernels::table::{BLOCK, Blocks, TableLayer};
+use crate::kernels::byte_event;
+use crate::kernels::table::{BLOCK, Blocks};
 use crate::plan::lanes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -70,27 +71,36 @@ impl CostModel {
 }
 
 fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) -> Result<Costs, CompileError> {
-    // Neurons; events: chunk, mask, event, row; products: chunk, product.
-    let mut synapses: Vec<Point<7>> = Vec::new();
-    let (mut events, mut tables) = (0, Vec::<Point<3>>::new());
+    // Neurons; products: chunk, product; events: chunk, mask, event, row; the same by 8-bit weights.
+    let mut synapses: Vec<(Family, Point<11>)> = Vec::new();
+    let mut tables = Vec::<Point<3>>::new();
     let shapes = SHAPES.map(|shape| STEPS.map(|steps| (shape, steps)));
-    for family in [Family::Event, Family::Matrix, Family::Table] {
-        if family == Family::Table && !TableLayer::is_available(cpu) {
-            continue;
-        }
+    for family in [Family::Event, Family::ByteEvent, Family::Matrix, Family::Table] {
         for &((channels, side, kernel), steps) in shapes.as_flattened() {
+            let shape = LayerShape { channels, side, kernel };
             let size = SynapseSize { pixels: kernel * kernel, channels, lanes: lanes(channels) };
             let per_chunk = 1.0 / steps as f64;
             let neurons = size.lanes as f64 / 16.0;
-            let rates = if family == Family::Event { &RATES[..] } else { &RATES[1..2] };
+            if !family.computes(cpu, shape) {
+                continue;
+            }
+            let by_events = matches!(family, Family::Event | Family::ByteEvent);
+            let rates = if by_events { &RATES[..] } else { &RATES[1..2] };
             for &rate in rates {
-                let nanoseconds = time(cpu, family, LayerShape { channels, side, kernel }, steps, rate)?;
+                let nanoseconds = time(cpu, family, shape, steps, rate)?;
                 match family {
-                    Family::Event => {
-                        let features = [neurons, per_chunk, size.masks(), size.events(rate), size.rows(rate), 0.0, 0.0];
-                        synapses.push((features, nanoseconds));
+                    Family::Event | Family::ByteEvent => {
+                        let mut features = [0.0; 11];
+                        let first = if family == Family::Event { 3 } else { 7 };
+                        features[0] = neurons;
+                        features[first..first + 4].copy_from_slice(&[per_chunk, size.masks(), size.events(rate), size.rows(rate)]);
+                        synapses.push((family, (features, nanoseconds)));
                     }
-                    Family::Matrix => synapses.push(([neurons, 0.0, 0.0, 0.0, 0.0, per_chunk, size.products()], nanoseconds)),
+                    Family::Matrix => {
+                        let mut features = [0.0; 11];
+                        features[..3].copy_from_slice(&[neurons, per_chunk, size.products()]);
+                        synapses.push((family, (features, nanoseconds)));
+                    }
                     Family::Table => {
                         let full = (Blocks::new([side, side]).count() * BLOCK) as f64 / (side * side) as f64;
                         let look_ups = (size.taps().div_ceil(16) * channels) as f64 / 16.0 * full;
@@ -102,22 +112,25 @@ fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) 
                 progress();
             }
         }
-        if family == Family::Event {
-            events = synapses.len();
+    }
+    let x = fit(&synapses.iter().map(|s| s.1).collect::<Vec<_>>());
+    for (family, name) in [(Family::Event, "event"), (Family::ByteEvent, "byte-event"), (Family::Matrix, "matrix")] {
+        let points: Vec<Point<11>> = synapses.iter().filter(|s| s.0 == family).map(|s| s.1).collect();
+        if !points.is_empty() {
+            deviations.push(deviation(cpu, name, &points, &x));
         }
     }
-    let x = fit(&synapses);
-    deviations.push(deviation(cpu, "event", &synapses[..events], &x));
-    deviations.push(deviation(cpu, "matrix", &synapses[events..], &x));
     let table = (!tables.is_empty()).then(|| {
         let x = fit(&tables);
         deviations.push(deviation(cpu, "table", &tables, &x));
         let [chunk, word, look_up] = x.map(rounded);
         TableCosts { chunk, word, look_up }
     });
-    let [neurons, chunk, mask, event, row, matrix_chunk, product] = x.map(rounded);
-    let (event, matrix) = (EventCosts { chunk, mask, event, row }, MatrixCosts { chunk: matrix_chunk, product });
-    Ok(Costs { machine: machine(), neurons, event, matrix, table })
+    let x = x.map(rounded);
+    let events = |first: usize| EventCosts { chunk: x[first], mask: x[first + 1], event: x[first + 2], row: x[first + 3] };
+    let matrix = MatrixCosts { chunk: x[1], product: x[2] };
+    let byte_event = byte_event::is_available(cpu).then(|| events(7));
+    Ok(Costs { machine: machine(), neurons: x[0], event: events(3), byte_event, matrix, table })
 }
 
 fn deviation<const N: usize>(cpu: Cpu, family: &'static str, points: &[Point<N>], x: &[f64; N]) -> Deviation {

@@ -35,6 +35,9 @@ pub struct Costs {
     pub neurons: f64,
     /// Event lists.
     pub event: EventCosts,
+    /// Event lists through rows of 8-bit weights, on levels that have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte_event: Option<EventCosts>,
     /// Matrix products of spikes as bytes.
     pub matrix: MatrixCosts,
     /// Table look-up, on levels that have it.
@@ -139,9 +142,10 @@ pub(crate) fn has_choice(cpu: Cpu) -> bool {
 
 impl Costs {
     fn coefficients(&self) -> Vec<f64> {
-        let (e, m) = (&self.event, &self.matrix);
+        let m = &self.matrix;
+        let events = [&self.event].into_iter().chain(&self.byte_event).flat_map(|e| [e.chunk, e.mask, e.event, e.row]);
         let table = self.table.iter().flat_map(|t| [t.chunk, t.word, t.look_up]);
-        [self.neurons, e.chunk, e.mask, e.event, e.row, m.chunk, m.product].into_iter().chain(table).collect()
+        [self.neurons, m.chunk, m.product].into_iter().chain(events).chain(table).collect()
     }
 
     /// Of the neurons of an output pixel, per step.
@@ -149,15 +153,16 @@ impl Costs {
         self.neurons * lanes as f64 / 16.0
     }
 
-    /// Of a synapse by events, per output pixel and step, in chunks of `chunk` steps.
-    pub(crate) fn event(&self, synapse: &SynapseSize, rate: f64, chunk: usize) -> f64 {
-        let EventCosts { chunk: per_chunk, mask, event, row } = self.event;
-        per_chunk / chunk as f64 + mask * synapse.masks() + event * synapse.events(rate) + row * synapse.rows(rate)
-    }
-
-    /// The same by a matrix product.
+    /// Of a synapse by a matrix product, per output pixel and step, in chunks of `chunk` steps.
     pub(crate) fn matrix(&self, synapse: &SynapseSize, chunk: usize) -> f64 {
         self.matrix.chunk / chunk as f64 + self.matrix.product * synapse.products()
+    }
+}
+
+impl EventCosts {
+    /// Of a synapse, per output pixel and step, in chunks of `chunk` steps.
+    pub(crate) fn synapse(&self, size: &SynapseSize, rate: f64, chunk: usize) -> f64 {
+        self.chunk / chunk as f64 + self.mask * size.masks() + self.event * size.events(rate) + self.row * size.rows(rate)
     }
 }
 

@@ -1,9 +1,12 @@
 //! One layer to measure: spikes at a chosen rate, through synapses that a chosen family of kernels computes, to neurons.
 
-use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts};
+use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts, has_choice};
 use crate::error::CompileError;
 use crate::jit::{Machine, Program};
 use crate::kernels::Cpu;
+use crate::kernels::byte_event;
+use crate::kernels::table::TableLayer;
+use crate::plan::lanes;
 use snn_ir::op::{Amplitude, Conv, Layer, Neuron, Reduce};
 use snn_ir::{Graph, GraphError, Op, Signal, Tensor, Window};
 use std::collections::BTreeMap;
@@ -18,10 +21,24 @@ const UNIT: i32 = 4096;
 pub enum Family {
     /// Event lists.
     Event,
+    /// Event lists through rows of 8-bit weights.
+    ByteEvent,
     /// Matrix products of spikes as bytes.
     Matrix,
     /// Table look-up.
     Table,
+}
+
+impl Family {
+    /// Whether `cpu` has kernels of this family, among which the plan chooses, for a layer of `shape`.
+    pub fn computes(self, cpu: Cpu, shape: LayerShape) -> bool {
+        match self {
+            Family::Event => true,
+            Family::ByteEvent => byte_event::is_available(cpu) && lanes(shape.channels).is_multiple_of(byte_event::LANES),
+            Family::Matrix => has_choice(cpu),
+            Family::Table => TableLayer::is_available(cpu),
+        }
+    }
 }
 
 /// A convolution that keeps channels and size.
@@ -91,10 +108,12 @@ impl Runner<'_> {
 /// A cost model under which the plan takes `family` wherever it can.
 fn forcing(cpu: Cpu, family: Family) -> CostModel {
     let far = |other: bool| if other { 1e12 } else { 0.0 };
+    let events = |other: bool| EventCosts { chunk: far(other), mask: 0.0, event: 0.0, row: 0.0 };
     let costs = Costs {
         machine: String::new(),
         neurons: 0.0,
-        event: EventCosts { chunk: far(family != Family::Event), mask: 0.0, event: 0.0, row: 0.0 },
+        event: events(family != Family::Event),
+        byte_event: byte_event::is_available(cpu).then(|| events(family != Family::ByteEvent)),
         matrix: MatrixCosts { chunk: 0.0, product: far(family != Family::Matrix) },
         table: (family == Family::Table).then_some(TableCosts { chunk: 0.0, word: 0.0, look_up: 0.0 }),
     };

@@ -7,7 +7,7 @@
 
 use super::emit::{POINTER, at, count_to, flags, number, plus, times, when};
 use super::portable;
-use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape};
+use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape, byte_event};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::kernel::{Base, Family, LayerPlan, SynapsePlan};
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
@@ -157,6 +157,12 @@ impl<'a, M: Module> Lowering<'a, M> {
                 for s in &synapses[..products] {
                     self.product(b, body, s, (y, first), currents, size, base);
                 }
+                if let (Some(n), [only @ Wired { family: Family::ByteEvent, .. }]) = (&neurons, &synapses[..by_pixel]) {
+                    // Without products a block is one pixel.
+                    let n = n.at(b, pixel, row);
+                    self.event_neurons(b, body, only, (y, first, pixel), &n, (base, out), synapses.get(by_pixel));
+                    return vec![];
+                }
                 if products < by_pixel || products == 0 {
                     count_to(b, size, &[], |b, i, _| {
                         let x = b.ins().iadd(first, i);
@@ -173,10 +179,7 @@ impl<'a, M: Module> Lowering<'a, M> {
                     });
                 }
                 if let Some(n) = neurons {
-                    let offset = b.ins().imul(pixel, n.before_stride);
-                    let before = b.ins().iadd(n.before, offset);
-                    let threshold = at(b, n.threshold, pixel, n.threshold_stride);
-                    let n = Neurons { threshold, before, membrane: at(b, n.membrane, pixel, 4 * row), ..n };
+                    let n = n.at(b, pixel, row);
                     self.fire(b, body, &n, (currents, out), (pixel, size), synapses.get(by_pixel));
                 }
                 vec![]
@@ -206,10 +209,7 @@ impl<'a, M: Module> Lowering<'a, M> {
             portable::fire(b, &portable::Cell { currents, threshold, before, membrane, out, steps: body.steps, lanes, mask, reset });
             return;
         }
-        let (residual, weights) = match residual {
-            Some(s) => (at(b, s.data, pixel, s.pixel_bytes), s.weights),
-            None => (number(b, 0), number(b, 0)),
-        };
+        let (residual, weights) = wired_residual(b, residual, pixel);
         let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_fire_hard" } else { "snnc_fire" });
         let stride = b.ins().ushr_imm_u(n.before_stride, 2);
         let arguments = [currents, n.threshold, n.before, stride, n.membrane, out, body.steps, n.shape, size, residual, weights];
@@ -310,9 +310,8 @@ impl<'a, M: Module> Lowering<'a, M> {
         Ok(Wired { slice_bytes, table, ..common(Some(shape), shape_value, weights) })
     }
 
-    /// Adds one synapse's currents at one pixel.
-    fn synapse(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, at_pixel: (Value, Value, Value), currents: Value) {
-        let (y, x, pixel) = at_pixel;
+    /// Lists one synapse's taps at one pixel; returns where, and their number.
+    fn taps(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, (y, x, pixel): (Value, Value, Value)) -> (Value, Value) {
         let taps = plus(b, body.arena, body.layer.taps.offset);
         let count = match (s.geometry, s.table) {
             (Geometry::Window(plane), _) if plane.is_pointwise() => {
@@ -330,6 +329,32 @@ impl<'a, M: Module> Lowering<'a, M> {
             }
             (Geometry::Table(_), None) => unreachable!("tables are wired"),
         };
+        (taps, count)
+    }
+
+    /// The neurons of one pixel, whose spikes' weights are added up on their way in.
+    fn event_neurons(
+        &mut self,
+        b: &mut FunctionBuilder,
+        body: &Body,
+        s: &Wired,
+        at_pixel: (Value, Value, Value),
+        n: &Neurons,
+        (base, out): (Value, Value),
+        residual: Option<&Wired>,
+    ) {
+        let (taps, count) = self.taps(b, body, s, at_pixel);
+        let (residual, weights) = wired_residual(b, residual, at_pixel.2);
+        let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_byte_event_neurons_hard" } else { "snnc_byte_event_neurons" });
+        let (list, mask) = (plus(b, body.arena, body.layer.list.offset), number(b, mask_bytes(body.node.channels)));
+        let (steps, shape) = (body.steps, s.shape_value);
+        let arguments = [taps, count, base, steps, shape, list, n.threshold, n.before, n.membrane, out, mask, residual, weights];
+        b.ins().call(kernel, &arguments);
+    }
+
+    /// Adds one synapse's currents at one pixel.
+    fn synapse(&mut self, b: &mut FunctionBuilder, body: &Body, s: &Wired, at_pixel: (Value, Value, Value), currents: Value) {
+        let (taps, count) = self.taps(b, body, s, at_pixel);
         let name = match (s.family, s.shape) {
             (Family::Event, Some(shape)) if self.plan.cpu == Cpu::Portable => {
                 portable::event(b, &shape, taps, count, currents, body.steps);
@@ -339,6 +364,7 @@ impl<'a, M: Module> Lowering<'a, M> {
                 unreachable!("products, residuals and tables are not computed pixel by pixel")
             }
             (Family::Event, _) => "snnc_event",
+            (Family::ByteEvent, _) => "snnc_byte_event",
             (Family::WideEvent, _) => "snnc_wide_event",
             (Family::Masked, _) => "snnc_masked",
             (Family::Dense, _) => "snnc_dense",
@@ -377,6 +403,24 @@ struct Neurons {
     reset: Reset,
 }
 
+impl Neurons {
+    /// Those of `pixel`, with rows of `lanes`.
+    fn at(&self, b: &mut FunctionBuilder, pixel: Value, lanes: usize) -> Neurons {
+        let offset = b.ins().imul(pixel, self.before_stride);
+        let before = b.ins().iadd(self.before, offset);
+        let threshold = at(b, self.threshold, pixel, self.threshold_stride);
+        Neurons { threshold, before, membrane: at(b, self.membrane, pixel, 4 * lanes), ..*self }
+    }
+}
+
+/// Masks and weights of the residual at `pixel`, null if there is none.
+fn wired_residual(b: &mut FunctionBuilder, residual: Option<&Wired>, pixel: Value) -> (Value, Value) {
+    match residual {
+        Some(s) => (at(b, s.data, pixel, s.pixel_bytes), s.weights),
+        None => (number(b, 0), number(b, 0)),
+    }
+}
+
 /// A synapse with its constants in the code.
 struct Wired<'a> {
     geometry: &'a Geometry,
@@ -409,6 +453,12 @@ fn pack(synapse: &Synapse, family: Family, cpu: Cpu, channels: usize, lanes: usi
             let row =
                 |v: &[i32]| -> Vec<u8> { v.iter().copied().chain(std::iter::repeat(0)).take(padded).flat_map(i32::to_ne_bytes).collect() };
             (1, 1, padded, data.chunks_exact(channels).flat_map(row).collect(), 4 * padded)
+        }
+        Weights::Full { inputs, outputs, data, .. } if family == Family::ByteEvent => {
+            let row = |row: &[i32]| row.iter().map(|&w| w as i8).chain(std::iter::repeat(0)).take(lanes).collect();
+            let slice = |data: &[i32]| byte_event::pack(data.chunks_exact(*outputs).map(row), lanes);
+            let bytes = data.chunks_exact(channels * outputs).flat_map(slice).collect();
+            (*inputs, *outputs, lanes, bytes, (channels + 1) * lanes)
         }
         Weights::Full { groups, inputs, outputs, data } => {
             let row_lanes = if *groups == 1 { lanes } else { *outputs };

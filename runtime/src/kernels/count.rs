@@ -57,7 +57,7 @@ fn word_count(bytes: usize, steps: usize) -> usize {
 fn empty(tally: &mut Tally, bytes: usize, column: usize, counts: &mut [u64]) {
     let period = (8 * bytes).min(64);
     for (bit, count) in tally.iter_mut().enumerate() {
-        if let Some(total) = counts.get_mut(64 * column + bit % period) {
+        if let Some(total) = counts.get_mut(64 * column + (bit & (period - 1))) {
             *total += u64::from(*count);
         }
         *count = 0;

@@ -15,6 +15,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod bits;
+pub mod byte_event;
 pub mod count;
 pub mod counted;
 #[cfg(target_arch = "x86_64")]
@@ -177,6 +178,8 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
     let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 11, returns: false };
     let plain = |name, address, parameters, returns| Symbol { name, address, parameters, returns };
     #[cfg(target_arch = "x86_64")]
+    let event_neurons = |name, f: byte_event::EventNeurons| Symbol { name, address: f as *const u8, parameters: 13, returns: false };
+    #[cfg(target_arch = "x86_64")]
     let product = |f: matrix::Product| Symbol { name: "snnc_product", address: f as *const u8, parameters: 7, returns: false };
     let mut table =
         vec![plain("snnc_start", scalar::start as *const u8, 4, false), plain("snnc_table_taps", scalar::table_taps as *const u8, 8, true)];
@@ -202,6 +205,9 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
         #[cfg(target_arch = "x86_64")]
         Cpu::Avx512 | Cpu::Amx => table.extend([
             synaptic("snnc_event", avx512::event),
+            synaptic("snnc_byte_event", byte_event::byte_event),
+            event_neurons("snnc_byte_event_neurons", byte_event::byte_event_neurons::<false>),
+            event_neurons("snnc_byte_event_neurons_hard", byte_event::byte_event_neurons::<true>),
             synaptic("snnc_wide_event", avx2::wide_event),
             synaptic("snnc_masked", avx512::masked),
             synaptic("snnc_dense", avx2::dense),

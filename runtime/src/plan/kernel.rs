@@ -7,8 +7,9 @@ use super::node::{LayerWork, PerElement, PlanNode};
 use super::synapse::{Synapse, Weights};
 use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
-use crate::cost_model::{SynapseSize, TableSize};
+use crate::cost_model::{Costs, SynapseSize, TableSize};
 use crate::kernels::Cpu;
+use crate::kernels::byte_event::{self, LANES, MOST_LISTED};
 use crate::kernels::matrix::SLAB;
 use std::fmt;
 
@@ -17,6 +18,8 @@ use std::fmt;
 pub enum Family {
     /// Spikes, channels mix: for every set bit, add a row of weights.
     Event,
+    /// The same with rows of 8-bit weights, of whole multiples of 64 outputs.
+    ByteEvent,
     /// Spikes, channels mix: as bytes, through a matrix product. The time does not depend on the rate.
     Matrix,
     /// Spikes, channels mix, in groups or with weights beyond 16 bits: the same without vectors of narrow weights.
@@ -37,6 +40,7 @@ impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Family::Event => "event",
+            Family::ByteEvent => "byte-event",
             Family::Matrix => "matrix",
             Family::WideEvent => "wide-event",
             Family::Masked => "masked",
@@ -145,7 +149,7 @@ impl LayerPlan {
             _ => None,
         });
         let width = widths.next().filter(|w| widths.all(|v| v == *w)).unwrap_or(SLAB);
-        let (mut taps, mut rows_listed) = (1, 0);
+        let (mut taps, mut listed) = (1, 0);
         let moving = work.synapses.iter().find_map(|s| match &s.geometry {
             Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
             _ => None,
@@ -157,8 +161,9 @@ impl LayerPlan {
                 continue;
             }
             taps = taps.max(synapse.geometry.max_taps());
-            rows_listed = rows_listed.max(synapse.geometry.max_taps() * source.channels);
             let (mut family, mut why) = choose(plan, source, synapse, lanes(layer.channels));
+            let rows = synapse.geometry.max_taps() * source.channels;
+            listed = listed.max(if family == Family::ByteEvent { byte_event::scratch(rows, plan.chunk) } else { 8 * rows });
             // The fire kernels take one residual along.
             let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
             let taken = work.neuron.is_none() || plan.cpu == Cpu::Portable || synapses.iter().any(|s| s.family == Family::Residual);
@@ -206,7 +211,7 @@ impl LayerPlan {
             block,
             currents: unplaced(scratch(4 * block * plan.chunk * lanes(layer.channels))),
             taps: unplaced(scratch(16 * (taps + 1))),
-            list: unplaced(scratch(8 * rows_listed)),
+            list: unplaced(scratch(listed)),
             table: None,
         }
     }
@@ -226,8 +231,7 @@ impl LayerPlan {
             let synapse_size = SynapseSize { pixels: synapse.geometry.max_taps(), channels: source.channels, lanes: lanes(layer.channels) };
             size.look_ups += TablePlan::look_ups(layer, work, synapse_size.taps());
             size.words += (source.channels + synapse_size.lanes) as f64 / 16.0;
-            let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
-            let event = if narrow { costs.event(&synapse_size, source.rate.value(), plan.chunk) } else { f64::INFINITY };
+            let event = by_events(plan, costs, source, synapse, data, &synapse_size).map_or(f64::INFINITY, |e| e.1);
             otherwise += event.min(costs.matrix(&synapse_size, plan.chunk));
             rates.push(source.rate.to_string());
         }
@@ -266,22 +270,35 @@ fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize) -> (F
     let Some(costs) = &plan.costs else {
         return (Family::Event, "any CPU".into());
     };
-    let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
-    let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
-    // The kernels of AVX2 sum in 16 bits.
-    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (narrow || plan.cpu > Cpu::Avx2);
     let size = SynapseSize { pixels: synapse.geometry.max_taps(), channels: source.channels, lanes };
-    let (event, product) = (costs.event(&size, source.rate.value(), plan.chunk), costs.matrix(&size, plan.chunk));
+    let event = by_events(plan, costs, source, synapse, data, &size);
+    let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
+    // The kernels of AVX2 sum in 16 bits, as those for events.
+    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (event.is_some() || plan.cpu > Cpu::Avx2);
+    let product = matrix.then(|| costs.matrix(&size, plan.chunk));
     let rate = source.rate;
-    match (narrow, matrix) {
-        (false, false) => (Family::WideEvent, "sums of weights may leave 16 bits".into()),
-        (false, true) => (Family::Matrix, "sums of weights may leave 16 bits".into()),
-        (true, true) if product <= event => {
+    match (product, event) {
+        (Some(product), Some((_, event))) if product <= event => {
             (Family::Matrix, format!("{product:.0} ns a pixel and step against {event:.0} by events at {rate}"))
         }
-        (true, true) => (Family::Event, format!("{event:.0} ns a pixel and step at {rate} against {product:.0} by matrix")),
-        (true, false) => (Family::Event, format!("{event:.0} ns a pixel and step at {rate}")),
+        (Some(product), Some((family, event))) => {
+            (family, format!("{event:.0} ns a pixel and step at {rate} against {product:.0} by matrix"))
+        }
+        (None, Some((family, event))) => (family, format!("{event:.0} ns a pixel and step at {rate}")),
+        (Some(_), None) => (Family::Matrix, "sums of weights may leave 16 bits".into()),
+        (None, None) => (Family::WideEvent, "sums of weights may leave 16 bits".into()),
     }
+}
+
+/// The cheapest kernel for events and its cost, unless sums may leave its 16 bits.
+fn by_events(plan: &Plan, costs: &Costs, source: &PlanNode, synapse: &Synapse, data: &[i32], size: &SynapseSize) -> Option<(Family, f64)> {
+    let rate = source.rate.value();
+    let bytes = data.iter().all(|&w| i8::try_from(w).is_ok()) && matches!(synapse.geometry, Geometry::Window(_));
+    let fits = bytes && size.lanes.is_multiple_of(LANES) && size.taps() + size.pixels <= MOST_LISTED;
+    let byte_event = costs.byte_event.as_ref().filter(|_| fits).map(|c| (Family::ByteEvent, c.synapse(size, rate, plan.chunk)));
+    let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
+    let event = narrow.then(|| (Family::Event, costs.event.synapse(size, rate, plan.chunk)));
+    byte_event.into_iter().chain(event).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 /// Whether every sum of a subset of one output channel's weights fits 16 bits, so that kernels may sum in 16 bits.
