@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use snn_ir::op::{Amplitude, AvgPool, Conv, Divisor, Firing, Layer, Linear, Neuron, Reset, Scale};
 use snn_ir::{Graph, Op, Signal, Tensor, Window};
 use snn_runtime::testing::{Form, random_graph, random_inputs};
-use snn_runtime::{Cpu, EngineKind, Network, Session};
+use snn_runtime::{Cpu, EngineKind, Network, RunError, Session};
 
 /// Settling steps at most: some networks of random signed neurons, whose potentials are not reset but set to zero, never rest.
 const SETTLING: [u32; 3] = [3, 2, 100];
@@ -28,14 +28,18 @@ fn compare(graph: &Graph, seed: u64, cuts: &[u32]) -> Result<(), TestCaseError> 
     for cpu in Cpu::ALL.into_iter().filter(|&cpu| cpu <= Cpu::detect()) {
         let jit = Network::compile_for(graph, cpu).expect("the generator makes networks that run");
         let (mut expected, mut got) = (reference.session(), jit.session());
-        for sample in [seed, seed + 1] {
+        'samples: for sample in [seed, seed + 1] {
             let inputs = random_inputs(sample, &reference);
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             expected.start(&inputs).expect("the sample fits");
             got.start(&inputs).expect("the sample fits");
             for &steps in cuts {
-                expected.advance(steps).expect("the window has room");
-                got.advance(steps).expect("the window has room");
+                // Extreme weights may leave 32 bits no room for the whole window: an engine then says so and computes nothing.
+                let ends = [expected.advance(steps), got.advance(steps)];
+                if ends.iter().any(|end| matches!(end, Err(RunError::Overflow(_)))) {
+                    continue 'samples;
+                }
+                prop_assert!(ends.iter().all(Result::is_ok), "{cpu}: {ends:?}");
                 compare_sessions(&expected, &got, &cpu.to_string())?;
             }
             for steps in SETTLING.into_iter().filter(|_| reference.settles()) {
