@@ -40,7 +40,7 @@ pub struct Arguments {
     /// Window length T the network is converted for; with --target-loss the longest that is tried [default: 32, or what the recipe is meant for]
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,
-    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: layerwise, or two-phase where that keeps much more of the ANN's answers on calibration samples; without --calib mmse; with --target-loss all that are no mere baselines]
+    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: layerwise, or two-phase where that keeps much more of the ANN's outputs on calibration samples; without --calib mmse; with --target-loss all that are no mere baselines]
     #[arg(long, value_name = "NAME|FILE.yaml")]
     recipe: Option<String>,
     /// Search recipes and T for the cheapest (SynOps) that answers otherwise than the ANN on at most PERCENT of the calibration samples
