@@ -17,7 +17,7 @@ use std::fmt;
 /// Share of the variance left unexplained, in percent, up to which layers stay in step.
 const TOLERABLE: f64 = 10.0;
 /// A barrier must leave less than this part of what is unexplained in step, to be worth its latency.
-const LEAST_GAIN: f64 = 1.0 / 3.0;
+const MOST_LEFT: f64 = 1.0 / 3.0;
 /// Held-back samples that are looked at.
 const SAMPLES: usize = 32;
 /// A loss that no network exceeds, so that all samples are looked at.
@@ -66,7 +66,7 @@ impl Barrier {
     pub fn gain(&self, spiking: &Graph) -> Result<Option<Gain>, ChoiceError> {
         let found = self.judge.judge(spiking, self.timesteps, EVERYTHING, None, &|_, _| {})?;
         let gain = Gain { in_step: self.in_step, behind_barriers: found.loss, latency_steps: found.latency_steps };
-        Ok((gain.behind_barriers < LEAST_GAIN * gain.in_step).then_some(gain))
+        Ok((gain.behind_barriers < MOST_LEFT * gain.in_step).then_some(gain))
     }
 }
 

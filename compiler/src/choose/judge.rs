@@ -22,6 +22,8 @@ pub(super) struct Judge {
 }
 
 impl Judge {
+    /// Runs the ANN on the samples; the measure is the one that suits the network.
+    ///
     /// # Errors
     /// When there are no samples, or the ANN cannot be run on them.
     pub(super) fn new(graph: &Graph, samples: Vec<Vec<Vec<f32>>>) -> Result<Judge, ChoiceError> {

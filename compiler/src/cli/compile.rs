@@ -221,7 +221,7 @@ fn compile_one(
         }
     };
     let bar = progress::Stages::new();
-    let mut compile = |recipe: Recipe, check| -> Result<Compiled, Failure> {
+    let mut compile = |graph: Graph, recipe: Recipe, check| -> Result<Compiled, Failure> {
         let options = CompileOptions {
             recipe,
             timesteps,
@@ -231,7 +231,7 @@ fn compile_one(
             check,
         };
         let mut dumped = Ok(());
-        let compiled = compile(graph.clone(), options, |graph: &Graph, record: &PassRecord| {
+        let compiled = compile(graph, options, |graph: &Graph, record: &PassRecord| {
             if dumped.is_ok() {
                 dumped = bar.suspend(|| dump.graph(graph, record.name));
             }
@@ -240,13 +240,15 @@ fn compile_one(
         dumped.map(|()| compiled)
     };
     let (mut recipe_name, mut recipe_text) = (recipe.name.clone(), recipe.text.clone());
-    let mut compiled = compile(recipe, check.clone())?;
-    if let (None, Some(calibration)) = (&arguments.recipe, calibration)
-        && let Some(barrier) = Barrier::consider(&graph, &compiled.graph, timesteps, calibration)?
+    // A copy keeps the ANN's weights in memory, so it is made only where it may be needed.
+    let undecided = calibration.filter(|_| arguments.recipe.is_none()).map(|calibration| (graph.clone(), calibration));
+    let mut compiled = compile(graph, recipe, check.clone())?;
+    if let Some((ann, calibration)) = undecided
+        && let Some(barrier) = Barrier::consider(&ann, &compiled.graph, timesteps, calibration)?
     {
         let recipe = arguments.with_activation_error(Recipe::load(recipe::BARRIER)?)?;
         let (name, text) = (recipe.name.clone(), recipe.text.clone());
-        let mut other = compile(recipe, check)?;
+        let mut other = compile(ann, recipe, check)?;
         if let Some(gain) = barrier.gain(&other.graph)? {
             other.notes.push(gain.to_string());
             (compiled, recipe_name, recipe_text) = (other, name, text);
