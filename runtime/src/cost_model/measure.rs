@@ -7,6 +7,7 @@ use crate::error::CompileError;
 use crate::kernels::Cpu;
 use crate::kernels::byte_event;
 use crate::kernels::table::{BLOCK, Blocks};
+use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::lanes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -78,7 +79,15 @@ fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) 
     for family in [Family::Event, Family::ByteEvent, Family::Matrix, Family::Table] {
         for &((channels, side, kernel), steps) in shapes.as_flattened() {
             let shape = LayerShape { channels, side, kernel };
-            let size = SynapseSize { pixels: kernel * kernel, channels, lanes: lanes(channels) };
+            let geometry = Geometry::Window(Plane {
+                input: [side; 2],
+                output: [side; 2],
+                kernel: [kernel; 2],
+                stride: [1; 2],
+                dilation: [1; 2],
+                pad: [kernel / 2; 2],
+            });
+            let size = SynapseSize::new(&geometry, channels, lanes(channels));
             let per_chunk = 1.0 / steps as f64;
             let neurons = size.lanes as f64 / 16.0;
             if !family.computes(cpu, shape) {
@@ -91,9 +100,9 @@ fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) 
                 match family {
                     Family::Event | Family::ByteEvent => {
                         let mut features = [0.0; 11];
-                        let first = if family == Family::Event { 3 } else { 7 };
+                        let (first, masks) = if family == Family::Event { (3, size.masks()) } else { (7, size.listed()) };
                         features[0] = neurons;
-                        features[first..first + 4].copy_from_slice(&[per_chunk, size.masks(), size.events(rate), size.rows(rate)]);
+                        features[first..first + 4].copy_from_slice(&[per_chunk, masks, size.events(rate), size.rows(rate)]);
                         synapses.push((family, (features, nanoseconds)));
                     }
                     Family::Matrix => {

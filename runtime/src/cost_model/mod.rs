@@ -10,6 +10,7 @@ mod measure;
 pub mod subject;
 
 use crate::kernels::Cpu;
+use crate::plan::geometry::Geometry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -51,7 +52,7 @@ pub struct Costs {
 pub struct EventCosts {
     /// Once a chunk of steps.
     pub chunk: f64,
-    /// Per 64 bits of a tap's mask, in every step.
+    /// Per 64 bits of a mask that is listed, in every step.
     pub mask: f64,
     /// Per event.
     pub event: f64,
@@ -160,9 +161,9 @@ impl Costs {
 }
 
 impl EventCosts {
-    /// Of a synapse, per output pixel and step, in chunks of `chunk` steps.
-    pub(crate) fn synapse(&self, size: &SynapseSize, rate: f64, chunk: usize) -> f64 {
-        self.chunk / chunk as f64 + self.mask * size.masks() + self.event * size.events(rate) + self.row * size.rows(rate)
+    /// Of a synapse that lists `masks`, per output pixel and step, in chunks of `chunk` steps.
+    pub(crate) fn synapse(&self, size: &SynapseSize, masks: f64, rate: f64, chunk: usize) -> f64 {
+        self.chunk / chunk as f64 + self.mask * masks + self.event * size.events(rate) + self.row * size.rows(rate)
     }
 }
 
@@ -178,6 +179,8 @@ impl TableCosts {
 pub(crate) struct SynapseSize {
     /// Input pixels of an output pixel.
     pub pixels: usize,
+    /// Rows and columns of the window, and its columns that the next one does not see.
+    window: [usize; 3],
     /// Input channels.
     pub channels: usize,
     /// Output channels, padded to whole vectors.
@@ -185,13 +188,30 @@ pub(crate) struct SynapseSize {
 }
 
 impl SynapseSize {
+    /// Of a synapse between channels.
+    pub fn new(geometry: &Geometry, channels: usize, lanes: usize) -> Self {
+        let pixels = geometry.max_taps();
+        let window = match geometry {
+            Geometry::Window(p) => [p.kernel[0], p.kernel[1], p.stride[1].min(p.kernel[1])],
+            Geometry::Table(_) => [1, pixels, pixels],
+        };
+        SynapseSize { pixels, window, channels, lanes }
+    }
+
     /// Input elements of an output pixel.
     pub fn taps(&self) -> usize {
         self.pixels * self.channels
     }
 
-    fn masks(&self) -> f64 {
+    /// Words of 64 channels of all input pixels.
+    pub fn masks(&self) -> f64 {
         (self.pixels * self.channels.div_ceil(64)) as f64
+    }
+
+    /// The same where columns are listed once for all windows that see them, and joined.
+    pub fn listed(&self) -> f64 {
+        let [rows, columns, new] = self.window;
+        (rows * new * self.channels.div_ceil(64) + if columns > 1 { columns } else { 0 }) as f64
     }
 
     fn events(&self, rate: f64) -> f64 {

@@ -7,7 +7,8 @@
 
 use super::emit::{POINTER, at, count_to, flags, number, plus, times, when};
 use super::portable;
-use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape, byte_event};
+use crate::kernels::byte_event::{self, RowShape};
+use crate::kernels::{Cpu, FireShape, Symbol, SynapseShape};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::kernel::{Base, Family, LayerPlan, SynapsePlan};
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
@@ -134,6 +135,11 @@ impl<'a, M: Module> Lowering<'a, M> {
         let block = body.layer.block;
         let products = synapses.iter().filter(|s| s.matrix.is_some()).count();
         let by_pixel = synapses.iter().position(|s| s.family == Family::Residual).unwrap_or(synapses.len());
+        if let (Some(n), [only @ Wired { family: Family::ByteEvent, geometry: Geometry::Window(plane), .. }]) =
+            (&neurons, &synapses[..by_pixel])
+        {
+            return self.event_rows(b, body, (only, plane), n, ((base, base_stride), out), synapses.get(by_pixel));
+        }
         self.begin_products(b, body, &synapses[..products]);
         let start = self.kernel(b, "snnc_start");
         let (height, blocks) = (number(b, node.pixels / width), number(b, width.div_ceil(block)));
@@ -156,12 +162,6 @@ impl<'a, M: Module> Lowering<'a, M> {
                 let currents = if neurons.is_some() { currents } else { out };
                 for s in &synapses[..products] {
                     self.product(b, body, s, (y, first), currents, size, base);
-                }
-                if let (Some(n), [only @ Wired { family: Family::ByteEvent, .. }]) = (&neurons, &synapses[..by_pixel]) {
-                    // Without products a block is one pixel.
-                    let n = n.at(b, pixel, row);
-                    self.event_neurons(b, body, only, (y, first, pixel), &n, (base, out), synapses.get(by_pixel));
-                    return vec![];
                 }
                 if products < by_pixel || products == 0 {
                     count_to(b, size, &[], |b, i, _| {
@@ -332,24 +332,47 @@ impl<'a, M: Module> Lowering<'a, M> {
         (taps, count)
     }
 
-    /// The neurons of one pixel, whose spikes' weights are added up on their way in.
-    fn event_neurons(
+    /// A layer whose only moving synapse's weights are added up right into the neurons, row by row.
+    fn event_rows(
         &mut self,
         b: &mut FunctionBuilder,
         body: &Body,
-        s: &Wired,
-        at_pixel: (Value, Value, Value),
+        (s, plane): (&Wired, &Plane),
         n: &Neurons,
-        (base, out): (Value, Value),
+        ((base, base_stride), out): ((Value, usize), Value),
         residual: Option<&Wired>,
-    ) {
-        let (taps, count) = self.taps(b, body, s, at_pixel);
-        let (residual, weights) = wired_residual(b, residual, at_pixel.2);
-        let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_byte_event_neurons_hard" } else { "snnc_byte_event_neurons" });
-        let (list, mask) = (plus(b, body.arena, body.layer.list.offset), number(b, mask_bytes(body.node.channels)));
-        let (steps, shape) = (body.steps, s.shape_value);
-        let arguments = [taps, count, base, steps, shape, list, n.threshold, n.before, n.membrane, out, mask, residual, weights];
-        b.ins().call(kernel, &arguments);
+    ) -> Result<(), Box<ModuleError>> {
+        let Some(synapse) = s.shape else { unreachable!("events have a shape") };
+        let two = |v: [usize; 2]| v.map(|v| v as u32);
+        let shape = RowShape {
+            synapse,
+            input: two(plane.input),
+            kernel: two(plane.kernel),
+            stride: two(plane.stride),
+            dilation: two(plane.dilation),
+            pad: two(plane.pad),
+            columns: plane.output[1] as u32,
+            pixel_bytes: s.pixel_bytes as u32,
+            base: base_stride as u32 / 4,
+            threshold: n.threshold_stride as u32 / 4,
+            spikes: self.plan.pixel_bytes(body.node) as u32,
+            mask: mask_bytes(body.node.channels) as u32,
+        };
+        let shape = self.constant(b, shape.words().into_iter().flat_map(u32::to_ne_bytes).collect())?;
+        let (taps, list) = (plus(b, body.arena, body.layer.taps.offset), plus(b, body.arena, body.layer.list.offset));
+        let (residual, weights) = residual.map_or_else(|| (number(b, 0), number(b, 0)), |s| (s.data, s.weights));
+        let stride = b.ins().ushr_imm_u(n.before_stride, 2);
+        let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_byte_event_row_hard" } else { "snnc_byte_event_row" });
+        let height = number(b, plane.output[0]);
+        count_to(b, height, &[], |b, y, _| {
+            let (data, steps) = (s.data, body.steps);
+            let (threshold, before, membrane) = (n.threshold, n.before, n.membrane);
+            let arguments =
+                [data, s.weights, steps, shape, y, taps, list, base, threshold, before, stride, membrane, out, residual, weights];
+            b.ins().call(kernel, &arguments);
+            vec![]
+        });
+        Ok(())
     }
 
     /// Adds one synapse's currents at one pixel.

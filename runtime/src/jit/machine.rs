@@ -215,18 +215,22 @@ impl<'n> Machine<'n> {
         let Some(mut running) = self.running[i].take() else { return };
         if node.is_spikes() {
             let Some(out) = plan.values[i] else { return };
-            // Masks of operands and result lie in one arena; operands are copied out so that the result can be written.
-            let operands: Vec<(Vec<u8>, usize)> = node
-                .operands
-                .iter()
-                .filter_map(|&o| plan.values[o].map(|b| (bytes(&mut self.arena)[b.offset..][..b.bytes].to_vec(), plan.nodes[o].pixels)))
-                .collect();
-            let operands: Vec<Spikes> = operands.iter().map(|(masks, pixels)| Spikes { masks, pixels: *pixels }).collect();
+            let (before, rest) = bytes(&mut self.arena).split_at_mut(out.offset);
+            let (masks, behind) = rest.split_at_mut(out.bytes);
+            let spikes = |o: &usize| {
+                let at = plan.values[*o]?;
+                // Buffers that are alive together do not overlap.
+                let masks = match at.offset.checked_sub(out.offset + out.bytes) {
+                    Some(offset) => &behind[offset..],
+                    None => &before[at.offset..],
+                };
+                Some(Spikes { masks: &masks[..at.bytes], pixels: plan.nodes[*o].pixels })
+            };
+            let operands: Vec<Spikes> = node.operands.iter().filter_map(spikes).collect();
             let taps = |p: usize, visit: &mut dyn FnMut(usize, usize)| match &node.work {
                 Work::MaxPool(geometry) => geometry.for_each_tap(p, |pixel, _| visit(0, pixel)),
                 _ => (0..operands.len()).for_each(|o| visit(o, p)),
             };
-            let masks = &mut bytes(&mut self.arena)[out.offset..][..out.bytes];
             running.spikes(plan.cpu, &operands, &taps, (node.pixels, node.channels), masks, (plan.chunk, steps));
         } else {
             let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();

@@ -1,7 +1,7 @@
 //! Kernels for AVX-512.
 
 use super::bits::for_each_channel;
-use super::cumulative::Lanes;
+use super::cumulative::{Lanes, Word};
 use super::{SynapseShape, Tap};
 use std::arch::x86_64::*;
 
@@ -147,31 +147,71 @@ pub unsafe fn tally(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
     }
 }
 
-/// The maximum of 16 channels over the taps of one window; see [`super::cumulative`].
+/// As [`super::cumulative`]'s: the counts of the usual numbers of taps stay in registers.
 ///
 /// # Safety
-/// The CPU has AVX-512.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub unsafe fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], (at, bytes): (usize, usize)) -> Lanes {
-    let one = _mm512_set1_epi32(1);
+/// The CPU has AVX-512 BW.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub unsafe fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
+    // SAFETY: the caller's.
+    unsafe {
+        match behind.len() {
+            2 => pool_few::<2>(masks, behind, out, word),
+            4 => pool_few::<4>(masks, behind, out, word),
+            6 => pool_few::<6>(masks, behind, out, word),
+            9 => pool_few::<9>(masks, behind, out, word),
+            _ => pool_any(masks, behind, out, word),
+        }
+    }
+}
+
+/// [`pool`] of exactly `N` taps.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn pool_few<const N: usize>(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
+    let (Some(masks), Some(lanes)) = (masks.first_chunk::<N>(), behind.first_chunk_mut::<N>()) else { unreachable!("there are N taps") };
+    // SAFETY: lanes are 64 bytes.
+    let mut counts: [__m512i; N] = std::array::from_fn(|i| unsafe { _mm512_loadu_si512(lanes[i].0.as_ptr().cast()) });
     let mut risen = _mm512_setzero_si512();
-    for t in (at..out.len()).step_by(bytes) {
+    for from in (0..out.len()).step_by(word.pitch) {
+        let before = risen;
+        for (mask, count) in masks.iter().zip(&mut counts) {
+            *count = _mm512_mask_add_epi8(*count, word.read(mask, from), *count, _mm512_set1_epi8(1));
+            risen = _mm512_max_epi8(risen, *count);
+        }
+        word.write(out, from, _mm512_cmpgt_epi8_mask(risen, before));
+    }
+    // SAFETY: as above.
+    lanes.iter_mut().zip(counts).for_each(|(lanes, count)| unsafe { _mm512_storeu_si512(lanes.0.as_mut_ptr().cast(), count) });
+    stored(risen)
+}
+
+/// [`pool`] of any number of taps.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn pool_any(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
+    let mut risen = _mm512_setzero_si512();
+    for from in (0..out.len()).step_by(word.pitch) {
         let before = risen;
         for (mask, behind) in masks.iter().zip(behind.iter_mut()) {
-            let spikes = u16::from_le_bytes([mask[t], mask[t + 1]]);
             // SAFETY: lanes are 64 bytes.
             unsafe {
                 let place = behind.0.as_mut_ptr().cast();
                 let count = _mm512_loadu_si512(place);
-                let count = _mm512_mask_add_epi32(count, spikes, count, one);
+                let count = _mm512_mask_add_epi8(count, word.read(mask, from), count, _mm512_set1_epi8(1));
                 _mm512_storeu_si512(place, count);
-                risen = _mm512_max_epi32(risen, count);
+                risen = _mm512_max_epi8(risen, count);
             }
         }
-        out[t..t + 2].copy_from_slice(&_mm512_cmpgt_epi32_mask(risen, before).to_le_bytes());
+        word.write(out, from, _mm512_cmpgt_epi8_mask(risen, before));
     }
-    let mut lanes = Lanes([0; 16]);
+    stored(risen)
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn stored(vector: __m512i) -> Lanes {
+    let mut lanes = Lanes([0; 64]);
     // SAFETY: lanes are 64 bytes.
-    unsafe { _mm512_storeu_si512(lanes.0.as_mut_ptr().cast(), risen) };
+    unsafe { _mm512_storeu_si512(lanes.0.as_mut_ptr().cast(), vector) };
     lanes
 }

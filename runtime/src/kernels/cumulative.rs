@@ -1,8 +1,7 @@
 //! The exact max-pool of spike trains and currents: the step-to-step difference of the maximum of running sums.
 
 use super::Cpu;
-use super::count::per_element;
-use crate::plan::mask_bytes;
+use crate::plan::{MAX_CHUNK, mask_bytes};
 
 /// The running sums of one maximum node.
 #[derive(Clone, Debug)]
@@ -11,6 +10,8 @@ pub struct Running {
     sums: Vec<i64>,
     /// Per output element: the maximum so far.
     maximum: Vec<i64>,
+    /// Whether all of them are zero.
+    fresh: bool,
 }
 
 /// Calls its second argument with `(operand, pixel)` for everything the output pixel sees.
@@ -27,31 +28,63 @@ pub struct Spikes<'a> {
     pub pixels: usize,
 }
 
-/// One number for each of 16 channels.
+/// One number for each of 64 channels.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
-pub struct Lanes(pub [i32; 16]);
+pub struct Lanes(pub [i8; 64]);
 
-impl Lanes {
-    fn from_fn(f: impl FnMut(usize) -> i32) -> Self {
-        Lanes(std::array::from_fn(f))
+/// How far a count that can still lead within a chunk is behind, at most; further behind is as good.
+const FURTHEST: i64 = 100;
+const _: () = assert!(MAX_CHUNK < FURTHEST as usize && FURTHEST <= -(i8::MIN as i64));
+
+/// Where the masks of a word of channels are: the first byte, bytes of a word (2, 4 or 8), bytes from step to step.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    /// First byte.
+    pub at: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// From step to step.
+    pub pitch: usize,
+}
+
+impl Word {
+    /// The word in `masks` `from` bytes further.
+    #[inline(always)]
+    pub fn read(self, masks: &[u8], from: usize) -> u64 {
+        let bytes = &masks[from + self.at..];
+        match self.bytes {
+            2 => bytes.first_chunk().map_or(0, |b| u16::from_le_bytes(*b).into()),
+            4 => bytes.first_chunk().map_or(0, |b| u32::from_le_bytes(*b).into()),
+            _ => bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b)),
+        }
+    }
+
+    /// Writes what [`Word::read`] reads.
+    #[inline(always)]
+    pub fn write(self, masks: &mut [u8], from: usize, word: u64) {
+        let to = &mut masks[from + self.at..][..self.bytes];
+        match self.bytes {
+            2 => to.copy_from_slice(&(word as u16).to_le_bytes()),
+            4 => to.copy_from_slice(&(word as u32).to_le_bytes()),
+            _ => to.copy_from_slice(&word.to_le_bytes()),
+        }
     }
 }
 
-/// The maximum of 16 channels over the taps of one window. `masks` are the taps' masks, of which the two bytes at `at` in every
-/// `bytes` count, `behind` is how far each tap's count is ahead of the maximum (not at all, that is, at most zero). Writes the same two
-/// bytes of `out` and returns how far the maximum has risen.
-fn pool(cpu: Cpu, masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], (at, bytes): (usize, usize)) -> Lanes {
+/// The maximum of a word of channels over the taps of one window. `masks` are the taps' masks, `behind` is how far each tap's count is
+/// ahead of the maximum (not at all, that is, at most zero), before and after. Writes the same word of `out` and returns how far the maximum has risen.
+fn pool(cpu: Cpu, masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
     #[cfg(target_arch = "x86_64")]
     if cpu >= Cpu::Avx512 {
         // SAFETY: the level says that the CPU has the features.
-        return unsafe { super::avx512::pool(masks, behind, out, (at, bytes)) };
+        return unsafe { super::avx512::pool(masks, behind, out, word) };
     }
-    let mut risen = Lanes([0; 16]);
-    for t in (at..out.len()).step_by(bytes) {
-        let mut fired = 0u16;
+    let mut risen = Lanes([0; 64]);
+    for from in (0..out.len()).step_by(word.pitch) {
+        let mut fired = 0u64;
         for (mask, behind) in masks.iter().zip(behind.iter_mut()) {
-            let mut bits = u16::from_le_bytes([mask[t], mask[t + 1]]);
+            let mut bits = word.read(mask, from);
             while bits != 0 {
                 let lane = bits.trailing_zeros() as usize;
                 behind.0[lane] += 1;
@@ -62,7 +95,7 @@ fn pool(cpu: Cpu, masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], (at, by
                 bits &= bits - 1;
             }
         }
-        out[t..t + 2].copy_from_slice(&fired.to_le_bytes());
+        word.write(out, from, fired);
     }
     risen
 }
@@ -70,13 +103,14 @@ fn pool(cpu: Cpu, masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], (at, by
 impl Running {
     /// Fresh sums.
     pub fn new(operand_elements: usize, elements: usize) -> Self {
-        Running { sums: vec![0; operand_elements], maximum: vec![0; elements] }
+        Running { sums: vec![0; operand_elements], maximum: vec![0; elements], fresh: true }
     }
 
     /// Starts a new window.
     pub fn reset(&mut self) {
         self.sums.fill(0);
         self.maximum.fill(0);
+        self.fresh = true;
     }
 
     /// The sums of what was sent so far, pixel-major.
@@ -103,30 +137,40 @@ impl Running {
                 Some(start)
             })
             .collect();
-        let (mut seen, mut behind) = (Vec::new(), Vec::new());
+        let (mut seen, mut masks, mut behind, mut now) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        // Overlapping windows see the same counts.
+        let mut summed = vec![false; self.sums.len() / channels];
         for p in 0..pixels {
             seen.clear();
-            taps(p, &mut |operand, pixel| seen.push((operand, pixel)));
+            masks.clear();
+            taps(p, &mut |operand, pixel| {
+                seen.push(starts[operand] + pixel * channels);
+                masks.push(&operands[operand].masks[pixel * chunk * bytes..][..steps * bytes]);
+            });
             let maximum = &mut self.maximum[p * channels..][..channels];
-            behind.clear();
-            for block in (0..bytes / 2 * 16).step_by(16) {
-                for &(operand, pixel) in &seen {
-                    let sums = &self.sums[starts[operand] + pixel * channels..][..channels];
-                    behind.push(Lanes::from_fn(|lane| sums.get(block + lane).map_or(0, |sum| (sum - maximum[block + lane]) as i32)));
+            let out = &mut out[p * chunk * bytes..][..steps * bytes];
+            for at in (0..bytes).step_by(8) {
+                let maximum = &mut maximum[8 * at..];
+                behind.clear();
+                behind.resize(seen.len(), Lanes([0; 64]));
+                if !self.fresh {
+                    for (behind, &first) in behind.iter_mut().zip(&seen) {
+                        let sums = &self.sums[first..][..channels][8 * at..];
+                        let ahead = sums.iter().zip(&*maximum).map(|(sum, maximum)| (sum - maximum).max(-FURTHEST) as i8);
+                        behind.0.iter_mut().zip(ahead).for_each(|(lane, ahead)| *lane = ahead);
+                    }
+                }
+                now.clone_from(&behind);
+                let risen = pool(cpu, &masks, &mut now, out, Word { at, bytes: bytes.min(8), pitch: bytes });
+                maximum.iter_mut().zip(risen.0).for_each(|(maximum, risen)| *maximum += i64::from(risen));
+                for ((now, before), &first) in now.iter().zip(&behind).zip(&seen).filter(|(_, first)| !summed[**first / channels]) {
+                    let sums = &mut self.sums[first..][..channels][8 * at..];
+                    sums.iter_mut().zip(now.0.iter().zip(&before.0)).for_each(|(sum, (now, before))| *sum += i64::from(now - before));
                 }
             }
-            let masks: Vec<&[u8]> =
-                seen.iter().map(|&(operand, pixel)| &operands[operand].masks[pixel * chunk * bytes..][..steps * bytes]).collect();
-            let out = &mut out[p * chunk * bytes..][..steps * bytes];
-            for block in 0..bytes / 2 {
-                let behind = &mut behind[block * seen.len()..][..seen.len()];
-                let risen = pool(cpu, &masks, behind, out, (2 * block, bytes));
-                maximum.iter_mut().skip(16 * block).zip(risen.0).for_each(|(maximum, risen)| *maximum += i64::from(risen));
-            }
+            seen.iter().for_each(|first| summed[first / channels] = true);
         }
-        for (operand, &start) in operands.iter().zip(&starts) {
-            per_element(cpu, operand.masks, channels, (chunk, steps), &mut self.sums[start..][..operand.pixels * channels]);
-        }
+        self.fresh = false;
     }
 
     /// Currents, one step: `current(e)` is operand element `e` (operands end to end), and `emit(e, x)` takes the result.

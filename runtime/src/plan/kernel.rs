@@ -163,7 +163,10 @@ impl LayerPlan {
             taps = taps.max(synapse.geometry.max_taps());
             let (mut family, mut why) = choose(plan, source, synapse, lanes(layer.channels));
             let rows = synapse.geometry.max_taps() * source.channels;
-            listed = listed.max(if family == Family::ByteEvent { byte_event::scratch(rows, plan.chunk) } else { 8 * rows });
+            listed = listed.max(match (family, &synapse.geometry) {
+                (Family::ByteEvent, Geometry::Window(p)) => byte_event::row_scratch(p.kernel, p.dilation, source.channels, plan.chunk),
+                _ => 8 * rows,
+            });
             // The fire kernels take one residual along.
             let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
             let taken = work.neuron.is_none() || plan.cpu == Cpu::Portable || synapses.iter().any(|s| s.family == Family::Residual);
@@ -228,7 +231,7 @@ impl LayerPlan {
             if source.mode == Mode::Constant {
                 return None;
             }
-            let synapse_size = SynapseSize { pixels: synapse.geometry.max_taps(), channels: source.channels, lanes: lanes(layer.channels) };
+            let synapse_size = SynapseSize::new(&synapse.geometry, source.channels, lanes(layer.channels));
             size.look_ups += TablePlan::look_ups(layer, work, synapse_size.taps());
             size.words += (source.channels + synapse_size.lanes) as f64 / 16.0;
             let event = by_events(plan, costs, source, synapse, data, &synapse_size).map_or(f64::INFINITY, |e| e.1);
@@ -270,7 +273,7 @@ fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize) -> (F
     let Some(costs) = &plan.costs else {
         return (Family::Event, "any CPU".into());
     };
-    let size = SynapseSize { pixels: synapse.geometry.max_taps(), channels: source.channels, lanes };
+    let size = SynapseSize::new(&synapse.geometry, source.channels, lanes);
     let event = by_events(plan, costs, source, synapse, data, &size);
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
     // The kernels of AVX2 sum in 16 bits, as those for events.
@@ -295,9 +298,9 @@ fn by_events(plan: &Plan, costs: &Costs, source: &PlanNode, synapse: &Synapse, d
     let rate = source.rate.value();
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok()) && matches!(synapse.geometry, Geometry::Window(_));
     let fits = bytes && size.lanes.is_multiple_of(LANES) && size.taps() + size.pixels <= MOST_LISTED;
-    let byte_event = costs.byte_event.as_ref().filter(|_| fits).map(|c| (Family::ByteEvent, c.synapse(size, rate, plan.chunk)));
+    let byte_event = costs.byte_event.as_ref().filter(|_| fits).map(|c| (Family::ByteEvent, c.synapse(size, size.listed(), rate, plan.chunk)));
     let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
-    let event = narrow.then(|| (Family::Event, costs.event.synapse(size, rate, plan.chunk)));
+    let event = narrow.then(|| (Family::Event, costs.event.synapse(size, size.masks(), rate, plan.chunk)));
     byte_event.into_iter().chain(event).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 

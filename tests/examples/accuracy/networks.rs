@@ -40,7 +40,7 @@ const fn cifar10(file: &'static str, preprocessing: &'static [&'static str]) -> 
 /// The first images of the sample, which cover as many classes as there are images, calibrate; the others are evaluated.
 const fn imagenet(file: &'static str, preprocessing: &'static [&'static str], label_offset: i64) -> Network {
     let data = "data/imagenet_sample";
-    Network { file, data, calibration: data, calibration_samples: 60, skip: 60, preprocessing, label_offset }
+    Network { file, data, calibration: data, calibration_samples: 96, skip: 96, preprocessing, label_offset }
 }
 
 /// All of them. Of the four exports of ResNet-20 one: they are the same network.

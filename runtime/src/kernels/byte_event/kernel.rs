@@ -1,7 +1,7 @@
-//! Adding up rows, into currents or right into neurons.
+//! Adding up rows of weights, into currents or right into neurons.
 
 use super::super::{SynapseShape, Tap};
-use super::list::list_chunk;
+use super::list::Lists;
 use super::{LANES, MOST_ROWS, UNROLL};
 use std::arch::x86_64::*;
 
@@ -26,9 +26,12 @@ pub unsafe extern "C" fn byte_event(
     unsafe {
         let (shape, taps) = (&*shape, std::slice::from_raw_parts(taps, count));
         let (lanes, Some(first)) = (shape.lanes as usize, taps.first()) else { return };
-        let lists = list_chunk(taps, steps, shape, list.cast());
+        let channels = shape.channels as usize;
+        let mut lists = Lists::new(list.cast(), count * channels, steps);
+        lists.add_taps(taps, first.weights, shape);
+        lists.fill_up(channels);
         for at in (0..lanes).step_by(LANES) {
-            for (t, list) in lists.iter().enumerate().take(steps) {
+            for (t, list) in lists.rows().enumerate() {
                 let row = currents.add(t * lanes + at);
                 let mut sums = load(row);
                 add_rows(list, first.weights.add(at), lanes, &mut sums);
@@ -38,100 +41,34 @@ pub unsafe extern "C" fn byte_event(
     }
 }
 
-/// The neurons of one pixel whose currents are a base and the weights of spikes; the rest is as for [`crate::kernels::Fire`].
-pub type EventNeurons = unsafe extern "C" fn(
-    taps: *const Tap,
-    count: usize,
-    base: *const i32,
-    steps: usize,
-    shape: *const SynapseShape,
-    list: *mut u64,
-    threshold: *const i32,
-    before: *const i32,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    mask: usize,
-    residual: *const u8,
-    weights: *const i32,
-);
-
-/// Integrate and fire; `HARD` resets to zero.
-///
-/// # Safety
-/// As [`byte_event`] and [`crate::kernels::Fire`]; `mask` bytes are a mask.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
-pub unsafe extern "C" fn byte_event_neurons<const HARD: bool>(
-    taps: *const Tap,
-    count: usize,
-    base: *const i32,
-    steps: usize,
-    shape: *const SynapseShape,
-    list: *mut u64,
-    threshold: *const i32,
-    before: *const i32,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    mask: usize,
-    residual: *const u8,
-    weights: *const i32,
-) {
-    // SAFETY: the compiled layer keeps the contract of `EventNeurons`.
-    unsafe {
-        let (shape, taps) = (&*shape, std::slice::from_raw_parts(taps, count));
-        let lanes = shape.lanes as usize;
-        let lists = list_chunk(taps, steps, shape, list.cast());
-        // Without taps there are no events, and no weights are read.
-        let first = taps.first().map_or(std::ptr::null(), |tap| tap.weights);
-        // Neurons that fire do so in many steps: their weights of few outputs stay in the first cache.
-        for at in (0..lanes).step_by(LANES) {
-            let neurons = Neurons {
-                weights: first.wrapping_add(at),
-                lanes,
-                base: base.add(at),
-                threshold: threshold.add(at),
-                before: before.add(at),
-                membrane: membrane.add(at),
-                spikes: spikes.add(at / 8),
-                mask,
-                residual: residual.wrapping_add(at / 8),
-                residual_weights: weights.wrapping_add(at),
-            };
-            if residual.is_null() {
-                neurons.run::<HARD, false>(&lists[..steps]);
-            } else {
-                neurons.run::<HARD, true>(&lists[..steps]);
-            }
-        }
-    }
-}
-
 /// Where [`LANES`] neighbouring neurons of a pixel have what they need.
-struct Neurons {
-    weights: *const u8,
+pub(super) struct Neurons {
+    pub weights: *const u8,
     /// Outputs of a row.
-    lanes: usize,
-    base: *const i32,
-    threshold: *const i32,
-    before: *const i32,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    mask: usize,
-    residual: *const u8,
-    residual_weights: *const i32,
+    pub lanes: usize,
+    pub base: *const i32,
+    pub threshold: *const i32,
+    pub before: *const i32,
+    pub membrane: *mut i32,
+    pub spikes: *mut u8,
+    /// Bytes of spikes from step to step.
+    pub mask: usize,
+    pub residual: *const u8,
+    pub residual_weights: *const i32,
 }
 
 impl Neurons {
-    /// Integrates the rows of `lists`, step by step.
+    /// Integrates the rows of `lists`, step by step; `HARD` resets to zero.
     ///
     /// # Safety
-    /// As [`byte_event_neurons`].
+    /// As [`super::byte_event_row`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
     #[inline]
-    unsafe fn run<const HARD: bool, const RESIDUAL: bool>(&self, lists: &[&[u16]]) {
+    pub unsafe fn run<const HARD: bool, const RESIDUAL: bool>(&self, lists: &Lists) {
         // SAFETY: the caller's.
         unsafe {
             let mut v = load(self.before);
-            for (t, list) in lists.iter().enumerate() {
+            for (t, list) in lists.rows().enumerate() {
                 let mut sums = load(self.base);
                 add_rows(list, self.weights, self.lanes, &mut sums);
                 for (i, (v, &sum)) in v.iter_mut().zip(&sums).enumerate() {

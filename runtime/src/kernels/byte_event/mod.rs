@@ -4,33 +4,97 @@
 //! not negative, as its low one. Of `n` rows `x`, with `high = Σ (x >> 8)` and `all = Σ x` modulo 2¹⁶, the sums of the high outputs are
 //! `high`, those of the low ones `all − (high << 8) − 128 n`: two additions and a shift for 64 synapses, in half the memory of 16-bit weights.
 
-use super::Cpu;
+use super::{Cpu, SynapseShape};
 
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod list;
+#[cfg(target_arch = "x86_64")]
+mod row;
 
 #[cfg(target_arch = "x86_64")]
-pub use kernel::{EventNeurons, byte_event, byte_event_neurons};
+pub use kernel::byte_event;
+#[cfg(target_arch = "x86_64")]
+pub use row::{EventRow, byte_event_row};
+
+/// Constants of a layer whose rows of neurons are computed at once, in the module's read-only data. Pairs are rows and columns, or along
+/// them; strides go from pixel to pixel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RowShape {
+    /// What rows of weights are added up from.
+    pub synapse: SynapseShape,
+    /// Input pixels.
+    pub input: [u32; 2],
+    /// Taps.
+    pub kernel: [u32; 2],
+    /// From window to window.
+    pub stride: [u32; 2],
+    /// From tap to tap.
+    pub dilation: [u32; 2],
+    /// Before the first input pixel.
+    pub pad: [u32; 2],
+    /// Output pixels of a row.
+    pub columns: u32,
+    /// Bytes of an input pixel.
+    pub pixel_bytes: u32,
+    /// Elements of the base: 0 where pixels share a row.
+    pub base: u32,
+    /// Elements of thresholds: 0 where pixels share a row.
+    pub threshold: u32,
+    /// Bytes of spikes, and of the residual's masks.
+    pub spikes: u32,
+    /// Bytes of a step's mask.
+    pub mask: u32,
+}
+
+impl RowShape {
+    /// The words, as the kernel reads them.
+    pub fn words(&self) -> Vec<u32> {
+        let s = &self.synapse;
+        let synapse = [s.channels, s.step_bytes, s.inputs, s.outputs, s.row, s.lanes];
+        let window = [self.input, self.kernel, self.stride, self.dilation, self.pad];
+        let rest = [self.columns, self.pixel_bytes, self.base, self.threshold, self.spikes, self.mask];
+        synapse.iter().chain(window.as_flattened()).chain(&rest).copied().collect()
+    }
+}
 
 /// Outputs of a vector of weights.
 pub const LANES: usize = 64;
 
 /// Rows that are added between two looks at the end of the list; lists are filled up with a row of zeros.
-const UNROLL: usize = 4;
+const UNROLL: usize = 8;
 
 /// The most rows whose sums are within 16 bits, whatever their weights.
 const MOST_ROWS: usize = 255 / UNROLL * UNROLL;
 
-/// Entries that a list of at most `rows` rows has room for; its last ones are written by whole vectors.
+/// Entries that a list of at most `rows` rows has room for; its last ones are written by whole vectors. Lists of neighbouring steps are an
+/// odd number of cache lines apart: their beginnings, which alone are much used, spread over all sets of the first cache.
 fn room(rows: usize) -> usize {
-    rows + 64
+    const LINE: usize = 32;
+    ((rows + 64).div_ceil(LINE) | 1) * LINE
+}
+
+/// Columns of input pixels from the first to the last of a window.
+fn columns(kernel: [usize; 2], dilation: [usize; 2]) -> usize {
+    (kernel[1] - 1) * dilation[1] + 1
 }
 
 /// Bytes of scratch for the events of `rows` inputs in each of `steps` steps.
 pub fn scratch(rows: usize, steps: usize) -> usize {
     2 * steps * room(rows)
+}
+
+/// The same for rows of neurons whose windows have `kernel` taps, `dilation` apart, of `channels` inputs: what every column lists, and
+/// what the window does.
+pub fn row_scratch(kernel: [usize; 2], dilation: [usize; 2], channels: usize, steps: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    let head = row::HEAD;
+    #[cfg(not(target_arch = "x86_64"))]
+    let head = 0;
+    let rows = kernel[0] * channels;
+    columns(kernel, dilation) * (head + scratch(rows, steps)) + scratch(kernel[1] * rows, steps)
 }
 
 /// Rows, those of zeros included, that a list's 16-bit entries tell apart.
