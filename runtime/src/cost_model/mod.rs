@@ -179,8 +179,8 @@ impl TableCosts {
 pub(crate) struct SynapseSize {
     /// Input pixels of an output pixel.
     pub pixels: usize,
-    /// Rows and columns of the window, and its columns that the next one does not see.
-    window: [usize; 3],
+    /// Rows of the window, and its columns that the next one does not see.
+    window: [usize; 2],
     /// Input channels.
     pub channels: usize,
     /// Output channels, padded to whole vectors.
@@ -192,8 +192,8 @@ impl SynapseSize {
     pub fn new(geometry: &Geometry, channels: usize, lanes: usize) -> Self {
         let pixels = geometry.max_taps();
         let window = match geometry {
-            Geometry::Window(p) => [p.kernel[0], p.kernel[1], p.stride[1].min(p.kernel[1])],
-            Geometry::Table(_) => [1, pixels, pixels],
+            Geometry::Window(p) => [p.kernel[0], p.stride[1].min(p.kernel[1])],
+            Geometry::Table(_) => [1, pixels],
         };
         SynapseSize { pixels, window, channels, lanes }
     }
@@ -208,10 +208,10 @@ impl SynapseSize {
         (self.pixels * self.channels.div_ceil(64)) as f64
     }
 
-    /// The same where columns are listed once for all windows that see them, and joined.
+    /// The same where columns are listed once for all windows that see them.
     pub fn listed(&self) -> f64 {
-        let [rows, columns, new] = self.window;
-        (rows * new * self.channels.div_ceil(64) + if columns > 1 { columns } else { 0 }) as f64
+        let [rows, columns] = self.window;
+        (rows * columns * self.channels.div_ceil(64)) as f64
     }
 
     fn events(&self, rate: f64) -> f64 {

@@ -349,7 +349,6 @@ impl<'a, M: Module> Lowering<'a, M> {
             input: two(plane.input),
             kernel: two(plane.kernel),
             stride: two(plane.stride),
-            dilation: two(plane.dilation),
             pad: two(plane.pad),
             columns: plane.output[1] as u32,
             pixel_bytes: s.pixel_bytes as u32,

@@ -168,8 +168,8 @@ pub unsafe fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: 
 /// [`pool`] of exactly `N` taps.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn pool_few<const N: usize>(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
-    let (Some(masks), Some(lanes)) = (masks.first_chunk::<N>(), behind.first_chunk_mut::<N>()) else { unreachable!("there are N taps") };
+unsafe fn pool_few<const N: usize>(masks: &[&[u8]], behind: &[Lanes], out: &mut [u8], word: Word) -> Lanes {
+    let (Some(masks), Some(lanes)) = (masks.first_chunk::<N>(), behind.first_chunk::<N>()) else { unreachable!("there are N taps") };
     // SAFETY: lanes are 64 bytes.
     let mut counts: [__m512i; N] = std::array::from_fn(|i| unsafe { _mm512_loadu_si512(lanes[i].0.as_ptr().cast()) });
     let mut risen = _mm512_setzero_si512();
@@ -181,8 +181,6 @@ unsafe fn pool_few<const N: usize>(masks: &[&[u8]], behind: &mut [Lanes], out: &
         }
         word.write(out, from, _mm512_cmpgt_epi8_mask(risen, before));
     }
-    // SAFETY: as above.
-    lanes.iter_mut().zip(counts).for_each(|(lanes, count)| unsafe { _mm512_storeu_si512(lanes.0.as_mut_ptr().cast(), count) });
     stored(risen)
 }
 

@@ -1,6 +1,7 @@
 //! The exact max-pool of spike trains and currents: the step-to-step difference of the maximum of running sums.
 
 use super::Cpu;
+use super::count::per_element;
 use crate::plan::{MAX_CHUNK, mask_bytes};
 
 /// The running sums of one maximum node.
@@ -73,7 +74,7 @@ impl Word {
 }
 
 /// The maximum of a word of channels over the taps of one window. `masks` are the taps' masks, `behind` is how far each tap's count is
-/// ahead of the maximum (not at all, that is, at most zero), before and after. Writes the same word of `out` and returns how far the maximum has risen.
+/// ahead of the maximum (not at all, that is, at most zero), and is used up. Writes the same word of `out` and returns how far the maximum has risen.
 fn pool(cpu: Cpu, masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
     #[cfg(target_arch = "x86_64")]
     if cpu >= Cpu::Avx512 {
@@ -137,9 +138,7 @@ impl Running {
                 Some(start)
             })
             .collect();
-        let (mut seen, mut masks, mut behind, mut now) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        // Overlapping windows see the same counts.
-        let mut summed = vec![false; self.sums.len() / channels];
+        let (mut seen, mut masks, mut behind) = (Vec::new(), Vec::new(), Vec::new());
         for p in 0..pixels {
             seen.clear();
             masks.clear();
@@ -160,15 +159,12 @@ impl Running {
                         behind.0.iter_mut().zip(ahead).for_each(|(lane, ahead)| *lane = ahead);
                     }
                 }
-                now.clone_from(&behind);
-                let risen = pool(cpu, &masks, &mut now, out, Word { at, bytes: bytes.min(8), pitch: bytes });
+                let risen = pool(cpu, &masks, &mut behind, out, Word { at, bytes: bytes.min(8), pitch: bytes });
                 maximum.iter_mut().zip(risen.0).for_each(|(maximum, risen)| *maximum += i64::from(risen));
-                for ((now, before), &first) in now.iter().zip(&behind).zip(&seen).filter(|(_, first)| !summed[**first / channels]) {
-                    let sums = &mut self.sums[first..][..channels][8 * at..];
-                    sums.iter_mut().zip(now.0.iter().zip(&before.0)).for_each(|(sum, (now, before))| *sum += i64::from(now - before));
-                }
             }
-            seen.iter().for_each(|first| summed[first / channels] = true);
+        }
+        for (operand, &start) in operands.iter().zip(&starts) {
+            per_element(cpu, operand.masks, channels, (chunk, steps), &mut self.sums[start..][..operand.pixels * channels]);
         }
         self.fresh = false;
     }

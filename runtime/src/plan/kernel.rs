@@ -9,7 +9,7 @@ use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::cost_model::{Costs, SynapseSize, TableSize};
 use crate::kernels::Cpu;
-use crate::kernels::byte_event::{self, LANES, MOST_LISTED};
+use crate::kernels::byte_event::{self, LANES};
 use crate::kernels::matrix::SLAB;
 use std::fmt;
 
@@ -164,7 +164,7 @@ impl LayerPlan {
             let (mut family, mut why) = choose(plan, source, synapse, lanes(layer.channels));
             let rows = synapse.geometry.max_taps() * source.channels;
             listed = listed.max(match (family, &synapse.geometry) {
-                (Family::ByteEvent, Geometry::Window(p)) => byte_event::row_scratch(p.kernel, p.dilation, source.channels, plan.chunk),
+                (Family::ByteEvent, Geometry::Window(p)) => byte_event::row_scratch(p.kernel, p.stride, source.channels, plan.chunk),
                 _ => 8 * rows,
             });
             // The fire kernels take one residual along.
@@ -296,8 +296,8 @@ fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize) -> (F
 /// The cheapest kernel for events and its cost, unless sums may leave its 16 bits.
 fn by_events(plan: &Plan, costs: &Costs, source: &PlanNode, synapse: &Synapse, data: &[i32], size: &SynapseSize) -> Option<(Family, f64)> {
     let rate = source.rate.value();
-    let bytes = data.iter().all(|&w| i8::try_from(w).is_ok()) && matches!(synapse.geometry, Geometry::Window(_));
-    let fits = bytes && size.lanes.is_multiple_of(LANES) && size.taps() + size.pixels <= MOST_LISTED;
+    let listed = matches!(&synapse.geometry, Geometry::Window(plane) if byte_event::fits(plane, source.channels));
+    let fits = listed && size.lanes.is_multiple_of(LANES) && data.iter().all(|&w| i8::try_from(w).is_ok());
     let byte_event = costs.byte_event.as_ref().filter(|_| fits).map(|c| (Family::ByteEvent, c.synapse(size, size.listed(), rate, plan.chunk)));
     let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
     let event = narrow.then(|| (Family::Event, costs.event.synapse(size, size.masks(), rate, plan.chunk)));

@@ -3,6 +3,7 @@
 use super::super::{SynapseShape, Tap};
 use super::list::Lists;
 use super::{LANES, MOST_ROWS, UNROLL};
+use crate::plan::MAX_CHUNK;
 use std::arch::x86_64::*;
 
 /// Blocks of 16 outputs in a vector of weights.
@@ -29,9 +30,9 @@ pub unsafe extern "C" fn byte_event(
         let channels = shape.channels as usize;
         let mut lists = Lists::new(list.cast(), count * channels, steps);
         lists.add_taps(taps, first.weights, shape);
-        lists.fill_up(channels);
+        let rows = lists.rows(&[0; MAX_CHUNK], channels);
         for at in (0..lanes).step_by(LANES) {
-            for (t, list) in lists.rows().enumerate() {
+            for (t, list) in rows.iter().enumerate().take(steps) {
                 let row = currents.add(t * lanes + at);
                 let mut sums = load(row);
                 add_rows(list, first.weights.add(at), lanes, &mut sums);
@@ -64,11 +65,11 @@ impl Neurons {
     /// As [`super::byte_event_row`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
     #[inline]
-    pub unsafe fn run<const HARD: bool, const RESIDUAL: bool>(&self, lists: &Lists) {
+    pub unsafe fn run<const HARD: bool, const RESIDUAL: bool>(&self, lists: &[&[u16]]) {
         // SAFETY: the caller's.
         unsafe {
             let mut v = load(self.before);
-            for (t, list) in lists.rows().enumerate() {
+            for (t, list) in lists.iter().enumerate() {
                 let mut sums = load(self.base);
                 add_rows(list, self.weights, self.lanes, &mut sums);
                 for (i, (v, &sum)) in v.iter_mut().zip(&sums).enumerate() {

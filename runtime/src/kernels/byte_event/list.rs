@@ -5,12 +5,14 @@ use super::{UNROLL, room};
 use crate::plan::MAX_CHUNK;
 use std::arch::x86_64::*;
 
+/// A place in each of the lists of a chunk.
+pub(super) type Places = [u32; MAX_CHUNK];
+
 /// Lists of rows, one for each step of a chunk, each with its own room.
-#[repr(C)]
 pub(super) struct Lists {
     list: *mut u16,
     room: usize,
-    counts: [usize; MAX_CHUNK],
+    counts: Places,
     steps: usize,
 }
 
@@ -20,9 +22,9 @@ impl Lists {
         Lists { list, room: room(rows), counts: [0; MAX_CHUNK], steps }
     }
 
-    /// Takes all rows away.
-    pub fn clear(&mut self) {
-        self.counts = [0; MAX_CHUNK];
+    /// Where the lists end.
+    pub fn end(&self) -> &Places {
+        &self.counts
     }
 
     /// Adds the rows that the spikes of `taps` select, counted from `origin`.
@@ -75,10 +77,10 @@ impl Lists {
         let mut list = self.list;
         for (t, count) in self.counts.iter_mut().enumerate().take(self.steps) {
             let bits = bits(t);
-            let (set, events) = (_mm512_maskz_compress_epi8(bits, order), bits.count_ones() as usize);
+            let (set, events) = (_mm512_maskz_compress_epi8(bits, order), bits.count_ones());
             // SAFETY: the caller's.
             unsafe {
-                let to = list.add(*count);
+                let to = list.add(*count as usize);
                 if events <= 16 {
                     let rows = _mm256_cvtepu8_epi16(_mm512_castsi512_si128(set));
                     _mm256_storeu_si256(to.cast(), _mm256_add_epi16(_mm512_castsi512_si256(base), rows));
@@ -93,55 +95,29 @@ impl Lists {
         }
     }
 
-    /// Adds the rows of `other`, each `base` further.
+    /// The rows of each step from `start` on, filled up to a multiple of [`UNROLL`] with the row `zeros`. The lists stay as long as they
+    /// are.
     ///
     /// # Safety
-    /// Every list has room for them and 32 more, and the CPU has AVX-512 BW.
-    #[target_feature(enable = "avx512f,avx512bw")]
-    pub unsafe fn append(&mut self, other: &Lists, base: usize) {
-        let base = _mm512_set1_epi16(base as i16);
-        let (mut to, mut from) = (self.list, other.list);
-        for (count, &more) in self.counts.iter_mut().zip(&other.counts).take(self.steps) {
-            // Mostly one vector is all of it, so the first is copied before anybody asks.
-            let mut done = 0;
-            loop {
-                // SAFETY: the caller's; `other` has as much room behind its last row.
-                unsafe {
-                    let rows = _mm512_loadu_si512(from.add(done).cast());
-                    _mm512_storeu_si512(to.add(*count + done).cast(), _mm512_add_epi16(rows, base));
-                }
-                done += 32;
-                if done >= more {
-                    break;
-                }
-            }
-            *count += more;
-            (to, from) = (to.wrapping_add(self.room), from.wrapping_add(other.room));
-        }
-    }
-
-    /// Fills every list up to a multiple of [`UNROLL`] with the row `zeros`; they stay as long as they are.
-    ///
-    /// # Safety
-    /// Every list has room for [`UNROLL`] more.
+    /// The CPU has AVX-512; the memory lives as long as `self`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub unsafe fn fill_up(&mut self, zeros: usize) {
-        for (t, &count) in self.counts.iter().enumerate().take(self.steps) {
-            // SAFETY: the caller's.
-            unsafe { _mm_storeu_si128(self.list.add(t * self.room + count).cast(), _mm_set1_epi16(zeros as i16)) };
+    pub unsafe fn rows(&self, start: &Places, zeros: usize) -> Filled<'_> {
+        let mut rows: Filled = [&[]; MAX_CHUNK];
+        for (t, rows) in rows.iter_mut().enumerate().take(self.steps) {
+            // SAFETY: the caller's; there is room for as many more.
+            unsafe {
+                let list = self.list.add(t * self.room);
+                _mm_storeu_si128(list.add(self.counts[t] as usize).cast(), _mm_set1_epi16(zeros as i16));
+                let len = (self.counts[t] - start[t]) as usize;
+                *rows = std::slice::from_raw_parts(list.add(start[t] as usize), len.next_multiple_of(UNROLL));
+            }
         }
-    }
-
-    /// The rows of each step, filled up.
-    ///
-    /// # Safety
-    /// They were filled up since the last row was added, and their memory lives as long as `self`.
-    pub unsafe fn rows(&self) -> impl Iterator<Item = &[u16]> {
-        // SAFETY: the caller's.
-        (0..self.steps)
-            .map(|t| unsafe { std::slice::from_raw_parts(self.list.add(t * self.room), self.counts[t].next_multiple_of(UNROLL)) })
+        rows
     }
 }
+
+/// Rows by step, a multiple of [`UNROLL`] each.
+pub(super) type Filled<'a> = [&'a [u16]; MAX_CHUNK];
 
 /// Most rows between the slices of two taps whose masks are listed as one word: bytes hold them and 31 more.
 const FURTHEST: usize = u8::MAX as usize - 31;

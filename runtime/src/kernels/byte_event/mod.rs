@@ -5,6 +5,8 @@
 //! `high`, those of the low ones `all − (high << 8) − 128 n`: two additions and a shift for 64 synapses, in half the memory of 16-bit weights.
 
 use super::{Cpu, SynapseShape};
+use crate::plan::MAX_CHUNK;
+use crate::plan::geometry::Plane;
 
 #[cfg(target_arch = "x86_64")]
 mod kernel;
@@ -31,8 +33,6 @@ pub struct RowShape {
     pub kernel: [u32; 2],
     /// From window to window.
     pub stride: [u32; 2],
-    /// From tap to tap.
-    pub dilation: [u32; 2],
     /// Before the first input pixel.
     pub pad: [u32; 2],
     /// Output pixels of a row.
@@ -54,7 +54,7 @@ impl RowShape {
     pub fn words(&self) -> Vec<u32> {
         let s = &self.synapse;
         let synapse = [s.channels, s.step_bytes, s.inputs, s.outputs, s.row, s.lanes];
-        let window = [self.input, self.kernel, self.stride, self.dilation, self.pad];
+        let window = [self.input, self.kernel, self.stride, self.pad];
         let rest = [self.columns, self.pixel_bytes, self.base, self.threshold, self.spikes, self.mask];
         synapse.iter().chain(window.as_flattened()).chain(&rest).copied().collect()
     }
@@ -76,9 +76,16 @@ fn room(rows: usize) -> usize {
     ((rows + 64).div_ceil(LINE) | 1) * LINE
 }
 
-/// Columns of input pixels from the first to the last of a window.
-fn columns(kernel: [usize; 2], dilation: [usize; 2]) -> usize {
-    (kernel[1] - 1) * dilation[1] + 1
+/// Windows of a row that share their lists: so many that most columns are listed once, so few that the lists are short and their entries
+/// 16 bits.
+fn windows(kernel: [usize; 2], stride: [usize; 2], channels: usize) -> usize {
+    let columns = (MOST_LISTED / (channels + 1)).saturating_sub(kernel[0] * kernel[1] + kernel[1]);
+    (columns / stride[1]).clamp(1, 16)
+}
+
+/// Columns of input pixels that so many windows see, and those between them.
+fn columns(windows: usize, kernel: [usize; 2], stride: [usize; 2]) -> usize {
+    (windows - 1) * stride[1] + kernel[1]
 }
 
 /// Bytes of scratch for the events of `rows` inputs in each of `steps` steps.
@@ -86,19 +93,19 @@ pub fn scratch(rows: usize, steps: usize) -> usize {
     2 * steps * room(rows)
 }
 
-/// The same for rows of neurons whose windows have `kernel` taps, `dilation` apart, of `channels` inputs: what every column lists, and
-/// what the window does.
-pub fn row_scratch(kernel: [usize; 2], dilation: [usize; 2], channels: usize, steps: usize) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    let head = row::HEAD;
-    #[cfg(not(target_arch = "x86_64"))]
-    let head = 0;
-    let rows = kernel[0] * channels;
-    columns(kernel, dilation) * (head + scratch(rows, steps)) + scratch(kernel[1] * rows, steps)
+/// The same for rows of neurons whose windows have `kernel` taps of `channels` inputs and are `stride` apart.
+pub fn row_scratch(kernel: [usize; 2], stride: [usize; 2], channels: usize, steps: usize) -> usize {
+    let columns = columns(windows(kernel, stride, channels), kernel, stride);
+    4 * MAX_CHUNK * columns + scratch(columns * kernel[0] * channels, steps)
 }
 
 /// Rows, those of zeros included, that a list's 16-bit entries tell apart.
-pub const MOST_LISTED: usize = 1 << 16;
+const MOST_LISTED: usize = 1 << 16;
+
+/// Whether lists have entries for all rows of `channels` inputs through `plane`.
+pub fn fits(plane: &Plane, channels: usize) -> bool {
+    plane.dilation == [1, 1] && (plane.kernel[0] + 1) * plane.kernel[1] * (channels + 1) <= MOST_LISTED
+}
 
 /// Whether `cpu` has the instructions.
 pub fn is_available(cpu: Cpu) -> bool {

@@ -1,10 +1,10 @@
 //! A row of output pixels, whose neighbours see mostly the same spikes: those of a column of input pixels are listed once, for all
-//! windows that the column is part of.
+//! windows that the column is part of. The columns' rows of weights stand one after the other, so that a window's are a part of the list.
 
 use super::super::Tap;
 use super::kernel::Neurons;
-use super::list::Lists;
-use super::{LANES, RowShape, columns, room};
+use super::list::{Lists, Places};
+use super::{LANES, RowShape, columns, windows};
 
 /// What a row of neurons reads and writes; pointers are to the layer's first pixel, except where it says otherwise.
 pub type EventRow = unsafe extern "C" fn(
@@ -24,17 +24,6 @@ pub type EventRow = unsafe extern "C" fn(
     residual: *const u8,
     residual_weights: *const i32,
 );
-
-/// Rows of the spikes of one column of input pixels.
-#[repr(C, align(64))]
-struct Column {
-    /// Which, if any.
-    x: usize,
-    lists: Lists,
-}
-
-/// No column.
-const NONE: usize = usize::MAX;
 
 /// Integrate and fire: row `y` of neurons whose currents are a base, the weights of spikes, and `residual_weights` where `residual`
 /// (masks of the neurons' own places; null when there is none) has a spike. Potentials come from `before` (`before_stride` elements from
@@ -65,53 +54,49 @@ pub unsafe extern "C" fn byte_event_row<const HARD: bool>(
     unsafe {
         let shape = &*shape;
         let (channels, lanes) = (shape.synapse.channels as usize, shape.synapse.lanes as usize);
-        let [kernel, stride, dilation, pad, input] =
-            [shape.kernel, shape.stride, shape.dilation, shape.pad, shape.input].map(|v| v.map(|v| v as usize));
-        let slice = (channels + 1) * lanes;
-        // Where tap `k` of output `o` is along an axis, unless it is outside.
-        let inside = |axis: usize, o: usize, k: usize| {
-            Some((o * stride[axis] + k * dilation[axis]).wrapping_sub(pad[axis])).filter(|&i| i < input[axis])
-        };
-        let ring = columns(kernel, dilation);
-        let (rows, mut list) = (kernel[0] * channels, scratch.add(ring * size_of::<Column>()).cast::<u16>());
-        let seen = std::slice::from_raw_parts_mut(scratch.cast::<Column>(), ring);
-        for column in &mut *seen {
-            std::ptr::from_mut(column).write(Column { x: NONE, lists: Lists::new(list, rows, steps) });
-            list = list.add(steps * room(rows));
-        }
+        let [kernel, stride, pad, input] = [shape.kernel, shape.stride, shape.pad, shape.input].map(|v| v.map(|v| v as usize));
+        let slice = channels + 1;
+        let inside = |ky: usize| Some((y * stride[0] + ky).wrapping_sub(pad[0])).filter(|&iy| iy < input[0]);
+        let windows = windows(kernel, stride, channels);
+        let columns = columns(windows, kernel, stride);
+        // Where each column's rows start.
+        let starts = std::slice::from_raw_parts_mut(scratch.cast::<Places>(), columns);
+        let list = scratch.add(size_of_val(starts)).cast();
+        let (mut lists, mut listed, mut origin) = (Lists::new(list, 0, 0), 0, 0);
         for x in 0..shape.columns as usize {
-            let mut joined = Lists::new(list, kernel[1] * rows, steps);
-            let mut found = None;
-            for kx in 0..kernel[1] {
-                let Some(ix) = inside(1, x, kx) else { continue };
-                let column = &mut seen[ix % ring];
-                if column.x != ix {
+            // Input columns with the padding before them.
+            if x.is_multiple_of(windows) {
+                lists = Lists::new(list, columns * kernel[0] * channels, steps);
+                origin = x * stride[1];
+                listed = origin;
+            }
+            let first = x * stride[1];
+            listed = listed.max(first);
+            for column in listed..first + kernel[1] {
+                starts[column - origin] = *lists.end();
+                let ix = column.wrapping_sub(pad[1]);
+                if ix < input[1] {
                     let mut count = 0;
-                    for (ky, iy) in (0..kernel[0]).filter_map(|ky| Some((ky, inside(0, y, ky)?))) {
+                    for (ky, iy) in (0..kernel[0]).filter_map(|ky| Some((ky, inside(ky)?))) {
                         let data = spikes_in.add((iy * input[1] + ix) * shape.pixel_bytes as usize);
-                        taps.add(count).write(Tap { data, weights: weights.add(ky * kernel[1] * slice) });
+                        let place = (ky * kernel[1] + column - origin) * slice;
+                        taps.add(count).write(Tap { data, weights: weights.wrapping_add(place * lanes) });
                         count += 1;
                     }
-                    column.x = ix;
-                    column.lists.clear();
-                    column.lists.add_taps(std::slice::from_raw_parts(taps, count), weights, &shape.synapse);
+                    lists.add_taps(std::slice::from_raw_parts(taps, count), weights, &shape.synapse);
                 }
-                if kernel[1] > 1 {
-                    joined.append(&column.lists, kx * (channels + 1));
-                }
-                found = Some(ix % ring);
             }
-            // A window of one column is that column.
-            let lists = match found {
-                Some(column) if kernel[1] == 1 => &mut seen[column].lists,
-                _ => &mut joined,
-            };
-            lists.fill_up(channels);
+            listed = first + kernel[1];
+            // A column is one slice further in the next window's weights.
+            let skipped = (first - origin) * slice;
+            let rows = lists.rows(&starts[first - origin], skipped + channels);
+            let weights = weights.wrapping_sub(skipped * lanes);
             let pixel = y * shape.columns as usize + x;
-            let (out, residual) = (pixel * shape.spikes as usize, residual.wrapping_add(if residual.is_null() { 0 } else { pixel * shape.spikes as usize }));
+            let out = pixel * shape.spikes as usize;
+            let residual = if residual.is_null() { residual } else { residual.add(out) };
             for at in (0..lanes).step_by(LANES) {
                 let neurons = Neurons {
-                    weights: weights.add(at),
+                    weights: weights.wrapping_add(at),
                     lanes,
                     base: base.add(pixel * shape.base as usize + at),
                     threshold: threshold.add(pixel * shape.threshold as usize + at),
@@ -123,14 +108,11 @@ pub unsafe extern "C" fn byte_event_row<const HARD: bool>(
                     residual_weights: residual_weights.wrapping_add(at),
                 };
                 if residual.is_null() {
-                    neurons.run::<HARD, false>(lists);
+                    neurons.run::<HARD, false>(&rows[..steps]);
                 } else {
-                    neurons.run::<HARD, true>(lists);
+                    neurons.run::<HARD, true>(&rows[..steps]);
                 }
             }
         }
     }
 }
-
-/// Bytes of the columns' heads.
-pub(super) const HEAD: usize = size_of::<Column>();
