@@ -136,6 +136,7 @@ fn mutations_of_real_files_never_panic_and_never_take_long_or_much() {
     let largest = corpus.iter().map(Vec::len).max().unwrap_or(0);
     let (start, base) = (Instant::now(), peak());
     let (mut state, mut count, mut slowest) = (seconds, 0u64, Duration::ZERO);
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("slowest.onnx");
     while start.elapsed() < Duration::from_secs(seconds) {
         let original = &corpus[random(&mut state, corpus.len())];
         let mut bytes = original.clone();
@@ -152,10 +153,13 @@ fn mutations_of_real_files_never_panic_and_never_take_long_or_much() {
         }
         let one = Instant::now();
         let _ = attempt(&bytes);
-        slowest = slowest.max(one.elapsed());
+        if one.elapsed() > slowest {
+            slowest = one.elapsed();
+            std::fs::write(&kept, &bytes).expect("the build folder is there");
+        }
         count += 1;
     }
-    println!("{count} models, the slowest took {slowest:?}");
+    println!("{count} models; the slowest, {}, took {slowest:?}", kept.display());
     assert!(slowest < Duration::from_secs(20), "{slowest:?}");
     if let (Some(before), Some(after)) = (base, peak()) {
         // A mutation may be a valid network of repeated constants, which are bounded on their own.

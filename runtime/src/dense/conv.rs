@@ -4,6 +4,7 @@ use super::matmul::{COLUMNS, Panels, add_multiple, multiply_panel};
 use super::number::Number;
 use super::window::Geometry;
 use snn_ir::op;
+use std::sync::Arc;
 
 /// Fewest output channels of a group for which gathering the window's elements into panels pays.
 const MIN_PANEL_CHANNELS: usize = 4;
@@ -11,7 +12,7 @@ const MIN_PANEL_CHANNELS: usize = 4;
 /// A convolution of `[C_in, plane]` to `[C_out, plane]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Conv<N> {
-    bias: Option<Vec<N>>,
+    bias: Option<Arc<[N]>>,
     geometry: Geometry,
     /// Input and output channels of a group.
     channels: (usize, usize),
@@ -24,7 +25,7 @@ enum Method<N> {
     /// Window elements gathered into panels and multiplied by all weights of a group.
     Panels { weights: Vec<Panels<N>>, pieces: Vec<Piece>, first_pieces: Vec<usize> },
     /// One tap after the other, for depthwise and almost depthwise convolutions. `[C_out, C_in / groups, taps]`.
-    Taps(Vec<N>),
+    Taps(Arc<[N]>),
 }
 
 /// A part of a run that lies within one panel.
@@ -82,7 +83,7 @@ impl<N: Number> Conv<N> {
             }
             Method::Taps(weight) => {
                 let mut weight = weight.chunks_exact(self.taps);
-                let mut bias = self.bias.iter().flatten();
+                let mut bias = self.bias.iter().flat_map(|b| b.iter());
                 let mut sums = vec![N::Sum::default(); outputs];
                 for (x, out) in x.zip(out) {
                     for out in out.chunks_exact_mut(outputs) {
@@ -138,8 +139,8 @@ fn pieces(geometry: &Geometry) -> (Vec<Piece>, Vec<usize>) {
 #[derive(Clone, Debug)]
 pub(crate) struct ConvTranspose<N> {
     /// `[C_in, C_out / groups, taps]`.
-    weight: Vec<N>,
-    bias: Option<Vec<N>>,
+    weight: Arc<[N]>,
+    bias: Option<Arc<[N]>>,
     /// The convolution from the result to the operand.
     geometry: Geometry,
     /// Input and output channels of a group.

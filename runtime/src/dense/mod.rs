@@ -20,6 +20,7 @@ pub(crate) use window::Geometry;
 use conv::{Conv, ConvTranspose};
 use pool::{AxisSum, WindowSum};
 use snn_ir::{Op, Tensor};
+use std::sync::Arc;
 
 /// A stateless operation on operands of fixed shapes.
 #[derive(Clone, Debug)]
@@ -28,8 +29,8 @@ pub(crate) enum Kernel<N> {
     ConvTranspose(ConvTranspose<N>),
     /// `weight` is `[out, inputs]`.
     Linear {
-        weight: Vec<N>,
-        bias: Option<Vec<N>>,
+        weight: Arc<[N]>,
+        bias: Option<Arc<[N]>>,
         inputs: usize,
     },
     WindowSum(WindowSum),

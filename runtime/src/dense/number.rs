@@ -1,6 +1,7 @@
 //! The two kinds of numbers that networks compute with.
 
-use snn_ir::Tensor;
+use snn_ir::{Tensor, TensorData};
+use std::sync::Arc;
 
 /// `f32` before `quantize`, `i32` after it.
 pub(crate) trait Number: Copy + Default + PartialOrd + Send + Sync + 'static {
@@ -42,8 +43,8 @@ pub(crate) trait Number: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn one() -> Self;
     /// The real constant `x`; `None` when it is no such number.
     fn constant(x: f32) -> Option<Self>;
-    /// The elements of a parameter; `None` when they are of the other kind.
-    fn parameters(tensor: &Tensor) -> Option<Vec<Self>>;
+    /// The elements of a parameter, shared with it where it can be; `None` when they are of the other kind.
+    fn parameters(tensor: &Tensor) -> Option<Arc<[Self]>>;
 }
 
 impl Number for f32 {
@@ -97,8 +98,8 @@ impl Number for f32 {
     fn constant(x: f32) -> Option<f32> {
         Some(x)
     }
-    fn parameters(tensor: &Tensor) -> Option<Vec<f32>> {
-        (!tensor.is_integer()).then(|| tensor.as_f32().to_vec())
+    fn parameters(tensor: &Tensor) -> Option<Arc<[f32]>> {
+        if let TensorData::F32(data) = tensor.data() { Some(data.clone()) } else { None }
     }
 }
 
@@ -154,7 +155,7 @@ impl Number for i32 {
     fn constant(x: f32) -> Option<i32> {
         (x.fract() == 0.0 && x.abs() < 2_147_483_648.0).then_some(x as i32)
     }
-    fn parameters(tensor: &Tensor) -> Option<Vec<i32>> {
-        tensor.to_i32_vec()
+    fn parameters(tensor: &Tensor) -> Option<Arc<[i32]>> {
+        tensor.to_i32_vec().map(Arc::from)
     }
 }

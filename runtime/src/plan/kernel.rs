@@ -298,7 +298,8 @@ fn by_events(plan: &Plan, costs: &Costs, source: &PlanNode, synapse: &Synapse, d
     let rate = source.rate.value();
     let listed = matches!(&synapse.geometry, Geometry::Window(plane) if byte_event::fits(plane, source.channels));
     let fits = listed && size.lanes.is_multiple_of(LANES) && data.iter().all(|&w| i8::try_from(w).is_ok());
-    let byte_event = costs.byte_event.as_ref().filter(|_| fits).map(|c| (Family::ByteEvent, c.synapse(size, size.listed(), rate, plan.chunk)));
+    let byte_event =
+        costs.byte_event.as_ref().filter(|_| fits).map(|c| (Family::ByteEvent, c.synapse(size, size.listed(), rate, plan.chunk)));
     let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
     let event = narrow.then(|| (Family::Event, costs.event.synapse(size, size.masks(), rate, plan.chunk)));
     byte_event.into_iter().chain(event).min_by(|a, b| a.1.total_cmp(&b.1))

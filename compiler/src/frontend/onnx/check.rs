@@ -19,8 +19,8 @@ const SAMPLES: [f32; 2] = [-1.0, 0.0];
 /// Networks with more parameters are compared on the first sample alone.
 const LARGE: usize = 1 << 24;
 
-/// Most parameters that are compared unasked: beyond, it takes seconds and gigabytes.
-const MOST_PARAMETERS: usize = 1 << 26;
+/// Most parameters that are compared unasked: beyond, it takes many gigabytes. VGG-19 has 144 million.
+const MOST_PARAMETERS: usize = 1 << 28;
 /// Largest value inside a network that is compared unasked.
 const MOST_ELEMENTS: usize = 1 << 26;
 /// Most multiplications of a sample that is compared unasked; VGG-19 takes twenty thousand million.
@@ -109,11 +109,12 @@ pub fn too_large(graph: &Graph) -> Option<String> {
 /// # Errors
 /// [`CheckError::Differs`] naming the first node whose value differs; other errors when there is nothing to compare.
 pub fn check_import(path: &Path, imported: &Imported) -> Result<f32, CheckError> {
-    let network = AnalogNetwork::new(&imported.graph).map_err(|e| CheckError::Graph(e.to_string()))?;
     let facts = &imported.facts;
     let shapes: Vec<Vec<usize>> = facts.inputs.iter().map(|i| i.shape.clone()).collect();
     let names: Vec<&str> = facts.outputs.iter().map(|o| o.tensor.as_str()).collect();
-    let oracle = Oracle::load_observing(path, &shapes, &names)?;
+    let (network, oracle) = rayon::join(|| AnalogNetwork::new(&imported.graph), || Oracle::load_observing(path, &shapes, &names));
+    let network = network.map_err(|e| CheckError::Graph(e.to_string()))?;
+    let oracle = oracle?;
     let mut worst = 0f32;
     let tolerance = tolerance(imported);
     let samples = if imported.graph.parameter_count() > LARGE { &SAMPLES[..1] } else { &SAMPLES };
@@ -127,8 +128,8 @@ pub fn check_import(path: &Path, imported: &Imported) -> Result<f32, CheckError>
         };
         let inputs: Vec<Vec<f32>> = (0..shapes.len()).map(input).collect();
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-        let got = network.run(&inputs, &mut |_, _| {});
-        for ((reference, got), output) in oracle.run(&inputs)?.iter().zip(&got).zip(&facts.outputs) {
+        let (got, reference) = rayon::join(|| network.run(&inputs, &mut |_, _| {}), || oracle.run(&inputs));
+        for ((reference, got), output) in reference?.iter().zip(&got).zip(&facts.outputs) {
             let d = difference(reference, got);
             worst = worst.max(d);
             if d > tolerance {

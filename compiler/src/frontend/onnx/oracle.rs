@@ -65,18 +65,26 @@ impl Oracle {
     /// # Errors
     /// [`OracleError::Load`].
     pub fn load(path: &Path, inputs: &[Vec<usize>]) -> Result<Self, OracleError> {
-        Oracle::load_observing(path, inputs, &[])
+        guarded(|| Oracle::prepare(path, inputs, &[], TypedModel::into_optimized)).map_err(OracleError::Load)
     }
 
-    /// [`Oracle::load`] that answers with the named tensors instead, when there are any.
+    /// [`Oracle::load`] that answers with the named tensors instead, and is ready sooner, for few samples.
     ///
     /// # Errors
     /// [`OracleError::Load`].
     pub fn load_observing(path: &Path, inputs: &[Vec<usize>], tensors: &[&str]) -> Result<Self, OracleError> {
-        guarded(|| Oracle::prepare(path, inputs, tensors)).map_err(OracleError::Load)
+        // To simplify the graph before kernels are chosen takes longer than it saves in one run.
+        let kernels_only = |mut model: TypedModel| model.optimize().map(|()| model);
+        let soon = guarded(|| Oracle::prepare(path, inputs, tensors, kernels_only));
+        soon.or_else(|_| guarded(|| Oracle::prepare(path, inputs, tensors, TypedModel::into_optimized))).map_err(OracleError::Load)
     }
 
-    fn prepare(path: &Path, inputs: &[Vec<usize>], tensors: &[&str]) -> TractResult<Self> {
+    fn prepare(
+        path: &Path,
+        inputs: &[Vec<usize>],
+        tensors: &[&str],
+        optimize: impl Fn(TypedModel) -> TractResult<TypedModel>,
+    ) -> TractResult<Self> {
         let framework = tract_onnx::onnx().with_ignore_value_info(true);
         let mut model = framework.model_for_path(path)?;
         if !tensors.is_empty() {
@@ -88,7 +96,7 @@ impl Oracle {
             model.set_input_fact(i, InferenceFact::dt_shape(kind, shape))?;
             types.push((shape.clone(), kind));
         }
-        let plan = model.into_optimized()?.into_runnable()?;
+        let plan = optimize(model.into_typed()?)?.into_runnable()?;
         Ok(Oracle { plan, inputs: types })
     }
 
