@@ -10,7 +10,7 @@
 //! so that it can be filled in several calls (other numbers of images for slow engines, other T). Results belong to the text of
 //! the recipe; delete the folder when the compiler itself has changed.
 //!
-//! Options, all with defaults: `--networks A,B` (beginnings of names), `--recipes A,B`, `--timesteps T,..`, `--limit N` test images,
+//! Options, all with defaults: `--networks A,B` (beginnings of names), `--recipes A,B` (`mmse-data-free` is `mmse` without samples), `--timesteps T,..`, `--limit N` test images,
 //! `--reference-limit N` where only the reference engine runs a network, `--threads N`, `--cache DIR`, `--output FILE`,
 //! `--peers NETWORK=FILE` (the output of `peers.py accuracy` for a network; repeatable), `--snnc FILE`, `--table-only`.
 

@@ -19,7 +19,12 @@ pub struct Recipe {
     pub version: u32,
     /// What stands behind `--recipe`.
     argument: String,
+    /// Whether it sees no samples.
+    data_free: bool,
 }
+
+/// End of the names of recipes that are run without samples.
+const DATA_FREE: &str = "-data-free";
 
 /// How much to measure.
 pub struct Measure {
@@ -53,6 +58,7 @@ impl Program {
             name: name.into(),
             version: checksum(yaml.as_bytes()),
             argument: argument.into(),
+            data_free: false,
         };
         let known = built_in.as_array().into_iter().flatten();
         let known: Vec<Recipe> =
@@ -60,8 +66,11 @@ impl Program {
         let Some(names) = names else { return Ok(known) };
         names
             .iter()
-            .map(|name| match known.iter().find(|r| r.name == *name) {
-                Some(r) => Ok(Recipe { name: r.name.clone(), argument: r.argument.clone(), ..*r }),
+            .map(|name| match known.iter().find(|r| r.name == name.trim_end_matches(DATA_FREE)) {
+                Some(r) => {
+                    let data_free = name.ends_with(DATA_FREE);
+                    Ok(Recipe { name: name.clone(), argument: r.argument.clone(), data_free, ..*r })
+                }
                 None => {
                     let yaml = std::fs::read_to_string(name).map_err(|e| format!("no recipe {name}: {e}"))?;
                     let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -130,7 +139,10 @@ impl Measure {
         } else {
             let calibration = program.path(network.calibration);
             let samples = network.calibration_samples.to_string();
-            compile.extend(strings(&["--recipe", &recipe.argument, "--calib", &calibration, "--calib-samples", &samples]));
+            compile.extend(strings(&["--recipe", &recipe.argument]));
+            if !recipe.data_free {
+                compile.extend(strings(&["--calib", &calibration, "--calib-samples", &samples]));
+            }
         }
         compile.extend(strings(network.preprocessing));
         program.json(&compile)?;
