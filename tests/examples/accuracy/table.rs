@@ -40,6 +40,8 @@ evaluated at.
 * **Energy** is the spiking network's additions over the ANN's multiplications with addition: `0.9 pJ · SynOps / (4.6 pJ · MAC)`, 45 nm, 32-bit
   floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What stands in front of the first neurons is computed once a window
   with multiplications in both networks; its share of the MACs is stated and, as is usual, not in the ratio.
+* **n** is the number of evaluated images, the first of the test data. `-data-free` stands for the recipe without any samples. SpikingJelly 2.0
+  has rows where it was run (`peers.py accuracy`, 500 calibration images); it refuses the files of ResNet-8 and ResNet-32.
 ";
 
 fn column(value: &Value, digits: usize) -> String {
