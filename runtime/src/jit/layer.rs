@@ -359,7 +359,8 @@ impl<'a, M: Module> Lowering<'a, M> {
         };
         let shape = self.constant(b, shape.words().into_iter().flat_map(u32::to_ne_bytes).collect())?;
         let (taps, list) = (plus(b, body.arena, body.layer.taps.offset), plus(b, body.arena, body.layer.list.offset));
-        let (residual, weights) = residual.map_or_else(|| (number(b, 0), number(b, 0)), |s| (s.data, s.weights));
+        let first = number(b, 0);
+        let (residual, weights) = wired_residual(b, residual, first);
         let stride = b.ins().ushr_imm_u(n.before_stride, 2);
         let kernel = self.kernel(b, if n.reset == Reset::Zero { "snnc_byte_event_row_hard" } else { "snnc_byte_event_row" });
         let height = number(b, plane.output[0]);

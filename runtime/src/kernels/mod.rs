@@ -178,8 +178,6 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
     let fire = |name, f: Fire| Symbol { name, address: f as *const u8, parameters: 11, returns: false };
     let plain = |name, address, parameters, returns| Symbol { name, address, parameters, returns };
     #[cfg(target_arch = "x86_64")]
-    let event_row = |name, f: byte_event::EventRow| Symbol { name, address: f as *const u8, parameters: 15, returns: false };
-    #[cfg(target_arch = "x86_64")]
     let product = |f: matrix::Product| Symbol { name: "snnc_product", address: f as *const u8, parameters: 7, returns: false };
     let mut table =
         vec![plain("snnc_start", scalar::start as *const u8, 4, false), plain("snnc_table_taps", scalar::table_taps as *const u8, 8, true)];
@@ -206,8 +204,8 @@ pub fn symbols(cpu: Cpu) -> Vec<Symbol> {
         Cpu::Avx512 | Cpu::Amx => table.extend([
             synaptic("snnc_event", avx512::event),
             synaptic("snnc_byte_event", byte_event::byte_event),
-            event_row("snnc_byte_event_row", byte_event::byte_event_row::<false>),
-            event_row("snnc_byte_event_row_hard", byte_event::byte_event_row::<true>),
+            plain("snnc_byte_event_row", byte_event::byte_event_row::<false> as *const u8, 15, false),
+            plain("snnc_byte_event_row_hard", byte_event::byte_event_row::<true> as *const u8, 15, false),
             synaptic("snnc_wide_event", avx2::wide_event),
             synaptic("snnc_masked", avx512::masked),
             synaptic("snnc_dense", avx2::dense),

@@ -44,6 +44,7 @@ pub unsafe extern "C" fn byte_event(
 
 /// Where [`LANES`] neighbouring neurons of a pixel have what they need.
 pub(super) struct Neurons {
+    /// What rows are counted from; it may lie before the weights.
     pub weights: *const u8,
     /// Outputs of a row.
     pub lanes: usize,
@@ -125,7 +126,7 @@ unsafe fn add_rows(rows: &[u16], weights: *const u8, lanes: usize, sums: &mut [_
         for row in rows.as_chunks::<UNROLL>().0.as_flattened() {
             // SAFETY: every row has a vector from `weights` on. The read is volatile because the compiler would compute addresses in
             // vectors, whose ports are what is scarce.
-            let x = unsafe { _mm512_loadu_si512(weights.add(lanes * std::ptr::from_ref(row).read_volatile() as usize).cast()) };
+            let x = unsafe { _mm512_loadu_si512(weights.wrapping_add(lanes * std::ptr::from_ref(row).read_volatile() as usize).cast()) };
             all = _mm512_add_epi16(all, x);
             high = _mm512_add_epi16(high, _mm512_srai_epi16::<8>(x));
         }

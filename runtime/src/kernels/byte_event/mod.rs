@@ -18,7 +18,7 @@ mod row;
 #[cfg(target_arch = "x86_64")]
 pub use kernel::byte_event;
 #[cfg(target_arch = "x86_64")]
-pub use row::{EventRow, byte_event_row};
+pub use row::byte_event_row;
 
 /// Constants of a layer whose rows of neurons are computed at once, in the module's read-only data. Pairs are rows and columns, or along
 /// them; strides go from pixel to pixel.
@@ -89,7 +89,7 @@ fn columns(windows: usize, kernel: [usize; 2], stride: [usize; 2]) -> usize {
 }
 
 /// Bytes of scratch for the events of `rows` inputs in each of `steps` steps.
-pub fn scratch(rows: usize, steps: usize) -> usize {
+fn scratch(rows: usize, steps: usize) -> usize {
     2 * steps * room(rows)
 }
 

@@ -6,28 +6,9 @@ use super::kernel::Neurons;
 use super::list::{Lists, Places};
 use super::{LANES, RowShape, columns, windows};
 
-/// What a row of neurons reads and writes; pointers are to the layer's first pixel, except where it says otherwise.
-pub type EventRow = unsafe extern "C" fn(
-    spikes_in: *const u8,
-    weights: *const u8,
-    steps: usize,
-    shape: *const RowShape,
-    y: usize,
-    taps: *mut Tap,
-    scratch: *mut u8,
-    base: *const i32,
-    threshold: *const i32,
-    before: *const i32,
-    before_stride: usize,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    residual: *const u8,
-    residual_weights: *const i32,
-);
-
 /// Integrate and fire: row `y` of neurons whose currents are a base, the weights of spikes, and `residual_weights` where `residual`
 /// (masks of the neurons' own places; null when there is none) has a spike. Potentials come from `before` (`before_stride` elements from
-/// pixel to pixel) and go to `membrane`. `HARD` resets to zero.
+/// pixel to pixel) and go to `membrane`. Pointers are to the layer's first pixel. `HARD` resets to zero.
 ///
 /// # Safety
 /// Spikes, parameters and state are the layer's, as `shape` says; weights are as [`super::pack`] packs every slice; there is room for the
