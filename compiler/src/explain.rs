@@ -122,10 +122,11 @@ struct SampleTally {
 pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError> {
     let ExplainRequest { mut graph, recipe, timesteps, calibration, samples, progress } = request;
     let mut passes = recipe.passes;
+    let largest_weight = passes.iter().find_map(|p| p.largest_weight());
     if let Some(end) = passes.iter().position(|p| p.name() == "normalize") {
         passes.truncate(end);
     }
-    let mut context = Context { calibration, progress, ..Context::new(timesteps) };
+    let mut context = Context { calibration, progress, largest_weight, ..Context::new(timesteps) };
     pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;
     let analog = context.analog.ok_or(ExplainError::NotSpiking(recipe.name))?;
     let hybrid = Hybrid::new(&graph, &analog, timesteps)?;

@@ -1,7 +1,7 @@
 //! How large the integers of a quantized graph can get: the proof that no engine overflows.
 //!
-//! Interval arithmetic, conservative in one place only: that every element of a value may take every value of the whole
-//! value's interval, independently. Spikes lie in `{0, 1}`, `{−1, 0, 1}` or `0..2ⁿ`, encoded currents in `±limit`;
+//! Interval arithmetic, conservative in one place only: that every element of a value may take every value of its channel's
+//! interval, independently. Spikes lie in `{0, 1}`, `{−1, 0, 1}` or `0..2ⁿ`, encoded currents in `±limit`;
 //! weights, biases and thresholds are known. What this gives per output channel is exact for binary spikes.
 //!
 //! Intervals of currents always contain zero, and every sum of *some* of a current's terms: an engine may add them in any
@@ -61,11 +61,12 @@ impl Bounds {
     /// [`BoundsError::Current`].
     pub fn new(graph: &Graph) -> Result<Bounds, BoundsError> {
         let mut bounds = Bounds { currents: HashMap::new(), max_steps: u32::MAX, limiting: None };
-        let mut values: HashMap<NodeId, Interval> = HashMap::new();
+        let mut values: HashMap<NodeId, Channels> = HashMap::new();
         for id in graph.topological().unwrap_or_default() {
             let op = graph.op(id);
+            let sources = graph.operands(id);
             let operands: Option<Vec<Operand>> =
-                graph.operands(id).iter().map(|o| Some(Operand { range: *values.get(o)?, shape: &graph.ty(*o).shape })).collect();
+                sources.iter().map(|o| Some(Operand { ranges: values.get(o)?, shape: &graph.ty(*o).shape })).collect();
             let operands = match op {
                 Op::Input(..) => continue,
                 Op::Constant(_, value) if !value.is_integer() => continue,
@@ -99,7 +100,7 @@ impl Bounds {
                 bounds.max_steps = steps;
                 bounds.limiting = Some(label());
             }
-            values.insert(id, neuron.map_or((low, high), spikes));
+            values.insert(id, neuron.map_or(current, |n| Channels(vec![spikes(n)])));
         }
         Ok(bounds)
     }
@@ -194,7 +195,7 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> u32 {
 
 /// An operand: what its elements may be, and its shape.
 struct Operand<'a> {
-    range: Interval,
+    ranges: &'a Channels,
     shape: &'a [usize],
 }
 
@@ -265,22 +266,33 @@ impl Channels {
         })
     }
 
-    /// Weighted sums of numbers in `range`: `channel(i)` is the output that weight `i` belongs to.
-    fn weighted(weights: &Tensor, channels: usize, range: Interval, channel: impl Fn(usize) -> usize) -> Channels {
+    /// Weighted sums: `channel(i)` is the output that weight `i` belongs to, `range(i)` what the number that it multiplies may be.
+    fn weighted(weights: &Tensor, channels: usize, range: impl Fn(usize) -> Interval, channel: impl Fn(usize) -> usize) -> Channels {
         let single = channels > MAX_CHANNELS;
         let mut out = vec![(0, 0); if single { 1 } else { channels }];
         integers(weights).enumerate().for_each(|(i, w)| {
             // With too many channels to tell apart, all weights together are an upper bound.
             let c = if single { 0 } else { channel(i) };
-            out[c] = sum(out[c], product((w, w), range));
+            out[c] = sum(out[c], product((w, w), range(i)));
         });
         Channels(out)
     }
 
+    /// Of each element, what `f` makes of its interval.
+    fn map(&self, f: impl Fn(Interval) -> Interval) -> Channels {
+        Channels(self.0.iter().map(|&i| f(i)).collect())
+    }
+
     /// The current of a node with the given operands and result.
     fn of(op: &Op, operands: &[Operand<'_>], shape: &[usize]) -> Channels {
-        let all = operands.iter().fold((0, 0), |h, o| hull(h, o.range));
         let one = |interval| Channels(vec![interval]);
+        let all = || operands.iter().fold((0, 0), |h, o| hull(h, o.ranges.hull()));
+        // What an operand whose channels are the result's may be.
+        let own = |o: &Operand<'_>| {
+            let aligned = o.shape.len() == shape.len() && o.shape.first() == shape.first();
+            if aligned { Channels(o.ranges.0.clone()) } else { one(o.ranges.hull()) }
+        };
+        let first = || operands.first().map_or_else(|| one((0, 0)), own);
         match op {
             Op::Encode { limit, .. } => one((-i64::from(*limit), i64::from(*limit))),
             Op::Constant(_, value) => one(Channels::of_tensor(value, shape).hull()),
@@ -290,35 +302,46 @@ impl Channels {
                 l.synapses.iter().zip(operands).map(synapse).fold(bias, |total, s| total.plus(&s))
             }
             Op::Conv(c) => {
-                let row = (c.weight.len() / c.weight.shape()[0]).max(1);
-                Channels::weighted(&c.weight, c.weight.shape()[0], all, |i| i / row).plus(&Channels::rows_bias(c.bias.as_ref()))
+                let (rows, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
+                let (row, per_group) = ((c.weight.len() / rows).max(1), rows / c.groups);
+                let range = |i: usize| operands[0].ranges.at(i / row / per_group * columns + i / taps % columns);
+                Channels::weighted(&c.weight, rows, range, |i| i / row).plus(&Channels::rows_bias(c.bias.as_ref()))
             }
             Op::ConvTranspose(c) => {
                 // Weights are [C_in, C_out / groups, kernel..].
                 let (inputs, outputs, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
                 let channel = |i: usize| (i / taps / outputs) / (inputs / c.groups) * outputs + i / taps % outputs;
-                Channels::weighted(&c.weight, outputs * c.groups, all, channel).plus(&Channels::rows_bias(c.bias.as_ref()))
+                let range = |i: usize| operands[0].ranges.at(i / taps / outputs);
+                Channels::weighted(&c.weight, outputs * c.groups, range, channel).plus(&Channels::rows_bias(c.bias.as_ref()))
             }
             Op::Linear(l) => {
-                let row = l.weight.shape()[1].max(1);
-                let rows = Channels::weighted(&l.weight, l.weight.shape()[0], all, |i| i / row);
+                let columns = l.weight.shape()[1].max(1);
+                let all = all();
+                // Inputs and outputs are the last axis; channels are the first.
+                let range = |i: usize| if shape.len() == 1 { operands[0].ranges.at(i % columns) } else { all };
+                let rows = Channels::weighted(&l.weight, l.weight.shape()[0], range, |i| i / columns);
                 let rows = rows.plus(&Channels::rows_bias(l.bias.as_ref()));
-                // Outputs are the last axis; channels are the first.
                 if shape.len() == 1 { rows } else { one(rows.hull()) }
             }
-            Op::AvgPool(p) => one(product(all, (0, p.window.taps() as i64))),
+            Op::AvgPool(p) => first().map(|i| product(i, (0, p.window.taps() as i64))),
             Op::Reduce(r) => {
                 let count: usize = r.axes.iter().map(|&a| operands.first().map_or(1, |o| o.shape[a])).product();
-                one(product(all, (0, count as i64)))
+                let summed = |i| product(i, (0, count as i64));
+                if r.axes.contains(&0) { one(summed(all())) } else { operands.first().map_or_else(|| one((0, 0)), |o| o.ranges.map(summed)) }
             }
             Op::Scale(s) => {
                 let factor = s.weight.as_ref().map_or(one((1, 1)), |w| Channels::of_tensor(w, shape));
-                Channels(factor.0.into_iter().map(|f| product(f, all)).collect()).plus(&Channels::of_bias(s.bias.as_ref(), shape))
+                let source = first();
+                let channels = factor.0.len().max(source.0.len());
+                let scaled = Channels((0..channels).map(|c| product(factor.at(c), source.at(c))).collect());
+                scaled.plus(&Channels::of_bias(s.bias.as_ref(), shape))
             }
-            Op::Add => one(operands.iter().fold((0, 0), |total, o| sum(total, hull(o.range, (0, 0))))),
-            Op::Pad(p) => one(hull(all, (p.value as i64, p.value as i64))),
+            Op::Add => operands.iter().map(|o| own(o).map(|i| hull(i, (0, 0)))).fold(one((0, 0)), |total, o| total.plus(&o)),
+            Op::Pad(p) => one(hull(all(), (p.value as i64, p.value as i64))),
+            // The largest of a channel.
+            Op::Identity | Op::CumulativeMaxPool(_) => first(),
             // Everything else moves elements, or takes the largest.
-            _ => one(all),
+            _ => one(all()),
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Site<'a> {
     pub fitted: usize,
     /// Upper bound of the ANN's activation.
     pub cap: f32,
+    /// Largest integer that weights in front of neurons will be rounded to; none where they stay floats.
+    pub largest_weight: Option<f64>,
     /// The network; change it only between the populations before this one and this one.
     pub graph: &'a mut Graph,
     past: &'a Past,
@@ -132,6 +134,12 @@ impl Reader<'_> {
     /// Whether the value is the same in all steps, because only the input is behind it.
     pub fn is_steady(&self) -> bool {
         self.region.sources.iter().all(|s| self.past.states[s].iter().all(|s| matches!(s.train, Train::Steady)))
+    }
+
+    /// What a spike of each element is worth; none where the value is not made of spikes alone.
+    pub fn worth(&self) -> Option<Vec<f32>> {
+        let worths = self.region.sources.iter().map(|s| self.past.worths.get(s).map(Vec::as_slice)).collect::<Option<Vec<_>>>()?;
+        Some(self.region.run(&worths))
     }
 
     fn sources(&self, sample: usize) -> impl Iterator<Item = (&State, Option<&Vec<f32>>)> {
@@ -261,7 +269,17 @@ pub fn visit(
                     _ => return Err(PassError::node(graph, id, "the ANN has no rectifier of this name to compare with")),
                 };
                 let fitted = samples.len() - held_back;
-                let mut site = Site { id, timesteps, steps, samples: samples.len(), fitted, cap, graph, past: &past };
+                let mut site = Site {
+                    id,
+                    timesteps,
+                    steps,
+                    samples: samples.len(),
+                    fitted,
+                    cap,
+                    largest_weight: context.largest_weight,
+                    graph,
+                    past: &past,
+                };
                 changed += usize::from(adjust(&mut site)?);
                 let reader = site.reader(site.operand())?;
                 if let Some(neuron) = site.neuron() {

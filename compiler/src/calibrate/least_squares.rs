@@ -90,6 +90,16 @@ impl Gram {
         cholesky(&mut factor, n).then_some(Factor { factor, columns: n })
     }
 
+    /// The covariance and the means of all columns but the constant, each column divided by its element of `scales`.
+    pub fn covariance(&self, scales: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let n = self.columns;
+        let count = self.values[n * n - 1].max(1.0);
+        let means: Vec<f64> = scales.iter().zip(&self.values[(n - 1) * n..]).map(|(s, sum)| sum / count / s).collect();
+        let element = |i: usize, j: usize| self.values[i * n + j] / count / (scales[i] * scales[j]) - means[i] * means[j];
+        let covariance = (0..scales.len()).flat_map(|i| (0..scales.len()).map(move |j| (i, j))).map(|(i, j)| element(i, j)).collect();
+        (covariance, means)
+    }
+
     /// `wᵀ XᵀX w`.
     pub fn quadratic(&self, w: &[f64]) -> f64 {
         let rows = self.values.chunks_exact(self.columns).zip(w);
@@ -117,7 +127,7 @@ impl Factor {
 }
 
 /// Replaces the lower triangle of a symmetric matrix by its Cholesky factor; false when it is not positive definite.
-fn cholesky(matrix: &mut [f64], n: usize) -> bool {
+pub(super) fn cholesky(matrix: &mut [f64], n: usize) -> bool {
     for j in 0..n {
         let (above, below) = matrix.split_at_mut((j + 1) * n);
         let row = &mut above[j * n..];

@@ -15,6 +15,7 @@ pub mod piecewise;
 pub mod places;
 pub mod refit;
 pub mod region;
+pub mod rounding;
 pub mod search;
 pub mod spike_train;
 pub mod synthetic;

@@ -24,6 +24,16 @@ pub struct Observed {
     pub analog: Vec<Vec<f32>>,
 }
 
+impl Observed {
+    /// Adds `lengths` times `change`, given per channel and place, to the current of every step.
+    pub fn add(&mut self, change: &[Vec<f32>], lengths: &[f32]) {
+        self.current.par_iter_mut().zip(change).zip(lengths).for_each(|((current, change), length)| {
+            let steps = current.chunks_exact_mut(change.len());
+            steps.for_each(|step| step.iter_mut().zip(change).for_each(|(i, d)| *i += length * d));
+        });
+    }
+}
+
 impl Places {
     /// Spreads about `most / samples` positions over a population of `shape` with channels along `axis`.
     pub fn choose(shape: &[usize], axis: usize, samples: usize, most: usize) -> Places {

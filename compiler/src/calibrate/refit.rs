@@ -3,10 +3,11 @@
 use super::layerwise::Site;
 use super::least_squares::{Factor, Gram, Rows};
 use super::places::Places;
+use super::rounding::Lattice;
 use crate::passes::PassError;
 use rayon::prelude::*;
 use snn_ir::op::{Conv, Linear};
-use snn_ir::{NodeId, Op, Tensor};
+use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
 
 /// Most unknowns per output that a refit takes on.
 const MOST_COLUMNS: usize = 4700;
@@ -49,6 +50,113 @@ struct Group {
 #[derive(Clone)]
 pub struct WeightStep(Vec<Vec<f64>>);
 
+/// Weights rounded to integers.
+pub struct Rounded {
+    /// What has to be added to them.
+    pub step: WeightStep,
+    /// The current of one integer step, per channel; zero where all weights are.
+    pub units: Vec<f32>,
+}
+
+/// Something that adds to a population's current.
+struct Term {
+    node: NodeId,
+    /// What the current gains from one unit of the node's value, per channel; none where that differs within a channel.
+    gains: Option<Vec<f32>>,
+    /// Whether this population alone reads it.
+    is_exclusive: bool,
+}
+
+/// What adds up to the population's current, through sums, biases and factors.
+fn terms(site: &Site<'_>, places: &Places) -> Vec<Term> {
+    let mut found = Vec::new();
+    let mut open = vec![Term { node: site.operand(), gains: Some(vec![1.0; places.channels]), is_exclusive: true }];
+    while let Some(mut term) = open.pop() {
+        term.is_exclusive &= site.graph.use_count(term.node) == 1;
+        match site.graph.op(term.node) {
+            Op::Add => {
+                let operands = site.graph.operands(term.node).into_iter().rev();
+                open.extend(operands.map(|node| Term { node, gains: term.gains.clone(), is_exclusive: term.is_exclusive }));
+            }
+            Op::Scale(scale) => {
+                if let Some(weight) = &scale.weight {
+                    let values = weight.expanded(&site.graph.ty(term.node).shape);
+                    let factors = places.per_channel(&values);
+                    let uniform = (0..places.channels).all(|c| places.of(0, c).iter().all(|&e| values[e] == factors[c]));
+                    term.gains = term.gains.filter(|_| uniform).map(|gains| gains.iter().zip(factors).map(|(g, f)| g * f).collect());
+                }
+                open.push(Term { node: site.graph.operands(term.node)[0], ..term });
+            }
+            _ => found.push(term),
+        }
+    }
+    found
+}
+
+/// Whether a value counts spikes: they themselves, or sums over them.
+fn counts_spikes(graph: &Graph, id: NodeId) -> bool {
+    let sums = matches!(graph.op(id), Op::AvgPool(_) | Op::Reduce(_));
+    graph.ty(id).signal == Signal::Spikes || sums && counts_spikes(graph, graph.operands(id)[0])
+}
+
+/// What a spike is worth in the columns of a convolution or linear operation.
+struct ColumnWorths {
+    /// Per source channel (or element, for a linear operation).
+    worths: Vec<f64>,
+    channels_per_group: usize,
+}
+
+impl ColumnWorths {
+    fn of_group(&self, group: usize, columns: usize) -> Vec<f64> {
+        let channels = &self.worths[group * self.channels_per_group..][..self.channels_per_group];
+        let taps = columns / self.channels_per_group;
+        channels.iter().flat_map(|&w| std::iter::repeat_n(w, taps)).collect()
+    }
+}
+
+/// `None` when the columns are not spikes alone.
+fn column_worths(site: &Site<'_>, node: NodeId) -> Result<Option<ColumnWorths>, PassError> {
+    let source = site.graph.operands(node)[0];
+    if !counts_spikes(site.graph, source) {
+        return Ok(None);
+    }
+    let Some(values) = site.reader(source)?.worth() else { return Ok(None) };
+    let (plane, channels_per_group) = match site.graph.op(node) {
+        Op::Conv(c) => (site.graph.ty(source).shape[1..].iter().product(), c.weight.shape()[1]),
+        Op::Linear(l) if values.len() == l.weight.shape()[1] => (1, l.weight.shape()[1]),
+        _ => return Ok(None),
+    };
+    let worths: Vec<f64> = values.chunks_exact(plane).map(|c| c.iter().fold(0f64, |m, &v| m.max(v.into()))).collect();
+    Ok(worths.iter().all(|&w| w > 0.0).then_some(ColumnWorths { worths, channels_per_group }))
+}
+
+fn weights(op: &Op) -> &[f32] {
+    match op {
+        Op::Conv(c) => c.weight.as_f32(),
+        Op::Linear(l) => l.weight.as_f32(),
+        _ => &[],
+    }
+}
+
+/// The largest current that one spike makes through a term's weights, per channel; zero where it has no weights that could set the
+/// unit of the current, `None` where it passes on a current in a unit of its own.
+fn largest_currents(site: &Site<'_>, term: &Term) -> Result<Option<Vec<f64>>, PassError> {
+    let graph = &*site.graph;
+    if site.reader(term.node)?.is_steady() || graph.ty(term.node).signal == Signal::Spikes {
+        return Ok(term.gains.as_ref().map(|gains| vec![0.0; gains.len()]));
+    }
+    let (Op::Conv(_) | Op::Linear(_), Some(gains)) = (graph.op(term.node), &term.gains) else { return Ok(None) };
+    let Some(worths) = column_worths(site, term.node)? else { return Ok(None) };
+    let weights = weights(graph.op(term.node));
+    let columns = weights.len() / gains.len();
+    let outputs_per_group = gains.len() * worths.channels_per_group / worths.worths.len();
+    let largest = |c: usize| {
+        let row = weights[c * columns..(c + 1) * columns].iter().zip(worths.of_group(c / outputs_per_group, columns));
+        row.map(|(&w, a)| (f64::from(w) * a).abs()).fold(0.0, f64::max) * f64::from(gains[c].abs())
+    };
+    Ok(Some((0..gains.len()).map(largest).collect()))
+}
+
 impl WeightStep {
     /// Adds `length` times `other`, channel by channel.
     pub fn add(&mut self, other: &WeightStep, lengths: &[f32]) {
@@ -65,28 +173,13 @@ impl Refit {
     /// # Errors
     /// When what is in front of it cannot be executed.
     pub fn of(site: &Site<'_>, places: &Places) -> Result<Option<Refit>, PassError> {
-        let mut candidates = vec![(site.operand(), vec![1.0; places.channels], true)];
-        while let Some((id, mut gains, exclusive)) = candidates.pop() {
-            let exclusive = exclusive && site.graph.use_count(id) == 1;
-            match site.graph.op(id) {
-                Op::Add => candidates.extend(site.graph.operands(id).into_iter().rev().map(|o| (o, gains.clone(), exclusive))),
-                Op::Scale(scale) => {
-                    if let Some(weight) = &scale.weight {
-                        let values = weight.expanded(&site.graph.ty(id).shape);
-                        let factors = places.per_channel(&values);
-                        if (0..places.channels).any(|c| places.of(0, c).iter().any(|&e| values[e] != factors[c])) {
-                            continue;
-                        }
-                        gains.iter_mut().zip(factors).for_each(|(g, f)| *g *= f);
-                    }
-                    candidates.push((site.graph.operands(id)[0], gains, exclusive));
-                }
-                Op::Conv(_) | Op::Linear(_) if !site.is_settled(id) => {
-                    if let Some(refit) = Refit::on(site, id, places, gains, exclusive)? {
-                        return Ok(Some(refit));
-                    }
-                }
-                _ => {}
+        for term in terms(site, places) {
+            if matches!(site.graph.op(term.node), Op::Conv(_) | Op::Linear(_))
+                && !site.is_settled(term.node)
+                && let Some(gains) = term.gains
+                && let Some(refit) = Refit::on(site, term.node, places, gains, term.is_exclusive)?
+            {
+                return Ok(Some(refit));
             }
         }
         Ok(None)
@@ -191,6 +284,38 @@ impl Refit {
             self.groups.par_iter().zip(step.0.par_chunks(self.outputs_per_group)).map(of_group).collect::<Vec<_>>().concat();
         all.iter_mut().zip(&self.gains).for_each(|(values, gain)| values.iter_mut().for_each(|v| *v *= gain));
         all
+    }
+
+    /// The integers that `quantize` will make of the weights once `total` is added to them; `None` where it will not round them to
+    /// integers of the width of weights in front of neurons, or to a step that is not known yet.
+    ///
+    /// # Errors
+    /// When what is in front of them cannot be executed.
+    pub fn round(&self, site: &Site<'_>, places: &Places, total: &WeightStep) -> Result<Option<Rounded>, PassError> {
+        let (Some(most), true) = (site.largest_weight, self.is_exclusive) else { return Ok(None) };
+        let Some(worths) = column_worths(site, self.node)? else { return Ok(None) };
+        let mut largest = vec![0f64; self.gains.len()];
+        for term in terms(site, places).into_iter().filter(|t| t.node != self.node) {
+            let Some(others) = largest_currents(site, &term)? else { return Ok(None) };
+            largest.iter_mut().zip(others).for_each(|(l, o)| *l = l.max(o));
+        }
+        let weights = weights(site.graph.op(self.node));
+        let columns = self.columns - 1;
+        let lattices: Vec<Lattice> =
+            self.groups.par_iter().enumerate().map(|(g, group)| Lattice::new(&group.fitted.1, worths.of_group(g, columns))).collect();
+        let row = |c: usize| -> (Vec<f64>, f32) {
+            let lattice = &lattices[c / self.outputs_per_group];
+            let gain = f64::from(self.gains[c].abs());
+            let row: Vec<f64> =
+                weights[c * columns..(c + 1) * columns].iter().zip(&total.0[c]).map(|(&w, s)| f64::from(w) + s).collect();
+            let unit = (lattice.largest(&row) * gain).max(largest[c]) / most;
+            if unit <= 0.0 || gain == 0.0 {
+                return (vec![0.0; self.columns], 0.0);
+            }
+            (lattice.step(&row, unit / gain, most), unit as f32)
+        };
+        let (steps, units) = (0..self.gains.len()).into_par_iter().map(row).unzip();
+        Ok(Some(Rounded { step: WeightStep(steps), units }))
     }
 
     /// A step that changes nothing.

@@ -9,7 +9,9 @@
 //!    worth by least squares (`amplitude = T·Σ N a / Σ N²`);
 //! 3. *Gauss-Newton*: the refit again, on the residual `a − amplitude·N/T` of the simulated neuron, with a step length per
 //!    channel chosen among 0, 1/2, 1 and 2 on samples held back, taking the change of the current to be the same in every step;
-//!    then a finer search.
+//!    then a finer search;
+//! 4. *rounding*: where `quantize` will make integers of the weights, they are rounded now ([`crate::calibrate::rounding`]), θ to a whole
+//!    number of their steps, so that the neurons and all layers behind are fitted to the spikes of the integer network.
 //!
 //! The weights in front of the answers are refitted to the ANN's answers in the end. Weights whose result others read, too (a residual
 //! stream), are refitted once, to what the ANN has there.
@@ -24,7 +26,7 @@ use super::{Context, Pass, PassError};
 use crate::calibrate::activations::channel_axis;
 use crate::calibrate::layerwise::{SampleBudget, Site, visit};
 use crate::calibrate::places::{Observed, Places};
-use crate::calibrate::refit::Refit;
+use crate::calibrate::refit::{Refit, Rounded};
 use crate::calibrate::search::{Entries, Parameters, Score};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -90,6 +92,20 @@ impl Goal {
 
     fn search(&self, observed: &Observed, from: &[Parameters], rounds: &[f32]) -> Vec<(Parameters, Score)> {
         (0..from.len()).into_par_iter().map(|c| self.entries(c, &observed.current[c]).search(from[c], rounds)).collect()
+    }
+
+    /// The same neurons with thresholds that are whole numbers of `units`, as integers will make them.
+    fn whole_thresholds(&self, observed: &Observed, found: &[(Parameters, Score)], units: &[f32]) -> Vec<(Parameters, Score)> {
+        let of = |c: usize| {
+            let (parameters, score) = found[c];
+            if units[c] <= 0.0 {
+                return (parameters, score);
+            }
+            let threshold = (parameters.threshold / units[c]).round().max(1.0) * units[c];
+            let whole = Parameters { threshold, ..parameters };
+            (whole, self.entries(c, &observed.current[c]).score(&whole, &mut Vec::new(), &mut Vec::new()))
+        };
+        (0..found.len()).into_par_iter().map(of).collect()
     }
 
     /// What the neurons miss, per channel and place.
@@ -171,12 +187,16 @@ impl CalibrateLayers {
                 let change = refit.change(&step);
                 let lengths = goal.step_lengths(&observed, &change, &found);
                 total.add(&step, &lengths);
-                observed.current.par_iter_mut().zip(&change).zip(&lengths).for_each(|((current, change), length)| {
-                    let steps = current.chunks_exact_mut(change.len());
-                    steps.for_each(|step| step.iter_mut().zip(change).for_each(|(i, d)| *i += length * d));
-                });
+                observed.add(&change, &lengths);
                 let from: Vec<Parameters> = found.iter().map(|f| f.0).collect();
                 found = goal.search(&observed, &from, &FINE);
+            }
+            if let Some(Rounded { step, units }) = refit.round(site, &places, &total)? {
+                let change = refit.change(&step);
+                total.add(&step, &vec![1.0; units.len()]);
+                observed.add(&change, &vec![1.0; units.len()]);
+                let from: Vec<Parameters> = found.iter().map(|f| f.0).collect();
+                found = goal.whole_thresholds(&observed, &goal.search(&observed, &from, &FINE), &units);
             }
             refit.apply(site, &total)?;
         }

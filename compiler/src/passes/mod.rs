@@ -51,6 +51,8 @@ pub struct Context<'a> {
     pub notes: Vec<String>,
     /// Told how far long work has come: what, done, total.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
+    /// Largest integer that `quantize` will round weights in front of neurons to; none where they stay floats.
+    pub largest_weight: Option<f64>,
     /// The analog network as `balance-thresholds` saw it, which later passes compare the spiking one with.
     pub analog: Option<Graph>,
 }
@@ -66,6 +68,7 @@ impl Context<'_> {
             approximations: Vec::new(),
             notes: Vec::new(),
             progress: &|_, _, _| {},
+            largest_weight: None,
             analog: None,
         }
     }
@@ -102,6 +105,11 @@ pub trait Pass {
     /// Whether the network computes the same, up to rounding, after the pass as before it; `--check` holds it to that.
     fn keeps_outputs(&self) -> bool {
         false
+    }
+
+    /// The largest integer that the pass rounds weights in front of neurons to, if it does.
+    fn largest_weight(&self) -> Option<f64> {
+        None
     }
 }
 

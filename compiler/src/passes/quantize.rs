@@ -42,7 +42,11 @@ const CURRENT_WEIGHT: f64 = 2047.0;
 /// Steps of a threshold where no weights set the unit.
 const FINEST_THRESHOLD: f64 = 4096.0;
 /// Steps of a threshold at most; weights that are tiny against it lose precision rather than range.
-const LARGEST_THRESHOLD: f64 = 65536.0;
+const LARGEST_THRESHOLD: f64 = (1 << 22) as f64;
+/// The same where encoded currents arrive, which [`ENCODE_LIMIT`] must hold.
+const LARGEST_ENCODED_THRESHOLD: f64 = (1 << 16) as f64;
+/// What float arithmetic may have done to weights that are whole numbers of a unit already.
+const FLOAT_NOISE: f64 = 2e-6;
 /// Least steps of a threshold behind currents that are passed on.
 const THRESHOLD_STEPS: f64 = 1024.0;
 /// Largest encoded current: 4096 steps of it stay far from the end of an i32.
@@ -61,6 +65,10 @@ impl WeightType {
 impl Pass for Quantize {
     fn name(&self) -> &'static str {
         "quantize"
+    }
+
+    fn largest_weight(&self) -> Option<f64> {
+        Some(self.weights.largest())
     }
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
@@ -240,7 +248,12 @@ impl Quantize {
         let shape = graph.ty(id).shape.clone();
         let channels = shape.first().copied().unwrap_or(1);
         let sources = graph.operands(id);
-        let largest_weight = if layer.neuron.is_some() { self.weights.largest() } else { CURRENT_WEIGHT };
+        // Currents are integers of many bits: weights that multiply them gain nothing by being bytes.
+        let reads_currents =
+            layer.synapses.iter().zip(&sources).any(|(s, source)| matches!(s, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_)) && units.contains_key(source) && !front.contains(source));
+        let largest_weight = if layer.neuron.is_some() && !reads_currents { self.weights.largest() } else { CURRENT_WEIGHT };
+        let reads_input = sources.iter().any(|s| front.contains(s));
+        let largest_threshold = if reads_input { LARGEST_ENCODED_THRESHOLD } else { LARGEST_THRESHOLD };
 
         // The unit: from the currents that are passed on as they are, else from the weights.
         let mut unit: Vec<f64> = vec![0.0; channels];
@@ -262,8 +275,7 @@ impl Quantize {
             }
         }
         // Where sums pass the current on in its own unit, each of its elements may use a part of the range only.
-        let steps =
-            if layer.neuron.is_some() { steps_per_timestep(timesteps) } else { steps_per_timestep(timesteps) / sums_behind(graph, id) };
+        let steps = steps_per_timestep(timesteps, reads_input) / if layer.neuron.is_some() { 1.0 } else { sums_behind(graph, id) };
         let range = if layer.neuron.is_none() { range_for_weights(graph, id, bound, timesteps) } else { None };
         let range = range.map_or(steps, |r| r.min(steps));
         for c in 0..channels {
@@ -283,8 +295,8 @@ impl Quantize {
                 unit[c] = unit[c].max(bound[c] / range);
                 // A whole number of steps to the threshold, so that θ itself is not rounded.
                 if layer.neuron.is_some() && unit[c] < 1.0 {
-                    unit[c] = unit[c].max(1.0 / LARGEST_THRESHOLD);
-                    unit[c] = 1.0 / (1.0 / unit[c]).floor();
+                    unit[c] = unit[c].max(1.0 / largest_threshold);
+                    unit[c] = 1.0 / ((1.0 + FLOAT_NOISE) / unit[c]).floor();
                 }
             }
         }
@@ -504,8 +516,8 @@ fn carry_unit(
         None => {
             // Elements of different channels or operands change places: all are brought to one unit first.
             let common = common_unit(&known.concat());
-            let largest = operands.iter().flat_map(|&o| bounds.of(graph, o)).fold(0.0, f64::max);
-            if largest / common > steps_per_timestep(timesteps) {
+            let largest = operands.iter().flat_map(|&o| bounds.magnitudes(graph, o)).fold(0.0, f64::max);
+            if largest / common > steps_per_timestep(timesteps, true) {
                 return Err(PassError::node(graph, id, "the currents that meet here are too different; compile with --weights f32"));
             }
             for (i, &operand) in operands.iter().enumerate().filter(|(_, o)| !front.contains(o)) {

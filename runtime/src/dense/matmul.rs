@@ -63,9 +63,15 @@ pub(crate) fn multiply_panel<N: Number>(
     let (panels, _) = weight.data.as_chunks::<ROWS>();
     let mut sums = [[N::Sum::default(); COLUMNS]; 2 * ROWS];
     for (p, pair) in panels.chunks(2 * weight.depth).enumerate() {
-        match pair.split_at_checked(weight.depth) {
-            Some((first, second)) if !second.is_empty() => multiply_blocks([first, second], data, &mut sums),
-            _ => multiply_block(pair, data, sums.first_chunk_mut().expect("there are more rows")),
+        let (first, second) = pair.split_at(weight.depth.min(pair.len()));
+        if !second.is_empty() && holds_two_panels() {
+            multiply_blocks([first, second], data, &mut sums);
+        } else {
+            let (of_first, of_second) = sums.split_at_mut(ROWS);
+            multiply_block(first, data, of_first.first_chunk_mut().expect("a panel has that many rows"));
+            if !second.is_empty() {
+                multiply_block(second, data, of_second.first_chunk_mut().expect("a panel has that many rows"));
+            }
         }
         for (r, sums) in sums.iter().enumerate().take(weight.rows - p * 2 * ROWS) {
             let row = p * 2 * ROWS + r;
@@ -75,6 +81,14 @@ pub(crate) fn multiply_panel<N: Number>(
             }
         }
     }
+}
+
+/// Whether the CPU has registers for the sums of two panels; without them they would go through memory at every product.
+fn holds_two_panels() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// `A·B` for a row-major `a` of `depth` columns and a row-major `b` of `depth` rows.
@@ -97,7 +111,7 @@ fn multiply_block<N: Number>(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &
     for_this_cpu!(multiply_block_body(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]))
 }
 
-/// The same for two panels, where the CPU has registers for the sums of both.
+/// The same for two panels, where the CPU [`holds_two_panels`].
 #[inline(never)]
 fn multiply_blocks<N: Number>(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; 2 * ROWS]) {
     for_this_cpu!("avx512f", multiply_blocks_body(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; 2 * ROWS]))
