@@ -78,7 +78,7 @@ pub fn compile(
         Weights::Float => passes.retain(|p| p.name() != "quantize"),
         Weights::Integer(weights) => {
             for pass in passes.iter_mut().filter(|p| p.name() == "quantize") {
-                *pass = Box::new(Quantize { weights });
+                *pass = Box::new(Quantize { weights, depthwise: weights });
             }
         }
     }

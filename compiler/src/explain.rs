@@ -86,7 +86,7 @@ pub struct Explanation {
     pub timesteps: u32,
     /// Number of samples.
     pub samples: usize,
-    /// Agreement when all layers spike, before weights are quantised.
+    /// Agreement when all layers spike.
     pub agreement: f64,
     /// Per layer, in the order of the network.
     pub layers: Vec<LayerExplanation>,
@@ -122,11 +122,11 @@ struct SampleTally {
 pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError> {
     let ExplainRequest { mut graph, recipe, timesteps, calibration, samples, progress } = request;
     let mut passes = recipe.passes;
-    let largest_weight = passes.iter().find_map(|p| p.largest_weight());
+    let weight_range = passes.iter().find_map(|p| p.weight_range());
     if let Some(end) = passes.iter().position(|p| p.name() == "normalize") {
         passes.truncate(end);
     }
-    let mut context = Context { calibration, progress, largest_weight, ..Context::new(timesteps) };
+    let mut context = Context { calibration, progress, weight_range, ..Context::new(timesteps) };
     pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;
     let analog = context.analog.ok_or(ExplainError::NotSpiking(recipe.name))?;
     let hybrid = Hybrid::new(&graph, &analog, timesteps)?;

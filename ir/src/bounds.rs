@@ -327,7 +327,11 @@ impl Channels {
             Op::Reduce(r) => {
                 let count: usize = r.axes.iter().map(|&a| operands.first().map_or(1, |o| o.shape[a])).product();
                 let summed = |i| product(i, (0, count as i64));
-                if r.axes.contains(&0) { one(summed(all())) } else { operands.first().map_or_else(|| one((0, 0)), |o| o.ranges.map(summed)) }
+                if r.axes.contains(&0) {
+                    one(summed(all()))
+                } else {
+                    operands.first().map_or_else(|| one((0, 0)), |o| o.ranges.map(summed))
+                }
             }
             Op::Scale(s) => {
                 let factor = s.weight.as_ref().map_or(one((1, 1)), |w| Channels::of_tensor(w, shape));
@@ -384,6 +388,27 @@ mod tests {
         assert_eq!(steps(&n, (-(1 << 30), 0)), 1);
         let signed = neuron(1 << 30, 0, Reset::Subtract, Firing::Ternary, true);
         assert_eq!(steps(&signed, (-(1 << 30), 0)), u32::MAX);
+    }
+
+    #[test]
+    fn every_channel_of_a_current_has_a_range_of_its_own() {
+        let text = "graph @net steps=1 {
+  %image = input : current[2]
+  %encode = encode %image, scale=1, limit=10 : current[2]
+  %spikes = layer %encode, synapses=[identity()], neuron=if(threshold=i32(5), init=i32(0), reset=subtract) : spikes[2]
+  %fine = layer %spikes, synapses=[linear(weight=@fine)] : current[2]
+  %sum = layer %fine, synapses=[linear(weight=@sum)] : current[1]
+  %out = readout %sum : potential[1]
+  output %out
+}
+@fine = i16[2x2] [1, -2, 1000, 100]
+@sum = i16[1x2] [1000, 1]
+";
+        let graph = crate::text::parse(text).unwrap();
+        let bounds = Bounds::new(&graph).unwrap();
+        let current = |name| bounds.current(graph.find(name).unwrap()).unwrap();
+        assert_eq!(current("fine"), (-2, 1100));
+        assert_eq!(current("sum"), (-2000, 1000 + 1100));
     }
 
     proptest! {

@@ -11,6 +11,7 @@
 use super::Calibration;
 use super::region::{Region, has_memory};
 use super::spike_train::{ExpandedNeuron, SampleTrace, SpikeTrain, counts_whole_windows};
+use crate::passes::quantize::WeightRange;
 use crate::passes::{Context, PassError};
 use rayon::prelude::*;
 use snn_ir::op::{Amplitude, Neuron, Relu};
@@ -39,8 +40,8 @@ pub struct Site<'a> {
     pub fitted: usize,
     /// Upper bound of the ANN's activation.
     pub cap: f32,
-    /// Largest integer that weights in front of neurons will be rounded to; none where they stay floats.
-    pub largest_weight: Option<f64>,
+    /// What weights in front of neurons will be rounded to; none where they stay floats.
+    pub weight_range: Option<WeightRange>,
     /// The network; change it only between the populations before this one and this one.
     pub graph: &'a mut Graph,
     past: &'a Past,
@@ -276,7 +277,7 @@ pub fn visit(
                     samples: samples.len(),
                     fitted,
                     cap,
-                    largest_weight: context.largest_weight,
+                    weight_range: context.weight_range,
                     graph,
                     past: &past,
                 };

@@ -292,22 +292,26 @@ impl Refit {
     /// # Errors
     /// When what is in front of them cannot be executed.
     pub fn round(&self, site: &Site<'_>, places: &Places, total: &WeightStep) -> Result<Option<Rounded>, PassError> {
-        let (Some(most), true) = (site.largest_weight, self.is_exclusive) else { return Ok(None) };
+        let (Some(range), true) = (site.weight_range, self.is_exclusive) else { return Ok(None) };
         let Some(worths) = column_worths(site, self.node)? else { return Ok(None) };
+        let columns = self.columns - 1;
         let mut largest = vec![0f64; self.gains.len()];
+        let mut synapses = vec![site.graph.op(self.node)];
         for term in terms(site, places).into_iter().filter(|t| t.node != self.node) {
             let Some(others) = largest_currents(site, &term)? else { return Ok(None) };
             largest.iter_mut().zip(others).for_each(|(l, o)| *l = l.max(o));
+            if matches!(site.graph.op(term.node), Op::Conv(_) | Op::Linear(_)) && !site.reader(term.node)?.is_steady() {
+                synapses.push(site.graph.op(term.node));
+            }
         }
+        let most = range.of(synapses.into_iter());
         let weights = weights(site.graph.op(self.node));
-        let columns = self.columns - 1;
         let lattices: Vec<Lattice> =
             self.groups.par_iter().enumerate().map(|(g, group)| Lattice::new(&group.fitted.1, worths.of_group(g, columns))).collect();
         let row = |c: usize| -> (Vec<f64>, f32) {
             let lattice = &lattices[c / self.outputs_per_group];
             let gain = f64::from(self.gains[c].abs());
-            let row: Vec<f64> =
-                weights[c * columns..(c + 1) * columns].iter().zip(&total.0[c]).map(|(&w, s)| f64::from(w) + s).collect();
+            let row: Vec<f64> = weights[c * columns..(c + 1) * columns].iter().zip(&total.0[c]).map(|(&w, s)| f64::from(w) + s).collect();
             let unit = (lattice.largest(&row) * gain).max(largest[c]) / most;
             if unit <= 0.0 || gain == 0.0 {
                 return (vec![0.0; self.columns], 0.0);

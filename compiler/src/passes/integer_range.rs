@@ -14,7 +14,8 @@ const POTENTIAL: f64 = 0.8 * (1u64 << 31) as f64;
 /// The same where encoded currents arrive, which are bounded in integers only.
 const ENCODED_POTENTIAL: f64 = (1u64 << 29) as f64;
 
-/// What a value lies between.
+/// What a value lies between. It contains zero: some of what adds up may be missing at an edge, and in whatever order an engine adds, no
+/// partial sum may leave the range.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Interval {
     low: f64,
@@ -77,11 +78,9 @@ impl Bounds {
         let bound = match graph.op(id) {
             Op::Concat { axis: 0 } => known.concat(),
             Op::CumulativeMaxPool(_) | Op::CumulativeMax | Op::Pad(_) if keeps_channels => {
-                // Padding brings zeros, and so does a maximum's change from step to step.
-                let zero = Interval::default();
-                (0..count).map(|c| known.iter().fold(zero, |all, k| all.hull(k[c]))).collect()
+                (0..count).map(|c| known.iter().fold(Interval::default(), |all, k| all.hull(k[c]))).collect()
             }
-            _ => vec![hull(&known.concat()).hull(Interval::default()); count],
+            _ => vec![hull(&known.concat()); count],
         };
         self.0.insert(id, bound);
     }
@@ -117,8 +116,8 @@ impl Bounds {
 /// What the values of each channel lie between.
 fn per_channel(values: &[f32], channels: usize) -> Vec<Interval> {
     let inner = (values.len() / channels.max(1)).max(1);
-    let point = |&v: &f32| Interval { low: v.into(), high: v.into() };
-    values.chunks_exact(inner).map(|c| hull(&c.iter().map(point).collect::<Vec<_>>())).collect()
+    let reach = |c: &[f32]| c.iter().fold(Interval::default(), |i, &v| Interval { low: i.low.min(v.into()), high: i.high.max(v.into()) });
+    values.chunks_exact(inner).map(reach).collect()
 }
 
 /// What a synapse makes of the bounds of its source's channels.
@@ -126,8 +125,6 @@ fn reach(synapse: &Op, bound: &[Interval], source: &[usize], shape: &[usize]) ->
     let count = shape.first().copied().unwrap_or(1);
     let widest = hull(bound);
     let same = |c: usize| bound.get(c).copied().unwrap_or(widest);
-    // Windows over an edge see fewer elements than others.
-    let absent = |i: Interval| i.hull(Interval::default());
     let mut sums = vec![Interval::default(); count];
     match synapse {
         Op::Conv(c) => {
@@ -135,14 +132,14 @@ fn reach(synapse: &Op, bound: &[Interval], source: &[usize], shape: &[usize]) ->
             let per_group = rows / c.groups;
             for (i, &w) in c.weight.as_f32().iter().enumerate() {
                 let row = i / (columns * taps);
-                sums[row].add(absent(same(row / per_group * columns + i / taps % columns).times(w.into())));
+                sums[row].add(same(row / per_group * columns + i / taps % columns).times(w.into()));
             }
         }
         Op::ConvTranspose(c) => {
             let (inputs, per_group, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
             for (i, &w) in c.weight.as_f32().iter().enumerate() {
                 let input = i / (per_group * taps);
-                sums[input / (inputs / c.groups) * per_group + i / taps % per_group].add(absent(same(input).times(w.into())));
+                sums[input / (inputs / c.groups) * per_group + i / taps % per_group].add(same(input).times(w.into()));
             }
         }
         Op::Linear(l) => {
@@ -164,13 +161,13 @@ fn reach(synapse: &Op, bound: &[Interval], source: &[usize], shape: &[usize]) ->
             }
         },
         Op::AvgPool(AvgPool { window, divisor: Divisor::One }) => {
-            sums.iter_mut().enumerate().for_each(|(c, s)| *s = absent(same(c).times(window.taps() as f64)));
+            sums.iter_mut().enumerate().for_each(|(c, s)| *s = same(c).times(window.taps() as f64));
         }
         Op::Reduce(r) => {
             let count = if r.mean { 1.0 } else { r.axes.iter().map(|&a| source[a] as f64).product() };
             sums.iter_mut().enumerate().for_each(|(c, s)| *s = if r.axes.contains(&0) { widest } else { same(c) }.times(count));
         }
-        _ => sums.iter_mut().enumerate().for_each(|(c, s)| *s = absent(same(c))),
+        _ => sums.iter_mut().enumerate().for_each(|(c, s)| *s = same(c)),
     }
     sums
 }

@@ -28,6 +28,7 @@ pub mod shift_membrane;
 
 pub use registry::{OptionError, PassSpec, find, from_yaml, parse_list, registry};
 
+use self::quantize::WeightRange;
 use crate::calibrate::{Calibration, matched::Matched, moments::Moments};
 use serde::Serialize;
 use snn_ir::{Graph, GraphError};
@@ -51,8 +52,8 @@ pub struct Context<'a> {
     pub notes: Vec<String>,
     /// Told how far long work has come: what, done, total.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
-    /// Largest integer that `quantize` will round weights in front of neurons to; none where they stay floats.
-    pub largest_weight: Option<f64>,
+    /// What `quantize` will round weights in front of neurons to; none where they stay floats.
+    pub weight_range: Option<WeightRange>,
     /// The analog network as `balance-thresholds` saw it, which later passes compare the spiking one with.
     pub analog: Option<Graph>,
 }
@@ -68,7 +69,7 @@ impl Context<'_> {
             approximations: Vec::new(),
             notes: Vec::new(),
             progress: &|_, _, _| {},
-            largest_weight: None,
+            weight_range: None,
             analog: None,
         }
     }
@@ -107,8 +108,8 @@ pub trait Pass {
         false
     }
 
-    /// The largest integer that the pass rounds weights in front of neurons to, if it does.
-    fn largest_weight(&self) -> Option<f64> {
+    /// The integers that the pass rounds weights in front of neurons to, if it does.
+    fn weight_range(&self) -> Option<WeightRange> {
         None
     }
 }

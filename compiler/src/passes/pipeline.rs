@@ -60,7 +60,7 @@ pub fn run(
     mut after: impl FnMut(&Graph, &PassRecord) -> Result<(), PipelineError>,
 ) -> Result<Vec<PassRecord>, PipelineError> {
     let mut records = Vec::with_capacity(passes.len());
-    context.largest_weight = passes.iter().find_map(|p| p.largest_weight()).or(context.largest_weight);
+    context.weight_range = passes.iter().find_map(|p| p.weight_range()).or(context.weight_range);
     for pass in passes {
         let started = Instant::now();
         let name = pass.name();

@@ -30,11 +30,33 @@ pub enum WeightType {
 }
 
 /// The pass.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
     /// Integer type of the weights.
     pub weights: WeightType,
+    /// The same in depthwise layers, where a channel has so few of them that what rounding does to them does not average out.
+    pub depthwise: WeightType,
+}
+
+impl Default for Quantize {
+    fn default() -> Self {
+        Quantize { weights: WeightType::I8, depthwise: WeightType::I16 }
+    }
+}
+
+/// Largest integers that weights in front of neurons are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightRange {
+    weights: f64,
+    depthwise: f64,
+}
+
+impl WeightRange {
+    /// For the weights of one channel in `synapses`.
+    pub fn of<'a>(self, mut synapses: impl Iterator<Item = &'a Op>) -> f64 {
+        if synapses.all(|s| matches!(s, Op::Conv(c) if c.weight.shape()[1] == 1)) { self.depthwise } else { self.weights }
+    }
 }
 
 /// Largest weight of layers without neurons, whose precision the result of the network depends on directly.
@@ -67,8 +89,8 @@ impl Pass for Quantize {
         "quantize"
     }
 
-    fn largest_weight(&self) -> Option<f64> {
-        Some(self.weights.largest())
+    fn weight_range(&self) -> Option<WeightRange> {
+        Some(WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() })
     }
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
@@ -248,10 +270,14 @@ impl Quantize {
         let shape = graph.ty(id).shape.clone();
         let channels = shape.first().copied().unwrap_or(1);
         let sources = graph.operands(id);
+        let is_weighted = |s: &Op| matches!(s, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_));
+        let weighted = || layer.synapses.iter().zip(&sources).filter(|(s, source)| is_weighted(s) && !front.contains(source));
         // Currents are integers of many bits: weights that multiply them gain nothing by being bytes.
-        let reads_currents =
-            layer.synapses.iter().zip(&sources).any(|(s, source)| matches!(s, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_)) && units.contains_key(source) && !front.contains(source));
-        let largest_weight = if layer.neuron.is_some() && !reads_currents { self.weights.largest() } else { CURRENT_WEIGHT };
+        let reads_currents = weighted().any(|(_, source)| units.contains_key(source));
+        let largest_weight = match self.weight_range() {
+            Some(range) if layer.neuron.is_some() && !reads_currents => range.of(weighted().map(|(s, _)| s)),
+            _ => CURRENT_WEIGHT,
+        };
         let reads_input = sources.iter().any(|s| front.contains(s));
         let largest_threshold = if reads_input { LARGEST_ENCODED_THRESHOLD } else { LARGEST_THRESHOLD };
 
