@@ -19,6 +19,7 @@ pub mod rounding;
 pub mod search;
 pub mod spike_train;
 pub mod synthetic;
+mod terms;
 
 /// Sample inputs of the ANN, already preprocessed.
 #[derive(Clone, Debug, Default)]

@@ -4,10 +4,11 @@ use super::layerwise::Site;
 use super::least_squares::{Factor, Gram, Rows};
 use super::places::Places;
 use super::rounding::Lattice;
+use super::terms::{column_worths, largest_currents, terms, weights};
 use crate::passes::PassError;
 use rayon::prelude::*;
 use snn_ir::op::{Conv, Linear};
-use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
+use snn_ir::{NodeId, Op, Tensor};
 
 /// Most unknowns per output that a refit takes on.
 const MOST_COLUMNS: usize = 4700;
@@ -56,105 +57,6 @@ pub struct Rounded {
     pub step: WeightStep,
     /// The current of one integer step, per channel; zero where all weights are.
     pub units: Vec<f32>,
-}
-
-/// Something that adds to a population's current.
-struct Term {
-    node: NodeId,
-    /// What the current gains from one unit of the node's value, per channel; none where that differs within a channel.
-    gains: Option<Vec<f32>>,
-    /// Whether this population alone reads it.
-    is_exclusive: bool,
-}
-
-/// What adds up to the population's current, through sums, biases and factors.
-fn terms(site: &Site<'_>, places: &Places) -> Vec<Term> {
-    let mut found = Vec::new();
-    let mut open = vec![Term { node: site.operand(), gains: Some(vec![1.0; places.channels]), is_exclusive: true }];
-    while let Some(mut term) = open.pop() {
-        term.is_exclusive &= site.graph.use_count(term.node) == 1;
-        match site.graph.op(term.node) {
-            Op::Add => {
-                let operands = site.graph.operands(term.node).into_iter().rev();
-                open.extend(operands.map(|node| Term { node, gains: term.gains.clone(), is_exclusive: term.is_exclusive }));
-            }
-            Op::Scale(scale) => {
-                if let Some(weight) = &scale.weight {
-                    let values = weight.expanded(&site.graph.ty(term.node).shape);
-                    let factors = places.per_channel(&values);
-                    let uniform = (0..places.channels).all(|c| places.of(0, c).iter().all(|&e| values[e] == factors[c]));
-                    term.gains = term.gains.filter(|_| uniform).map(|gains| gains.iter().zip(factors).map(|(g, f)| g * f).collect());
-                }
-                open.push(Term { node: site.graph.operands(term.node)[0], ..term });
-            }
-            _ => found.push(term),
-        }
-    }
-    found
-}
-
-/// Whether a value counts spikes: they themselves, or sums over them.
-fn counts_spikes(graph: &Graph, id: NodeId) -> bool {
-    let sums = matches!(graph.op(id), Op::AvgPool(_) | Op::Reduce(_));
-    graph.ty(id).signal == Signal::Spikes || sums && counts_spikes(graph, graph.operands(id)[0])
-}
-
-/// What a spike is worth in the columns of a convolution or linear operation.
-struct ColumnWorths {
-    /// Per source channel (or element, for a linear operation).
-    worths: Vec<f64>,
-    channels_per_group: usize,
-}
-
-impl ColumnWorths {
-    fn of_group(&self, group: usize, columns: usize) -> Vec<f64> {
-        let channels = &self.worths[group * self.channels_per_group..][..self.channels_per_group];
-        let taps = columns / self.channels_per_group;
-        channels.iter().flat_map(|&w| std::iter::repeat_n(w, taps)).collect()
-    }
-}
-
-/// `None` when the columns are not spikes alone.
-fn column_worths(site: &Site<'_>, node: NodeId) -> Result<Option<ColumnWorths>, PassError> {
-    let source = site.graph.operands(node)[0];
-    if !counts_spikes(site.graph, source) {
-        return Ok(None);
-    }
-    let Some(values) = site.reader(source)?.worth() else { return Ok(None) };
-    let (plane, channels_per_group) = match site.graph.op(node) {
-        Op::Conv(c) => (site.graph.ty(source).shape[1..].iter().product(), c.weight.shape()[1]),
-        Op::Linear(l) if values.len() == l.weight.shape()[1] => (1, l.weight.shape()[1]),
-        _ => return Ok(None),
-    };
-    let worths: Vec<f64> = values.chunks_exact(plane).map(|c| c.iter().fold(0f64, |m, &v| m.max(v.into()))).collect();
-    Ok(worths.iter().all(|&w| w > 0.0).then_some(ColumnWorths { worths, channels_per_group }))
-}
-
-fn weights(op: &Op) -> &[f32] {
-    match op {
-        Op::Conv(c) => c.weight.as_f32(),
-        Op::Linear(l) => l.weight.as_f32(),
-        _ => &[],
-    }
-}
-
-/// The largest current that one spike makes through a term's weights, per channel; zero where it has no weights that could set the
-/// unit of the current, `None` where it passes on a current in a unit of its own.
-fn largest_currents(site: &Site<'_>, term: &Term) -> Result<Option<Vec<f64>>, PassError> {
-    let graph = &*site.graph;
-    if site.reader(term.node)?.is_steady() || graph.ty(term.node).signal == Signal::Spikes {
-        return Ok(term.gains.as_ref().map(|gains| vec![0.0; gains.len()]));
-    }
-    let (Op::Conv(_) | Op::Linear(_), Some(gains)) = (graph.op(term.node), &term.gains) else { return Ok(None) };
-    let Some(worths) = column_worths(site, term.node)? else { return Ok(None) };
-    let weights = weights(graph.op(term.node));
-    let columns = weights.len() / gains.len();
-    let outputs_per_group = gains.len() * worths.channels_per_group / worths.worths.len();
-    let largest = |c: usize| {
-        let row = weights[c * columns..(c + 1) * columns].iter().zip(worths.of_group(c / outputs_per_group, columns));
-        row.map(|(&w, a)| (f64::from(w) * a).abs()).fold(0.0, f64::max) * f64::from(gains[c].abs())
-    };
-    Ok(Some((0..gains.len()).map(largest).collect()))
 }
 
 impl WeightStep {
