@@ -5,14 +5,16 @@
 //! cargo run --release --example accuracy -- --networks lenet,resnet20 --recipes mmse,two-phase --timesteps 4,8,16,32,64 --limit 1000
 //! ```
 //!
-//! Each combination is compiled and evaluated by the `snnc` program, one after the other. What is done is kept as JSON lines in the cache
-//! folder: interrupt it and start it again as you like. The table has everything that the cache has of the networks and recipes asked for,
-//! so that it can be filled in several calls (other numbers of images for slow engines, other T). Results belong to the text of
-//! the recipe; delete the folder when the compiler itself has changed.
+//! Each combination is compiled and evaluated by the `snnc` program, one after the other. What is done is kept as JSON lines in
+//! `docs/accuracy/rows.jsonl`: interrupt it and start it again as you like, on another machine, too. The table has everything that is there of
+//! the networks and recipes asked for, so that it can be filled in several calls (other numbers of images for slow engines, other T).
+//! Results belong to the text of the recipe; when the compiler itself has changed, delete rows, or add `"older":true` to them: then the
+//! table marks them, and they are measured again when they are asked for. What other systems scored (the output of `peers.py accuracy`)
+//! stands in `peers/NETWORK.jsonl` beside the rows.
 //!
 //! Options, all with defaults: `--networks A,B` (beginnings of names), `--recipes A,B` (`mmse-data-free` is `mmse` without samples), `--timesteps T,..`, `--limit N` test images,
 //! `--reference-limit N` where only the reference engine runs a network, `--threads N`, `--cache DIR`, `--output FILE`,
-//! `--peers NETWORK=FILE` (the output of `peers.py accuracy` for a network; repeatable), `--snnc FILE`, `--table-only`.
+//! `--snnc FILE`, `--table-only`.
 
 mod cost;
 mod measure;
@@ -33,7 +35,6 @@ struct Options {
     program: Program,
     cache: PathBuf,
     output: PathBuf,
-    peers: Vec<(String, PathBuf)>,
     table_only: bool,
 }
 
@@ -50,9 +51,8 @@ fn options() -> Result<Options, String> {
         timesteps: vec![4, 8, 16, 32, 64],
         measure: Measure { limit: 5000, reference_limit: 200, threads: std::thread::available_parallelism().map_or(1, usize::from) },
         program: Program { path: beside.unwrap_or_else(|| "snnc".into()), shared: snn_tests::shared::shared("models").unwrap_or_default() },
-        cache: root.join("target/accuracy"),
+        cache: root.join("docs/accuracy"),
         output: root.join("docs/accuracy.md"),
-        peers: Vec::new(),
         table_only: false,
     };
     options.program.shared.pop();
@@ -81,10 +81,6 @@ fn options() -> Result<Options, String> {
             "--cache" => options.cache = value.into(),
             "--output" => options.output = value.into(),
             "--snnc" => options.program.path = value.into(),
-            "--peers" => {
-                let (network, file) = value.split_once('=').ok_or("--peers takes NETWORK=FILE")?;
-                options.peers.push((network.into(), file.into()));
-            }
             _ => return Err(format!("there is no option {option}; the head of tests/examples/accuracy/main.rs lists them")),
         }
     }
@@ -111,7 +107,11 @@ fn run() -> Result<(), String> {
             }
         }
     }
-    let peers = options.peers.iter().map(|(n, f)| Ok((n.clone(), table::peers(f)?))).collect::<Result<Vec<_>, String>>()?;
+    let peers_of = |network: &&'static Network| {
+        let file = options.cache.join("peers").join(format!("{}.jsonl", network.file));
+        Ok((network.file, if file.exists() { table::peers(&file)? } else { Vec::new() }))
+    };
+    let peers = options.networks.iter().map(peers_of).collect::<Result<Vec<_>, String>>()?;
     let text = table::markdown(&options.networks, &recipes, &cache, &peers, &options.program.shared, &failures)?;
     std::fs::write(&options.output, text).map_err(|e| format!("cannot write {}: {e}", options.output.display()))?;
     eprintln!("wrote {}", options.output.display());

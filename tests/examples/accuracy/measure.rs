@@ -85,6 +85,11 @@ impl Program {
     }
 }
 
+/// Whether a row is marked as an earlier compiler's.
+pub fn is_older(row: &Value) -> bool {
+    row["older"] == true
+}
+
 /// FNV-1a.
 fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
@@ -105,14 +110,14 @@ impl Cache {
         Ok(Cache { file, rows })
     }
 
-    /// The row with most samples.
+    /// The row with most samples, of an earlier compiler only where there is no other.
     pub fn find(&self, network: &str, recipe: &Recipe, timesteps: u32) -> Option<&Value> {
         let same = |r: &&Value| {
             r["network"] == network
                 && r["timesteps"] == timesteps
                 && (timesteps == 0 || r["recipe"] == recipe.name.as_str() && r["recipe_version"] == recipe.version)
         };
-        self.rows.iter().filter(same).max_by_key(|r| r["samples"].as_u64())
+        self.rows.iter().filter(same).max_by_key(|r| (!is_older(r), r["samples"].as_u64()))
     }
 
     fn push(&mut self, row: Value) -> Result<(), String> {
@@ -125,7 +130,8 @@ impl Cache {
 impl Measure {
     /// Measures a combination unless the cache has it with as many samples. T = 0 stands for the ANN.
     pub fn fill(&self, program: &Program, cache: &mut Cache, network: &Network, recipe: &Recipe, timesteps: u32) -> Result<(), String> {
-        if cache.find(network.file, recipe, timesteps).is_some_and(|row| row["asked"].as_u64() >= Some(self.wanted(row))) {
+        let known = cache.find(network.file, recipe, timesteps).filter(|row| !is_older(row));
+        if known.is_some_and(|row| row["asked"].as_u64() >= Some(self.wanted(row))) {
             return Ok(());
         }
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;

@@ -1,7 +1,7 @@
 //! The Markdown that the cache and the peers' figures make.
 
 use crate::cost::{AC_PICOJOULES, MAC_PICOJOULES, macs};
-use crate::measure::{Cache, Recipe};
+use crate::measure::{Cache, Recipe, is_older};
 use crate::networks::Network;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,7 @@ evaluated at.
 * **Energy** is the spiking network's additions over the ANN's multiplications with addition: `0.9 pJ · SynOps / (4.6 pJ · MAC)`, 45 nm, 32-bit
   floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What stands in front of the first neurons is computed once a window
   with multiplications in both networks; its share of the MACs is stated and, as is usual, not in the ratio.
+* **°** marks figures of an earlier compiler, which rounded weights after calibration only and gave depthwise layers bytes.
 * **n** is the number of evaluated images, the first of the test data. `-data-free` stands for the recipe without any samples. SpikingJelly 2.0
   has rows where it was run (`peers.py accuracy`, 500 calibration images); it refuses the files of ResNet-8 and ResNet-32.
 ";
@@ -48,19 +49,24 @@ fn column(value: &Value, digits: usize) -> String {
     value.as_f64().map_or_else(|| "-".to_string(), |v| format!("{v:.digits$}"))
 }
 
+/// A row's accuracy, marked where an earlier compiler reached it.
+fn accuracy(row: &Value) -> String {
+    column(&row["accuracy"], 2) + if is_older(row) { "°" } else { "" }
+}
+
 /// The whole document.
 pub fn markdown(
     networks: &[&'static Network],
     recipes: &[Recipe],
     cache: &Cache,
-    peers: &[(String, Vec<Peer>)],
+    peers: &[(&str, Vec<Peer>)],
     shared: &Path,
     failures: &[String],
 ) -> Result<String, String> {
     let mut text = HEAD.to_string();
     for network in networks {
         let none: &[Peer] = &[];
-        let peers = peers.iter().find(|(n, _)| network.file.starts_with(n.as_str())).map_or(none, |(_, p)| p.as_slice());
+        let peers = peers.iter().find(|(n, _)| *n == network.file).map_or(none, |(_, p)| p.as_slice());
         section(&mut text, network, recipes, cache, peers, shared)?;
     }
     if !failures.is_empty() {
@@ -100,7 +106,7 @@ fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cac
         let rows: Vec<Option<Value>> = steps.iter().map(|&t| found(recipe, t)).collect();
         let samples: BTreeSet<u64> = rows.iter().flatten().filter_map(|r| r["samples"].as_u64()).collect();
         let samples = samples.iter().map(u64::to_string).collect::<Vec<_>>().join("/");
-        let cells = rows.iter().map(|r| r.as_ref().map_or("".to_string(), |r| column(&r["accuracy"], 2)));
+        let cells = rows.iter().map(|r| r.as_ref().map_or("".to_string(), accuracy));
         line(format!("| {} | {samples} | {} |", recipe.name, cells.collect::<Vec<_>>().join(" | ")));
     }
     for peer in peers {
@@ -118,7 +124,7 @@ fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cac
                 "| {} | {} | {} | {loss} | {} | {} | {} | {} |",
                 recipe.name,
                 row["timesteps"],
-                column(&row["accuracy"], 2),
+                accuracy(&row),
                 column(&row["spikes"], 0),
                 column(&row["synops"], 0),
                 row["latency"],
