@@ -118,7 +118,9 @@ fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cac
     for recipe in recipes {
         for row in steps.iter().filter_map(|&t| found(recipe, t)) {
             let reference = if row["samples"] == ann["samples"] { ann["ann"].as_f64() } else { row["ann"].as_f64() };
-            let loss = reference.zip(row["accuracy"].as_f64()).map_or("-".into(), |(a, s)| format!("{:.2}", a - s));
+            let loss = reference
+                .zip(row["accuracy"].as_f64())
+                .map_or("-".into(), |(a, s)| format!("{:.2}", ((a - s) * 100.0).round() / 100.0 + 0.0));
             let energy = row["synops"].as_f64().map(|s| AC_PICOJOULES * s / (MAC_PICOJOULES * macs.all as f64));
             line(format!(
                 "| {} | {} | {} | {loss} | {} | {} | {} | {} |",
