@@ -67,10 +67,9 @@ pub(crate) fn multiply_panel<N: Number>(
         if !second.is_empty() && holds_two_panels() {
             multiply_blocks([first, second], data, &mut sums);
         } else {
-            let (of_first, of_second) = sums.split_at_mut(ROWS);
-            multiply_block(first, data, of_first.first_chunk_mut().expect("a panel has that many rows"));
-            if !second.is_empty() {
-                multiply_block(second, data, of_second.first_chunk_mut().expect("a panel has that many rows"));
+            let (halves, _) = sums.as_chunks_mut::<ROWS>();
+            for (panel, sums) in [first, second].into_iter().zip(halves).filter(|(panel, _)| !panel.is_empty()) {
+                multiply_block(panel, data, sums);
             }
         }
         for (r, sums) in sums.iter().enumerate().take(weight.rows - p * 2 * ROWS) {
