@@ -1,8 +1,9 @@
 //! How large currents can become, so that `quantize` can choose units in which no potential leaves an `i32`.
 //!
-//! A bound is worst case: every source as large or as small as it can be, whichever drives a potential further, in every step of the window. Where a current without neurons feeds
-//! weights again (a linear bottleneck, a sum of activation segments in front of a convolution), its integers and those of the
-//! weights behind it share the bits of one potential, and are given them so that both round equally.
+//! A bound is worst case: every source as large or as small as it can be, whichever drives a potential further, in every step of the
+//! window. Where a current without neurons feeds weights again (a linear bottleneck, a sum of activation segments in front of a
+//! convolution), its integers and those of the weights behind it share the bits of one potential, and are given them so that both round
+//! equally. `snn_ir::bounds` proves the same of the integers that come of it.
 
 use super::fold_batch_norm::along_axis;
 use snn_ir::op::{AvgPool, Divisor, Firing};
