@@ -5,13 +5,15 @@
 //! * zero padding goes into the window of the conv or sum behind it;
 //! * a clip to `[0, c]` is a relu with a cap, as is one from below zero behind a relu or before one; a relu of what is never negative goes, or leaves only its cap;
 //! * a relu moves in front of max-pools, structural operations and concatenations (it commutes with all of them), so
-//!   that it stands right behind the weights and everything behind it works on spikes;
+//!   that it stands right behind the weights and everything behind it works on spikes; but behind the max-pools of what is linear
+//!   in the input, which are computed once a window: there it leaves fewer neurons, and thresholds fit the maxima alone;
 //! * a softmax that leads only to outputs goes, and a sigmoid over a vector of scores: they change no ranking.
 
 use super::{Context, Pass, PassError};
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Divisor, Pad, Relu, Scale};
 use snn_ir::{Activation, Graph, NodeId, Op, Tensor, Window};
+use std::collections::HashSet;
 
 /// The pass; it has no options.
 #[derive(Debug, Default, Deserialize)]
@@ -27,7 +29,16 @@ impl Pass for Canonicalize {
         let mut changes = graph.remove_dead();
         loop {
             let before = changes;
-            for rule in [drop_identity, clip_to_relu, drop_final_squashing, relu_of_relu, relu_forward, pad_with_number, pad_into_window] {
+            for rule in [
+                drop_identity,
+                clip_to_relu,
+                drop_final_squashing,
+                relu_of_relu,
+                relu_forward,
+                relu_behind_first_pool,
+                pad_with_number,
+                pad_into_window,
+            ] {
                 for id in graph.topological()? {
                     if graph.ids().any(|other| other == id) && rule(graph, id, context)? {
                         changes += 1;
@@ -151,7 +162,8 @@ fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
     let Op::Relu(relu) = graph.op(id).clone() else { return Ok(false) };
     let before = graph.operands(id)[0];
     let commutes = matches!(graph.op(before), Op::MaxPool(_) | Op::Maximum) || graph.op(before).is_structural();
-    if !commutes || graph.use_count(before) > 1 {
+    let is_first_pool = matches!(graph.op(before), Op::MaxPool(_)) && is_linear_in_inputs(graph, graph.operands(before)[0]);
+    if !commutes || is_first_pool || graph.use_count(before) > 1 {
         return Ok(false);
     }
     // The relu keeps its name at its new place; what it moves in front of is created anew behind it.
@@ -172,6 +184,43 @@ fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
         graph.rename(only, &name);
     }
     Ok(true)
+}
+
+fn relu_behind_first_pool(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+    let Op::MaxPool(window) = graph.op(id).clone() else { return Ok(false) };
+    let relu = graph.operands(id)[0];
+    let rectifier = graph.op(relu).clone();
+    let Op::Relu(_) = rectifier else { return Ok(false) };
+    let source = graph.operands(relu)[0];
+    if graph.use_count(relu) > 1 || !is_linear_in_inputs(graph, source) {
+        return Ok(false);
+    }
+    let (pool_name, relu_name) = (graph.node(id).name().to_string(), graph.node(relu).name().to_string());
+    let fresh = graph.fresh_name(&pool_name);
+    let pool = graph.add(fresh, Op::MaxPool(window), &[source])?;
+    graph.rewrite(id, rectifier, &[pool])?;
+    graph.remove(relu);
+    graph.rename(id, &relu_name);
+    graph.rename(pool, &pool_name);
+    Ok(true)
+}
+
+/// Whether nothing but linear operations and max-pools stands between the inputs and `id`.
+fn is_linear_in_inputs(graph: &Graph, id: NodeId) -> bool {
+    let is_linear = |op: &Op| {
+        let weights = matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::BatchNorm(_) | Op::Scale(_));
+        let sums = matches!(op, Op::Add | Op::AvgPool(_) | Op::Reduce(_));
+        weights || sums || op.is_structural() || matches!(op, Op::Input(..) | Op::Constant(..) | Op::Pad(_) | Op::MaxPool(_))
+    };
+    let mut seen = HashSet::from([id]);
+    let mut open = vec![id];
+    while let Some(id) = open.pop() {
+        if !is_linear(graph.op(id)) {
+            return false;
+        }
+        open.extend(graph.operands(id).into_iter().filter(|&o| seen.insert(o)));
+    }
+    true
 }
 
 /// Spikes can only be padded with nothing: the number comes as a bias current of the padded places.
