@@ -16,7 +16,8 @@ pub struct LayerStatistics {
     pub neurons: u64,
     /// Spikes sent: a ternary spike counts one whatever its sign, a multi-lane neuron one per lane that fires.
     pub spikes: u64,
-    /// Effective synaptic operations: each spike times the synapses that it crosses. See [`crate::synapses`].
+    /// Effective synaptic operations: each spike times the synapses that it crosses. See [`crate::synapses`], which also counts what is
+    /// multiplied.
     pub synops: u64,
 }
 

@@ -1,18 +1,20 @@
-//! How many synapses a spike crosses: the base of the effective synaptic operations that engines report.
+//! How many synapses a spike crosses, and how many weights multiply currents: the base of the synaptic operations and
+//! multiplications (MACs) that are reported.
 //!
-//! A spike crosses one synapse for every neuron (or readout element) that it reaches through a linear operation with a
-//! non-zero weight. Borders are exact: a spike in a corner reaches fewer neurons than one in the middle. Operations that
-//! only move elements, and those that weight nothing of their own (sums, means, elementwise factors: they fold into a
-//! neighbour's weights), pass the question on; where nothing but such stands between a spike and a neuron, that is one
-//! synapse. Behind a linear operation without neurons the current goes on, and what it crosses next is counted as well.
+//! A spike crosses one synapse for every element that it reaches through a linear operation with a non-zero weight. Borders
+//! are exact: a spike in a corner reaches fewer neurons than one in the middle. Operations that only move elements, and
+//! those that weight nothing of their own (sums, means, elementwise factors: they fold into a neighbour's weights), pass
+//! the question on; where nothing but such stands between a spike and a neuron, that is one synapse. A spike ends where it
+//! is added to a weighted current, whether neurons stand there or not: what weights make of such a current behind is
+//! multiplication, once per step, and once per window where only sums over the window matter ([`Multiplications`]).
 //!
 //! Max-pools have no synapses; what their own spikes cross is counted for the population whose spikes they pooled.
 
 use crate::dense::{Geometry, Moves};
 use crate::error::CompileError;
-use snn_ir::op::{AvgPool, Divisor, Layer};
+use snn_ir::op::{AvgPool, Divisor, Firing, Layer};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A node that sends spikes: a neuron population, or a max-pool of spikes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,30 +32,106 @@ pub fn is_population(op: &Op) -> bool {
     matches!(op, Op::If(_) | Op::Layer(Layer { neuron: Some(_), .. }))
 }
 
+/// Multiplications of currents with weights, one sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Multiplications {
+    /// Once per window: what only the input stands behind, and all where every neuron waits for its window.
+    pub per_window: u64,
+    /// In every step.
+    pub per_step: u64,
+}
+
+impl Multiplications {
+    /// In a window of so many steps.
+    pub fn in_steps(&self, steps: u64) -> u64 {
+        self.per_window.saturating_add(self.per_step.saturating_mul(steps))
+    }
+}
+
+/// Counts the multiplications of `graph`: the weights other than zero that read a current instead of spikes.
+///
+/// # Errors
+/// When the graph has a cycle.
+pub fn multiplications(graph: &Graph) -> Result<Multiplications, CompileError> {
+    let weighted = weighted(graph)?;
+    let waits = |id| match graph.op(id) {
+        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
+        _ => true,
+    };
+    let only_windows = graph.ids().all(waits);
+    let mut steady: HashSet<NodeId> = HashSet::new();
+    let mut count = Multiplications::default();
+    for id in graph.topological()? {
+        let operands = graph.operands(id);
+        if !is_population(graph.op(id)) && operands.iter().all(|o| steady.contains(o)) {
+            steady.insert(id);
+        }
+        let synapses: Vec<&Op> = match graph.op(id) {
+            Op::Layer(l) => l.synapses.iter().collect(),
+            op => vec![op],
+        };
+        for (synapse, operand) in synapses.into_iter().zip(&operands).filter(|(_, o)| weighted.contains(o)) {
+            if has_weights(synapse) {
+                let shape = graph.ty(*operand).shape.as_slice();
+                let mut crossed = [vec![0; graph.ty(*operand).len()]];
+                go_back(synapse, &[shape], &graph.ty(id).shape, &vec![0; graph.ty(id).len()], &mut crossed);
+                let all = crossed[0].iter().sum::<u64>();
+                if only_windows || steady.contains(operand) { count.per_window += all } else { count.per_step += all }
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn has_weights(op: &Op) -> bool {
+    matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_))
+}
+
+/// Nodes whose value is a real current: the input, results of weights, and what is made of such without neurons.
+fn weighted(graph: &Graph) -> Result<HashSet<NodeId>, CompileError> {
+    let mut weighted = HashSet::new();
+    for id in graph.topological()? {
+        let is_one = match graph.op(id) {
+            Op::Input(..) => true,
+            op if is_population(op) => false,
+            Op::Layer(l) if l.synapses.iter().any(has_weights) => true,
+            op => has_weights(op) || graph.operands(id).iter().any(|o| weighted.contains(o)),
+        };
+        if is_one {
+            weighted.insert(id);
+        }
+    }
+    Ok(weighted)
+}
+
 /// All spike sources of a graph in topological order.
 ///
 /// # Errors
 /// When the graph has a cycle.
 pub fn spike_sources(graph: &Graph) -> Result<Vec<SpikeSource>, CompileError> {
     let order = graph.topological()?;
-    let mut crossed: HashMap<NodeId, Crossed> = HashMap::new();
+    let weighted = weighted(graph)?;
+    // For every element of a value, the synapses that a spike there crosses downstream.
+    let mut crossed: HashMap<NodeId, Vec<u64>> = HashMap::new();
     let mut sources = Vec::new();
     for &id in order.iter().rev() {
         let ty = graph.ty(id);
         let op = graph.op(id);
-        let own = crossed.remove(&id).unwrap_or_else(|| Crossed::nothing(ty.len()));
+        let own = crossed.remove(&id).unwrap_or_else(|| vec![0; ty.len()]);
         let operands = graph.operands(id);
-        let mut parts: Vec<Crossed> = operands.iter().map(|&o| Crossed::nothing(graph.ty(o).len())).collect();
+        let mut parts: Vec<Vec<u64>> = operands.iter().map(|&o| vec![0; graph.ty(o).len()]).collect();
         let shapes: Vec<&[usize]> = operands.iter().map(|&o| graph.ty(o).shape.as_slice()).collect();
-        go_back(op, &shapes, &ty.shape, &own, &mut parts);
+        let is_arrival = is_population(op) || weighted.contains(&id) || matches!(op, Op::Readout { .. });
+        let beyond = if is_arrival { &vec![1; ty.len()] } else { &own };
+        go_back(op, &shapes, &ty.shape, beyond, &mut parts);
         for (operand, part) in operands.into_iter().zip(parts) {
             match crossed.get_mut(&operand) {
-                Some(c) => c.add(&part),
+                Some(c) => c.iter_mut().zip(&part).for_each(|(a, b)| *a += b),
                 None => drop(crossed.insert(operand, part)),
             }
         }
         if is_population(op) || (matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax) && ty.signal == Signal::Spikes) {
-            sources.push(SpikeSource { node: id, population: 0, synapses: own.spike });
+            sources.push(SpikeSource { node: id, population: 0, synapses: own });
         }
     }
     sources.reverse();
@@ -73,70 +151,37 @@ pub fn spike_sources(graph: &Graph) -> Result<Vec<SpikeSource>, CompileError> {
     Ok(sources)
 }
 
-/// For every element of a value, the synapses crossed downstream.
-#[derive(Clone, Debug)]
-struct Crossed {
-    /// By a spike that has crossed none yet, so that its arrival is a synapse.
-    spike: Vec<u64>,
-    /// By a current, whose arrival is none.
-    current: Vec<u64>,
-}
-
-impl Crossed {
-    fn nothing(len: usize) -> Self {
-        Crossed { spike: vec![0; len], current: vec![0; len] }
-    }
-
-    fn arrival(len: usize) -> Self {
-        Crossed { spike: vec![1; len], current: vec![0; len] }
-    }
-
-    fn add(&mut self, other: &Crossed) {
-        for (to, from) in [(&mut self.spike, &other.spike), (&mut self.current, &other.current)] {
-            to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
-        }
-    }
-}
-
-/// From what the result's elements cross to what the operands' elements cross.
-fn go_back(op: &Op, shapes: &[&[usize]], result: &[usize], own: &Crossed, operands: &mut [Crossed]) {
+/// From what spikes in the result's elements cross to what those in the operands' elements cross, which is added.
+fn go_back(op: &Op, shapes: &[&[usize]], result: &[usize], own: &[u64], operands: &mut [Vec<u64>]) {
+    let add = |to: &mut Vec<u64>, from: &[u64]| to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
     match op {
-        Op::If(_) | Op::Readout { .. } => operands[0] = Crossed::arrival(operands[0].spike.len()),
-        Op::Scale(_) | Op::BatchNorm(_) | Op::Add => operands.iter_mut().for_each(|o| o.add(own)),
+        Op::If(_) | Op::Readout { .. } | Op::Scale(_) | Op::BatchNorm(_) | Op::Add => operands.iter_mut().for_each(|o| add(o, own)),
         Op::Conv(c) => {
             let geometry = Geometry::new(&c.window, &shapes[0][1..], &result[1..]);
             let channels = (shapes[0][0] / c.groups, result[0] / c.groups);
             let weights = Weights { tensor: &c.weight, channels, taps: c.window.taps(), transposed: false };
-            cross(&weights, &geometry, own, &mut operands[0]);
+            cross(&weights, &geometry, &mut operands[0]);
         }
         Op::ConvTranspose(c) => {
             let geometry = Geometry::new(&c.window, &result[1..], &shapes[0][1..]);
             let channels = (shapes[0][0] / c.groups, result[0] / c.groups);
             let weights = Weights { tensor: &c.weight, channels, taps: c.window.taps(), transposed: true };
-            cross(&weights, &geometry, own, &mut operands[0]);
+            cross(&weights, &geometry, &mut operands[0]);
         }
         Op::Linear(l) => {
-            let exists: Vec<bool> = l.weight.to_f64_vec().iter().map(|&w| w != 0.0).collect();
             let inputs = l.weight.shape()[1];
-            let rows = own.current.chunks_exact(l.weight.shape()[0]);
-            let spike = operands[0].spike.chunks_exact_mut(inputs).zip(operands[0].current.chunks_exact_mut(inputs));
-            for ((spike, current), beyond) in spike.zip(rows) {
-                for (exists, beyond) in exists.chunks_exact(inputs).zip(beyond) {
-                    for i in 0..inputs {
-                        spike[i] += if exists[i] { 1 + beyond } else { 0 };
-                    }
-                }
-                current.copy_from_slice(spike);
+            let mut synapses = vec![0; inputs];
+            for row in l.weight.to_f64_vec().chunks_exact(inputs) {
+                synapses.iter_mut().zip(row).for_each(|(n, &w)| *n += u64::from(w != 0.0));
             }
+            operands[0].chunks_exact_mut(inputs).for_each(|to| to.iter_mut().zip(&synapses).for_each(|(to, n)| *to += n));
         }
         Op::AvgPool(AvgPool { window, .. }) => {
             let geometry = Geometry::new(window, &shapes[0][1..], &result[1..]);
-            for (to, from) in [(&mut operands[0].spike, &own.spike), (&mut operands[0].current, &own.current)] {
-                for (to, from) in to.chunks_exact_mut(geometry.inputs).zip(from.chunks_exact(geometry.outputs)) {
-                    for r in &geometry.runs {
-                        let to = to[r.input..].iter_mut().step_by(geometry.stride);
-                        to.zip(&from[r.output..r.output + r.len]).for_each(|(to, from)| *to += from);
-                    }
+            for (to, from) in operands[0].chunks_exact_mut(geometry.inputs).zip(own.chunks_exact(geometry.outputs)) {
+                for r in &geometry.runs {
+                    let to = to[r.input..].iter_mut().step_by(geometry.stride);
+                    to.zip(&from[r.output..r.output + r.len]).for_each(|(to, from)| *to += from);
                 }
             }
         }
@@ -148,21 +193,13 @@ fn go_back(op: &Op, shapes: &[&[usize]], result: &[usize], own: &Crossed, operan
             go_back(&Op::AvgPool(pool), &[&with_channel], &without, own, operands);
         }
         Op::Layer(l) => {
-            let arrival = Crossed::arrival(own.spike.len());
-            let own = if l.neuron.is_some() { &arrival } else { own };
             for (i, synapse) in l.synapses.iter().enumerate() {
                 go_back(synapse, &shapes[i..=i], result, own, &mut operands[i..=i]);
             }
         }
         _ => {
             if let Some(moves) = (!operands.is_empty()).then(|| Moves::new(op, shapes, result)).flatten() {
-                let (mut spikes, mut currents): (Vec<_>, Vec<_>) =
-                    operands.iter_mut().map(|o| (std::mem::take(&mut o.spike), std::mem::take(&mut o.current))).unzip();
-                moves.run_backwards(&own.spike, &mut spikes);
-                moves.run_backwards(&own.current, &mut currents);
-                for (o, (spike, current)) in operands.iter_mut().zip(spikes.into_iter().zip(currents)) {
-                    *o = Crossed { spike, current };
-                }
+                moves.run_backwards(own, operands);
             }
         }
     }
@@ -177,33 +214,23 @@ struct Weights<'a> {
     transposed: bool,
 }
 
-/// Crosses a convolution backwards. `geometry` is the convolution's own, or that of the convolution it transposes.
-fn cross(weights: &Weights, geometry: &Geometry, own: &Crossed, operand: &mut Crossed) {
+/// Adds the synapses of a convolution. `geometry` is the convolution's own, or that of the convolution it transposes.
+fn cross(weights: &Weights, geometry: &Geometry, operand: &mut [u64]) {
     let (ins, outs) = weights.channels;
-    let (in_plane, out_plane) = if weights.transposed { (geometry.outputs, geometry.inputs) } else { (geometry.inputs, geometry.outputs) };
+    let plane = if weights.transposed { geometry.outputs } else { geometry.inputs };
     let exists: Vec<bool> = weights.tensor.to_f64_vec().iter().map(|&w| w != 0.0).collect();
-    let currents_end_here = own.current.iter().all(|&n| n == 0);
-    for (channel, to) in operand.spike.chunks_exact_mut(in_plane).enumerate() {
+    for (channel, to) in operand.chunks_exact_mut(plane).enumerate() {
         let (group, c) = (channel / ins, channel % ins);
         let weight_exists = |o: usize, tap: usize| {
             let row = if weights.transposed { channel * outs + o } else { (group * outs + o) * ins + c };
             exists[row * weights.taps + tap]
         };
         for r in &geometry.runs {
-            let (first, step, beyond, beyond_step) =
-                if weights.transposed { (r.output, 1, r.input, geometry.stride) } else { (r.input, geometry.stride, r.output, 1) };
-            if currents_end_here {
-                let synapses = (0..outs).filter(|&o| weight_exists(o, r.tap)).count() as u64;
-                (0..r.len).for_each(|i| to[first + i * step] += synapses);
-            } else {
-                for o in (0..outs).filter(|&o| weight_exists(o, r.tap)) {
-                    let plane = &own.current[(group * outs + o) * out_plane..][..out_plane];
-                    (0..r.len).for_each(|i| to[first + i * step] += 1 + plane[beyond + i * beyond_step]);
-                }
-            }
+            let (first, step) = if weights.transposed { (r.output, 1) } else { (r.input, geometry.stride) };
+            let synapses = (0..outs).filter(|&o| weight_exists(o, r.tap)).count() as u64;
+            (0..r.len).for_each(|i| to[first + i * step] += synapses);
         }
     }
-    operand.current.copy_from_slice(&operand.spike);
 }
 
 #[cfg(test)]
@@ -212,7 +239,6 @@ mod tests {
     use crate::dense::Kernel;
     use crate::testing::{Form, random_graph};
     use proptest::prelude::*;
-    use snn_ir::op::Firing;
 
     /// `op` with every weight that is not zero set to one, so that the response to a spike counts synapses.
     fn with_unit_weights(op: &Op) -> Op {
@@ -235,6 +261,38 @@ mod tests {
             Op::Scale(_) => Op::Identity,
             other => other,
         }
+    }
+
+    /// Spikes of two channels, weights to one channel without neurons, weights to three channels of neurons.
+    fn bottleneck(firing: &str) -> Graph {
+        let text = format!(
+            "graph @net steps=4 {{
+  %x = input : current[2x4x4]
+  %a = if %x, threshold=1, init=0, reset=subtract{firing} : spikes[2x4x4]
+  %b = conv %a, weight=@b, kernel=1x1 : current[1x4x4]
+  %c = conv %b, weight=@c, kernel=1x1 : current[3x4x4]
+  %d = if %c, threshold=1, init=0, reset=subtract{firing} : spikes[3x4x4]
+  %y = readout %d : potential[3x4x4]
+  output %y
+}}
+@b = f32[1x2x1x1] [1, 1]
+@c = f32[3x1x1x1] [1, 1, 0]
+"
+        );
+        snn_ir::text::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn a_spike_ends_where_weights_make_a_current_of_it_and_what_reads_that_current_multiplies() {
+        let graph = bottleneck("");
+        assert!(spike_sources(&graph).unwrap()[0].synapses.iter().all(|&n| n == 1), "one channel behind, not the three beyond");
+        assert_eq!(multiplications(&graph).unwrap(), Multiplications { per_window: 0, per_step: 2 * 16 });
+    }
+
+    #[test]
+    fn behind_window_barriers_currents_are_multiplied_once_a_window() {
+        let graph = bottleneck(", firing=two_phase");
+        assert_eq!(multiplications(&graph).unwrap().in_steps(4), 2 * 16);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! How well a spiking network keeps the ANN's answers on unlabelled samples.
 
-use super::{Candidate, ChoiceError, Measure, Verdict};
+use super::{Candidate, ChoiceError, Measure, Verdict, energy};
 use crate::passes::canonicalize::Canonicalize;
 use crate::passes::pipeline;
 use crate::passes::{Context, Pass};
@@ -9,6 +9,7 @@ use crate::report::window::run_window;
 use rayon::prelude::*;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
+use snn_runtime::synapses::multiplications;
 use snn_runtime::{EngineKind, Network, RunError, Statistics};
 
 /// Samples between two looks at whether a candidate's case is settled.
@@ -41,8 +42,8 @@ impl Judge {
         Ok(Judge { outputs, samples, measure: measure(graph) })
     }
 
-    /// Runs the spiking network on the samples until its case is settled: it loses more than `target` percent, or costs more than
-    /// `best`, what the cheapest that holds costs. The candidate's recipe stays empty.
+    /// Runs the spiking network on the samples until its case is settled: it loses more than `target` percent, or needs more energy than
+    /// `best`, what the cheapest that holds needs. The candidate's recipe stays empty.
     pub(super) fn judge(
         &self,
         graph: &Graph,
@@ -57,8 +58,10 @@ impl Judge {
         };
         let all = self.samples.len();
         let allowed = (target / 100.0 * all as f64).floor() as usize;
-        let (mut tally, mut settling, mut seen) = (Tally::default(), 0, 0);
+        let (mut tally, mut settling, mut seen) = (Tally::default(), 0u32, 0);
         let (mut spikes, mut synops) = (0u64, 0u64);
+        let multiplications = multiplications(graph)?;
+        let macs = |settling| multiplications.in_steps(u64::from(timesteps) + u64::from(settling)) as f64;
         let mean = |sum: u64, seen: usize| sum as f64 / seen as f64;
         let verdict = loop {
             let batch = seen..(seen + BATCH).min(all);
@@ -81,7 +84,7 @@ impl Judge {
             if disagrees || seen == all && self.loss(&tally) > target {
                 break Verdict::Loses;
             }
-            if best.is_some_and(|best| mean(synops, seen) >= best) {
+            if best.is_some_and(|best| energy(mean(synops, seen), macs(settling)) >= best) {
                 break Verdict::Dominated;
             }
             if seen == all {
@@ -97,6 +100,7 @@ impl Judge {
             confidence: (self.measure == Measure::Disagreement).then(|| wilson(tally.different, seen)),
             samples: seen,
             synops_per_sample: mean(synops, seen),
+            macs_per_sample: macs(settling),
             spikes_per_sample: mean(spikes, seen),
         })
     }

@@ -43,7 +43,7 @@ pub struct Arguments {
     /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: layerwise, or two-phase where that keeps much more of the ANN's outputs on calibration samples; without --calib mmse; with --target-loss all that are no mere baselines]
     #[arg(long, value_name = "NAME|FILE.yaml")]
     recipe: Option<String>,
-    /// Search recipes and T for the cheapest (SynOps) that answers otherwise than the ANN on at most PERCENT of the calibration samples
+    /// Search recipes and T for the cheapest (energy of SynOps and MACs) that answers otherwise than the ANN on at most PERCENT of the calibration samples
     /// that are held back for it
     #[arg(long, value_name = "PERCENT", value_parser = percentage, requires = "calib", conflicts_with_all = ["print_ir_after", "dump_ir_dir", "time_passes"])]
     target_loss: Option<f64>,
@@ -277,7 +277,7 @@ fn search(arguments: &Arguments, graph: &Graph, recipes: &[Recipe], calibration:
     let frontier = Frontier::new(&choice, target);
     if let Some((place, recipe_text, compiled)) = choice.chosen {
         let recipe_name = choice.candidates[place].recipe.clone();
-        let because = Some(format!("with {recipe_name} the fewest SynOps of all tried that hold"));
+        let because = Some(format!("with {recipe_name} the least energy of all tried that hold"));
         let calibrated = Some((choice.calibrated_on, format!("{} of {}", choice.calibrated_on, calibration.description)));
         return Ok(Made { compiled, recipe_name, recipe_text, search: Some(frontier), calibrated, because });
     }

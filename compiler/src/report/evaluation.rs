@@ -7,6 +7,7 @@ use crate::data::{DataError, Dataset};
 use serde::Serialize;
 use snn_ir::op::{Firing, Layer};
 use snn_ir::{Graph, Op, Preprocessing};
+use snn_runtime::synapses::multiplications;
 use snn_runtime::{CompileError, LayerStatistics, Network, RunError, Session, Statistics};
 use std::collections::HashMap;
 use thiserror::Error;
@@ -122,6 +123,8 @@ pub struct SnnResult {
     pub spikes_per_sample: f64,
     /// Mean number of effective synaptic operations.
     pub synops_per_sample: f64,
+    /// Mean number of multiplications with weights: of the input, and of currents without neurons between two layers.
+    pub macs_per_sample: f64,
     /// Per neuron population, in topological order.
     pub layers: Vec<LayerRate>,
 }
@@ -171,6 +174,7 @@ struct WindowCounts {
     agreed: u64,
     steps: u64,
     settling: u32,
+    macs: u64,
     statistics: Statistics,
 }
 
@@ -184,6 +188,7 @@ impl Counts {
             sum.agreed += other.agreed;
             sum.steps += other.steps;
             sum.settling = sum.settling.max(other.settling);
+            sum.macs += other.macs;
             super::add(&mut sum.statistics, &other.statistics);
         }
     }
@@ -201,6 +206,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
     let mut timesteps = request.timesteps.to_vec();
     timesteps.sort_unstable();
     timesteps.dedup();
+    let multiplications = multiplications(request.graph)?;
     let pool = pool(request.threads, request.dataset.len())?;
     let parts = fold_samples(
         &pool,
@@ -221,6 +227,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
                 counts.agreed += u64::from(ann == Some(window.class));
                 counts.steps += u64::from(window.steps);
                 counts.settling = counts.settling.max(window.settling);
+                counts.macs += multiplications.in_steps(u64::from(window.steps) + u64::from(window.settling));
                 super::add(&mut counts.statistics, statistics);
             };
             run_windows(request, session, &x, &timesteps, book).map_err(|source| EvaluationError::Run { index, source })?;
@@ -249,6 +256,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
             agreement: request.ann.map(|_| share(window.agreed)),
             spikes_per_sample: mean(window.statistics.spikes()),
             synops_per_sample: mean(window.statistics.synops()),
+            macs_per_sample: mean(window.macs),
             layers: window.statistics.layers.iter().map(layer).collect(),
         }
     };
@@ -306,7 +314,7 @@ impl Evaluation {
             Some(AnnResult { accuracy: Some(accuracy) }) => format!("{} samples, ANN accuracy {accuracy:.2} %\n\n", self.samples),
             _ => format!("{} samples\n\n", self.samples),
         };
-        let headings = ["T", "accuracy %", "same as ANN %", "spikes/sample", "SynOps/sample", "latency (steps)"];
+        let headings = ["T", "accuracy %", "same as ANN %", "spikes/sample", "SynOps/sample", "MACs/sample", "latency (steps)"];
         let mut columns: Vec<_> = headings.map(|h| (h, Align::Right)).to_vec();
         let early = self.snn.iter().any(|s| s.mean_timesteps.is_some());
         columns.extend(early.then_some(("mean T", Align::Right)));
@@ -320,6 +328,7 @@ impl Evaluation {
                     percent(s.agreement),
                     format!("{:.0}", s.spikes_per_sample),
                     format!("{:.0}", s.synops_per_sample),
+                    format!("{:.0}", s.macs_per_sample),
                     s.latency_steps.to_string(),
                 ];
                 row.extend(s.mean_timesteps.map(|t| format!("{t:.2}")));

@@ -33,7 +33,7 @@ impl Frontier {
 
     /// The candidate that comes nearest to the loss that may be had.
     pub fn nearest(&self) -> Option<&Candidate> {
-        self.candidates.iter().min_by(|a, b| a.loss.total_cmp(&b.loss).then(a.synops_per_sample.total_cmp(&b.synops_per_sample)))
+        self.candidates.iter().min_by(|a, b| a.loss.total_cmp(&b.loss).then(a.energy_per_sample().total_cmp(&b.energy_per_sample())))
     }
 
     /// The report for people.
@@ -54,6 +54,7 @@ impl Frontier {
             ("95 % confidence", Align::Right),
             ("samples", Align::Right),
             ("SynOps/sample", Align::Right),
+            ("MACs/sample", Align::Right),
             ("spikes/sample", Align::Right),
             ("", Align::Left),
         ];
@@ -67,6 +68,7 @@ impl Frontier {
                 c.confidence.map_or("-".to_string(), |[low, high]| format!("{low:.2} to {high:.2}")),
                 c.samples.to_string(),
                 format!("{:.0}", c.synops_per_sample),
+                format!("{:.0}", c.macs_per_sample),
                 format!("{:.0}", c.spikes_per_sample),
                 match c.verdict {
                     Verdict::Holds => "holds",

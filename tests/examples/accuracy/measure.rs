@@ -175,7 +175,7 @@ impl Measure {
         cache.push(json!({
             "network": network.file, "recipe": recipe.name, "recipe_version": recipe.version, "timesteps": timesteps,
             "asked": asked, "engine": engine, "samples": found["samples"], "ann": found["ann"]["accuracy"],
-            "accuracy": snn["accuracy"], "spikes": snn["spikes_per_sample"], "synops": snn["synops_per_sample"],
+            "accuracy": snn["accuracy"], "spikes": snn["spikes_per_sample"], "synops": snn["synops_per_sample"], "macs": snn["macs_per_sample"],
             "latency": snn["latency_steps"], "compile_seconds": compile_seconds,
         }))
     }

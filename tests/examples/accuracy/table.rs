@@ -36,8 +36,9 @@ evaluated at.
 * **T** is the length of the window in steps. **Latency** is the number of steps from a sample's first to its answer: T where all layers step
   together; (layers + 1)·T where every layer waits for its whole window (`two-phase`); T and the steps until the network is silent, the
   longest of all samples, where spikes can be taken back (`ternary`). `lanes` sends up to four spikes per neuron and step.
-* **SynOps** are effective: a spike times the synapses that it crosses, per sample.
-* **Energy** is the spiking network's additions over the ANN's multiplications with addition: `0.9 pJ · SynOps / (4.6 pJ · MAC)`, 45 nm, 32-bit
+* **SynOps** are effective: a spike times the synapses that it crosses, per sample. Where weights read a current that other weights made,
+  without neurons between them (MobileNet v2, the B networks), the spike ends at that current, and what the weights make of it is multiplication.
+* **Energy** is the spiking network's arithmetic over the ANN's: `(0.9 pJ · SynOps + 4.6 pJ · MAC) / (4.6 pJ · MAC of the ANN)`, 45 nm, 32-bit
   floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What stands in front of the first neurons is computed once a window
   with multiplications in both networks; its share of the MACs is stated and, as is usual, not in the ratio.
 * **°** marks figures of an earlier compiler, which rounded weights after calibration only and gave depthwise layers bytes.
@@ -121,7 +122,10 @@ fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cac
             let loss = reference
                 .zip(row["accuracy"].as_f64())
                 .map_or("-".into(), |(a, s)| format!("{:.2}", ((a - s) * 100.0).round() / 100.0 + 0.0));
-            let energy = row["synops"].as_f64().map(|s| AC_PICOJOULES * s / (MAC_PICOJOULES * macs.all as f64));
+            // Rows without MACs are of networks that have none behind the first neurons.
+            let between = row["macs"].as_f64().map_or(0.0, |m| m - macs.front_end as f64).max(0.0);
+            let picojoules = |s: f64| AC_PICOJOULES * s + MAC_PICOJOULES * between;
+            let energy = row["synops"].as_f64().map(|s| picojoules(s) / (MAC_PICOJOULES * macs.all as f64));
             line(format!(
                 "| {} | {} | {} | {loss} | {} | {} | {} | {} |",
                 recipe.name,
