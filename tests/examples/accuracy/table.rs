@@ -41,9 +41,11 @@ evaluated at.
 * **Energy** is the spiking network's arithmetic over the ANN's: `(0.9 pJ · SynOps + 4.6 pJ · MAC) / (4.6 pJ · MAC of the ANN)`, 45 nm, 32-bit
   floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What stands in front of the first neurons is computed once a window
   with multiplications in both networks; its share of the MACs is stated and, as is usual, not in the ratio.
-* **°** marks figures of an earlier compiler, which rounded weights after calibration only and gave depthwise layers bytes.
+* **°** marks figures of an earlier compiler, which rounded weights after calibration only, gave depthwise layers bytes and
+  counted SynOps otherwise.
 * **n** is the number of evaluated images, the first of the test data. `-data-free` stands for the recipe without any samples. SpikingJelly 2.0
-  has rows where it was run (`peers.py accuracy`, 500 calibration images); it refuses the files of ResNet-8 and ResNet-32.
+  has rows where it was run (`peers.py accuracy`, 500 calibration images, LeNet 1,000, SqueezeNet 48); it refuses the files of ResNet-8, ResNet-32, DS-CNN
+  and the MobileNets. Its images are the first of the same test data, on which the ANN may score otherwise than on all.
 ";
 
 fn column(value: &Value, digits: usize) -> String {
