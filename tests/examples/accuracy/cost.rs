@@ -5,16 +5,12 @@ use snnc::frontend::onnx::{ImportOptions, import};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Energy of a 32-bit float multiplication and addition in 45 nm, pJ (Horowitz 2014).
-pub const MAC_PICOJOULES: f64 = 4.6;
-/// Energy of a 32-bit float addition, pJ.
-pub const AC_PICOJOULES: f64 = 0.9;
-
 /// Multiplications of one inference.
 pub struct Macs {
     /// All.
     pub all: u64,
-    /// Of them those in front of the first activation, which the spiking network computes once a window, too.
+    /// Of them those in front of the first activation, which the spiking network computes once a window, too (and the max-pools among
+    /// them).
     pub front_end: u64,
 }
 
@@ -24,7 +20,7 @@ pub fn macs(model: &Path) -> Result<Macs, String> {
     let mut behind: HashSet<NodeId> = HashSet::new();
     let mut macs = Macs { all: 0, front_end: 0 };
     for id in graph.topological().map_err(|e| e.to_string())? {
-        let nonlinear = matches!(graph.op(id), Op::Relu(_) | Op::Activation(_) | Op::MaxPool(_) | Op::Maximum);
+        let nonlinear = matches!(graph.op(id), Op::Relu(_) | Op::Activation(_) | Op::Maximum);
         if nonlinear || graph.operands(id).iter().any(|o| behind.contains(o)) {
             behind.insert(id);
         }

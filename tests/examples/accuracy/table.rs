@@ -1,9 +1,10 @@
 //! The Markdown that the cache and the peers' figures make.
 
-use crate::cost::{AC_PICOJOULES, MAC_PICOJOULES, macs};
+use crate::cost::macs;
 use crate::measure::{Cache, Recipe, is_older};
 use crate::networks::Network;
 use serde_json::Value;
+use snnc::choose::energy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -124,10 +125,9 @@ fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cac
             let loss = reference
                 .zip(row["accuracy"].as_f64())
                 .map_or("-".into(), |(a, s)| format!("{:.2}", ((a - s) * 100.0).round() / 100.0 + 0.0));
-            // Rows without MACs are of networks that have none behind the first neurons.
+            // Rows without MACs are older, or of networks that have none behind the first neurons.
             let between = row["macs"].as_f64().map_or(0.0, |m| m - macs.front_end as f64).max(0.0);
-            let picojoules = |s: f64| AC_PICOJOULES * s + MAC_PICOJOULES * between;
-            let energy = row["synops"].as_f64().map(|s| picojoules(s) / (MAC_PICOJOULES * macs.all as f64));
+            let energy = row["synops"].as_f64().map(|s| energy(s, between) / energy(0.0, macs.all as f64));
             line(format!(
                 "| {} | {} | {} | {loss} | {} | {} | {} | {} |",
                 recipe.name,
