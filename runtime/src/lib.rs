@@ -64,6 +64,7 @@ mod sums;
 
 pub use cost_model::CostModel;
 pub use error::{CompileError, RunError};
+pub use front_end::encode;
 pub use kernels::Cpu;
 pub use network::{EngineKind, Network};
 pub use plan::{PlanSummary, PlannedNode};

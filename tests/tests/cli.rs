@@ -170,6 +170,17 @@ fn a_wrong_shaped_data_set_says_which_shape_was_expected() {
 }
 
 #[test]
+fn explain_ranks_the_layers_of_a_network_and_refuses_one_of_another_model() {
+    let digits = digits();
+    let report = json(&["explain", &digits.onnx, &digits.snn, "--data", &digits.test, "--limit", "5"]);
+    assert_eq!(report["samples"], 5);
+    assert!(report["ranking"][0].as_str().is_some_and(|first| first.contains("% of the loss")), "{report}");
+    let other = models().join("digits/digits_tanh.onnx").display().to_string();
+    let error = fail(&["explain", &other, &digits.snn, "--data", &digits.test]);
+    assert!(error.contains("was not compiled from") && error.contains("another digits.onnx"), "{error}");
+}
+
+#[test]
 fn damaged_networks_are_refused() {
     let digits = digits();
     let bytes = std::fs::read(&digits.snn).unwrap();

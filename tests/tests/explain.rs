@@ -1,48 +1,69 @@
-//! `explain` on a trained network: its parts are what they say.
+//! `explain` on trained networks: its parts are what they say.
 
-use snn_ir::Preprocessing;
+use snn_ir::op::{Linear, Relu};
+use snn_ir::{Graph, Op, Preprocessing, Signal, Tensor};
+use snn_runtime::analog::AnalogNetwork;
+use snn_runtime::{EngineKind, Network};
 use snn_tests::shared::root;
 use snnc::calibrate::Calibration;
+use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::data::Dataset;
 use snnc::explain::{ExplainRequest, Explanation, explain};
 use snnc::frontend::onnx::{ImportOptions, import};
 use snnc::recipe::Recipe;
+use snnc::report::evaluation::top1;
 
 /// What summing currents in f32 may leave of an error that is not there.
 const ROUNDING: f64 = 1e-9;
 
-fn explained(recipe: &str, timesteps: u32) -> Explanation {
+/// Samples that are explained.
+const SAMPLES: usize = 20;
+
+/// The bundled digits network and 60 of its calibration samples.
+fn digits() -> (Graph, Calibration) {
     let folder = root().join("models/digits");
     let graph = import(&folder.join("digits.onnx"), &ImportOptions::default()).unwrap().graph;
     let shape = graph.ty(graph.inputs()[0]).shape.clone();
     let data = Dataset::open(&folder.join("digits_calib.npz")).unwrap();
     let samples: Vec<_> = (0..60).map(|i| vec![data.input(i, &Preprocessing::default(), &shape).unwrap()]).collect();
-    let calibration = Calibration { samples, ..Default::default() };
-    let recipe = Recipe::load(recipe).unwrap();
-    let request = ExplainRequest {
-        graph,
-        recipe,
+    (graph, Calibration { samples, ..Default::default() })
+}
+
+fn compiled(ann: &Graph, recipe: &str, timesteps: u32, calibration: &Calibration) -> Graph {
+    let options = CompileOptions {
+        recipe: Recipe::load(recipe).unwrap(),
         timesteps,
-        calibration: Some(&calibration),
-        samples: &calibration.samples[..20],
+        weights: Weights::Recipe,
+        calibration: Some(calibration),
         progress: &|_, _, _| {},
+        check: Vec::new(),
     };
-    explain(request).unwrap()
+    compile(ann.clone(), options, |_, _| {}).unwrap().graph
+}
+
+fn explained(ann: &Graph, network: &Graph, timesteps: u32, calibration: &Calibration) -> Explanation {
+    let samples = &calibration.samples[..SAMPLES];
+    explain(ExplainRequest { ann: ann.clone(), network, timesteps, samples, progress: &|_, _, _| {} }).unwrap()
+}
+
+fn explained_digits(recipe: &str, timesteps: u32) -> Explanation {
+    let (ann, calibration) = digits();
+    explained(&ann, &compiled(&ann, recipe, timesteps, &calibration), timesteps, &calibration)
 }
 
 #[test]
 fn the_order_of_spikes_costs_nothing_in_the_first_layer_and_nowhere_behind_a_window_barrier() {
-    let binary = explained("deng2021", 8);
+    let binary = explained_digits("deng2021", 8);
     assert!(binary.layers[0].error.unevenness < ROUNDING);
     assert!(binary.layers[1..].iter().any(|l| l.error.unevenness > 1e-3));
-    let barrier = explained("two-phase", 8);
+    let barrier = explained_digits("two-phase", 8);
     assert!(barrier.layers.iter().all(|l| l.error.unevenness < ROUNDING));
     assert!(barrier.layers.iter().any(|l| l.error.quantization > 0.0));
 }
 
 #[test]
 fn shares_are_of_the_whole_and_the_ranking_names_the_largest_first() {
-    let explanation = explained("deng2021", 4);
+    let explanation = explained_digits("deng2021", 4);
     let shares: f64 = explanation.layers.iter().map(|l| l.share).sum();
     assert!((shares - 100.0).abs() < 1e-6);
     let worst = explanation.layers.iter().max_by(|a, b| a.share.total_cmp(&b.share)).unwrap();
@@ -51,6 +72,42 @@ fn shares_are_of_the_whole_and_the_ranking_names_the_largest_first() {
 
 #[test]
 fn a_long_window_agrees_with_the_ann() {
-    let explanation = explained("two-phase", 256);
-    assert_eq!((explanation.samples, explanation.agreement), (20, 100.0));
+    let explanation = explained_digits("two-phase", 256);
+    assert_eq!((explanation.samples, explanation.agreement), (SAMPLES, 100.0));
+}
+
+#[test]
+fn the_whole_spiking_network_answers_as_the_engine_does() {
+    let (ann, calibration) = digits();
+    let oracle = AnalogNetwork::new(&ann).unwrap();
+    for recipe in ["deng2021", "layerwise", "two-phase", "lanes"] {
+        let graph = compiled(&ann, recipe, 2, &calibration);
+        let network = Network::compile(&graph, EngineKind::Reference).unwrap();
+        let agrees = |sample: &&Vec<Vec<f32>>| {
+            let mut session = network.session();
+            session.start(&[&sample[0]]).unwrap();
+            session.advance(2).unwrap();
+            top1(&session.potentials()[0]) == top1(&oracle.run(&[&sample[0]], &mut |_, _| {})[0])
+        };
+        let agreeing = calibration.samples[..SAMPLES].iter().filter(agrees).count();
+        let explanation = explained(&ann, &graph, 2, &calibration);
+        assert_eq!(explanation.agreement, 100.0 * agreeing as f64 / SAMPLES as f64, "{recipe}");
+    }
+}
+
+#[test]
+fn an_activation_that_the_ann_caps_is_not_clipped_by_neurons_that_saturate_there() {
+    let mut ann = Graph::new("capped");
+    let linear =
+        |rows: usize, weights: &[f32]| Op::Linear(Linear { weight: Tensor::f32([rows, weights.len() / rows], weights), bias: None });
+    let x = ann.add("x", Op::Input(Signal::Analog, vec![2]), &[]).unwrap();
+    let current = ann.add("current", linear(2, &[3.0, 0.5, -1.0, 2.0]), &[x]).unwrap();
+    let relu = ann.add("relu6", Op::Relu(Relu { cap: Some(6.0), threshold: None }), &[current]).unwrap();
+    let output = ann.add("output", linear(2, &[1.0, 0.0, 0.0, 1.0]), &[relu]).unwrap();
+    ann.set_outputs([output]);
+    let samples = (0..60).map(|i| vec![vec![(i * 7 % 13) as f32 / 2.0, (i * 5 % 11) as f32]]).collect();
+    let calibration = Calibration { samples, ..Default::default() };
+    let network = compiled(&ann, "two-phase", 64, &calibration);
+    let error = explained(&ann, &network, 64, &calibration).layers[0].error;
+    assert!(error.clipping < 1e-3 && error.inherited < 1e-3, "{error:?}");
 }

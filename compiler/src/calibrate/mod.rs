@@ -6,7 +6,6 @@
 pub mod activations;
 pub mod distribution;
 pub mod histogram;
-pub mod hybrid;
 pub mod layerwise;
 pub mod least_squares;
 pub mod matched;

@@ -14,9 +14,9 @@ pub struct Region {
     pub nodes: Vec<NodeId>,
 }
 
-/// Whether a node's value in one step depends on other steps or on no other node.
+/// Whether a node's value in one step depends on other steps or on no other node, or is rounded.
 pub fn has_memory(op: &Op) -> bool {
-    matches!(op, Op::Input(..) | Op::If(_) | Op::CumulativeMaxPool(_) | Op::CumulativeMax)
+    matches!(op, Op::Input(..) | Op::If(_) | Op::CumulativeMaxPool(_) | Op::CumulativeMax | Op::Encode { .. })
 }
 
 impl Region {

@@ -1,15 +1,15 @@
 //! `snnc explain`: which layers lose the accuracy, and why.
 
-use super::arguments::{Format, timesteps};
-use super::compile::{CalibrationArguments, PreprocessingArguments, calibration, preprocessing};
-use super::import::ImportArguments;
-use super::{Failure, output, progress};
+use super::arguments::{Format, Samples};
+use super::{Failure, load, output, progress};
 use crate::compile::DEFAULT_TIMESTEPS;
-use crate::data::Dataset;
 use crate::explain::{ExplainError, ExplainRequest, explain};
-use crate::recipe::{self, Recipe};
+use crate::frontend::onnx::model::Model;
+use crate::frontend::onnx::{ImportError, ImportOptions, import_model};
 use clap::Args;
-use std::path::PathBuf;
+use snn_ir::Graph;
+use snn_ir::file::Program;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `snnc explain`.
 #[derive(Args, Debug)]
@@ -17,49 +17,37 @@ pub struct Arguments {
     /// The trained network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
-    /// Samples on which the spiking network is compared with the ANN; labels are not used
+    /// The spiking network that was compiled from it
+    #[arg(value_name = "NETWORK.snn")]
+    network: PathBuf,
+    /// Samples on which the two are compared; labels are not used
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
-    /// Use the first N of them
+    /// Use at most this many samples
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
-    /// Window length T the network is converted for
-    #[arg(long, value_name = "T", default_value_t = DEFAULT_TIMESTEPS, value_parser = timesteps)]
-    timesteps: u32,
-    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file
-    #[arg(long, value_name = "NAME|FILE.yaml", default_value = recipe::DEFAULT)]
-    recipe: String,
-    #[command(flatten)]
-    import: ImportArguments,
-    #[command(flatten)]
-    calibration: CalibrationArguments,
-    #[command(flatten)]
-    preprocessing: PreprocessingArguments,
+    /// Leave out the first N samples (those used for calibration, say)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip: usize,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let recipe = Recipe::load(&arguments.recipe)?;
-    let (imported, _) = arguments.import.load(&arguments.model, false)?;
-    let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
-    let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
-    let &[input] = &imported.graph.inputs()[..] else {
-        return Err(Failure::new(format!("the network has {} inputs; a data set feeds one", imported.graph.inputs().len())));
+    let program = load::program(&arguments.network)?;
+    let ann = ann(&arguments.model, &arguments.network, &program)?;
+    let &[input] = &program.graph.inputs()[..] else {
+        return Err(Failure::new(format!("the network has {} inputs; a data set feeds one", program.graph.inputs().len())));
     };
-    let dataset = Dataset::open(&arguments.data)?.slice(0, Some(arguments.limit));
-    if dataset.is_empty() {
-        return Err(Failure::new("--limit 0 leaves no samples"));
-    }
-    let shape = imported.graph.ty(input).shape.clone();
-    let samples: Vec<Vec<Vec<f32>>> = dataset.inputs(&preprocessing, &shape, || {})?.into_iter().map(|x| vec![x]).collect();
+    let dataset = Samples { data: arguments.data.clone(), limit: Some(arguments.limit), skip: arguments.skip }.open()?;
+    let shape = &program.graph.ty(input).shape;
+    let samples: Vec<Vec<Vec<f32>>> = dataset.inputs(&program.preprocessing, shape, || {})?.into_iter().map(|x| vec![x]).collect();
     let bar = progress::Stages::new();
     let explanation = explain(ExplainRequest {
-        graph: imported.graph,
-        recipe,
-        timesteps: arguments.timesteps,
-        calibration: calibration.as_ref(),
+        ann,
+        network: &program.graph,
+        timesteps: program.graph.timesteps.unwrap_or(DEFAULT_TIMESTEPS),
         samples: &samples,
         progress: &|what, done, total| bar.show(what, done, total),
     });
@@ -71,11 +59,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
+/// The ANN in the file that the network says it was compiled from.
+fn ann(path: &Path, network: &Path, program: &Program) -> Result<Graph, Failure> {
+    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+    if crc32fast::hash(&bytes) != program.provenance.model_crc32 {
+        let message =
+            format!("{} was not compiled from {}, but from another {}", network.display(), path.display(), program.provenance.model);
+        return Err(Failure::new(message).help("name the model that it was compiled from, or compile again"));
+    }
+    let input_shape = program.graph.inputs().first().map(|&i| [&[1], &program.graph.ty(i).shape[..]].concat());
+    Ok(import_model(&Model::decode(path, &bytes)?, &ImportOptions { input_shape })?.graph)
+}
+
 impl From<ExplainError> for Failure {
     fn from(error: ExplainError) -> Self {
-        match error {
-            ExplainError::Pipeline(error) => error.into(),
-            error => Failure::from_error(&error),
-        }
+        Failure::from_error(&error)
     }
 }

@@ -49,7 +49,7 @@ enum Command {
     Run(run::Arguments),
     /// Measure accuracy and activity against T, next to the ANN
     Eval(eval::Arguments),
-    /// Say which layers lose the accuracy, and why
+    /// Say which layers of a spiking network lose the accuracy, and why
     Explain(explain::Arguments),
     /// Measure how long a sample takes
     Bench(bench::Arguments),

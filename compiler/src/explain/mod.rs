@@ -1,18 +1,22 @@
-//! Which layers lose the accuracy, and why.
+//! Which layers of a compiled network lose the accuracy, and why.
 //!
 //! Ground: the error of the whole network is a sum over layers (Deng & Gu, ICLR 2021, section 3). Each layer's part is measured from both
-//! ends: how far the output is from the ANN's when it alone spikes, and how much nearer it comes when it alone does not. The mean
-//! of the two, as squared errors, is its share of the loss. Its own error is split as the certificate does
+//! ends: how far the ANN's output moves when this layer alone spikes, and how much nearer to it the spiking network comes when this
+//! layer alone does not. The mean of the two, as squared errors, is its share of the loss. Its own error is split as the certificate does
 //! ([`crate::report::certificate`]), with the input it gets in the whole spiking network; what it was given wrong by the layers
 //! before is kept apart as inherited.
+//!
+//! All of it is of the network in the `.snn`: its rounded and fitted weights, its thresholds, its firing rules.
 
-use crate::calibrate::Calibration;
-use crate::calibrate::hybrid::{Hybrid, Population, Run};
-use crate::passes::pipeline::{self, PipelineError};
-use crate::passes::{Context, PassError};
-use crate::recipe::Recipe;
+mod ann;
+mod hybrid;
+mod unfuse;
+
+use crate::passes::PassError;
 use crate::report::evaluation::top1;
 use crate::report::{Align, table};
+use ann::Ann;
+use hybrid::{Hybrid, Population, Run};
 use rayon::prelude::*;
 use serde::Serialize;
 use snn_ir::Graph;
@@ -22,34 +26,29 @@ use thiserror::Error;
 /// Why nothing could be explained.
 #[derive(Debug, Error)]
 pub enum ExplainError {
-    /// The network cannot be converted.
-    #[error(transparent)]
-    Pipeline(#[from] PipelineError),
-    /// The spiking network cannot be laid beside the ANN.
+    /// One of the networks cannot be run in parts.
     #[error(transparent)]
     Pass(#[from] PassError),
-    /// The recipe makes no neurons.
-    #[error("recipe {0} has no replace-relu: there is no spiking network to explain")]
-    NotSpiking(String),
+    /// There is nothing that could lose.
+    #[error("the network has no neurons: there is nothing to explain")]
+    NotSpiking,
 }
 
 /// What to explain.
 pub struct ExplainRequest<'a> {
     /// The ANN, as imported.
-    pub graph: Graph,
-    /// How it is converted.
-    pub recipe: Recipe,
+    pub ann: Graph,
+    /// The network compiled from it.
+    pub network: &'a Graph,
     /// Window length T.
     pub timesteps: u32,
-    /// Samples that the recipe calibrates on.
-    pub calibration: Option<&'a Calibration>,
     /// Samples to compare on: per sample, per input, the flat values.
     pub samples: &'a [Vec<Vec<f32>>],
     /// Told how far long work has come: what, done, total.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
 }
 
-/// Squared errors of a layer's activations, relative to the ANN's squared activations.
+/// Squared errors of a layer's activations, relative to the ANN's squared activations; both are counted in spikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ActivationError {
     /// Wrong input, from the layers before.
@@ -115,27 +114,24 @@ struct SampleTally {
     agrees: bool,
 }
 
-/// Explains a conversion.
+/// Explains a compiled network.
 ///
 /// # Errors
 /// [`ExplainError`].
 pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError> {
-    let ExplainRequest { mut graph, recipe, timesteps, calibration, samples, progress } = request;
-    let mut passes = recipe.passes;
-    let weight_range = passes.iter().find_map(|p| p.weight_range());
-    if let Some(end) = passes.iter().position(|p| p.name() == "normalize") {
-        passes.truncate(end);
-    }
-    let mut context = Context { calibration, progress, weight_range, ..Context::new(timesteps) };
-    pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;
-    let analog = context.analog.ok_or(ExplainError::NotSpiking(recipe.name))?;
-    let hybrid = Hybrid::new(&graph, &analog, timesteps)?;
+    let ExplainRequest { ann, network, timesteps, samples, progress } = request;
+    let ann = Ann::new(ann)?;
+    let mut hybrid = Hybrid::new(&unfuse::unfused(network).map_err(PassError::from)?, timesteps)?;
+    hybrid.learn_units(&ann, samples);
     let populations = hybrid.populations();
+    if populations.is_empty() {
+        return Err(ExplainError::NotSpiking);
+    }
     let done = AtomicUsize::new(0);
     let tallies: Vec<SampleTally> = samples
         .par_iter()
         .map(|sample| {
-            let tally = explain_sample(&hybrid, &populations, sample, timesteps as usize);
+            let tally = explain_sample(&ann, &hybrid, &populations, sample, timesteps as usize);
             progress("samples explained", done.fetch_add(1, Ordering::Relaxed) + 1, samples.len());
             tally
         })
@@ -143,31 +139,34 @@ pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError>
     Ok(summarise(&populations, &tallies, timesteps))
 }
 
-fn explain_sample(hybrid: &Hybrid, populations: &[(usize, &Population)], sample: &[Vec<f32>], timesteps: usize) -> SampleTally {
-    let ann = hybrid.run(sample, |_| false, None);
-    let snn = hybrid.run(sample, |_| true, None);
-    let answer = hybrid.output(&ann);
+fn explain_sample(ann: &Ann, hybrid: &Hybrid, populations: &[(usize, &Population)], sample: &[Vec<f32>], timesteps: usize) -> SampleTally {
+    let ann = ann.run(sample);
+    let as_ann = hybrid.as_ann(sample, &ann);
+    let snn = hybrid.run(sample, |_| true, None, None);
+    let answer = top1(&ann.output);
     let distance = |run: &Run| -> (f64, bool) {
         let output = hybrid.output(run);
-        let squares = output.iter().zip(&answer).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-        (squares, top1(&output) == top1(&answer))
+        let squares = output.iter().zip(&ann.output).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        (squares, top1(&output) == answer)
     };
     let layer = |&(at, population): &(usize, &Population)| {
-        let (output_alone, agrees_alone) = distance(&hybrid.run(sample, |p| p == at, Some((&ann, at))));
-        let (output_without, agrees_without) = distance(&hybrid.run(sample, |p| p != at, Some((&snn, at))));
+        let (output_alone, agrees_alone) = distance(&hybrid.run(sample, |p| p == at, Some((&as_ann.run, at)), Some(&as_ann)));
+        let (output_without, agrees_without) = distance(&hybrid.run(sample, |p| p != at, Some((&snn, at)), None));
         let (agrees_alone, agrees_without) = (u32::from(agrees_alone), u32::from(agrees_without));
         let mut tally = Tally { output_alone, output_without, agrees_alone, agrees_without, ..Tally::default() };
-        let (_, activation) = hybrid.observed(&ann, at);
+        let (_, activation) = hybrid.observed(&as_ann.run, at);
         let (current, output) = hybrid.observed(&snn, at);
         for (i, &a) in activation.iter().enumerate() {
-            let rectified = population.rectified(current[i]);
-            let clipped = rectified.min(population.neurons.threshold[i] * population.quanta);
+            let rectified = population.rectified(i, current[i]);
+            let clipped = population.output(i, population.clipped(i, rectified));
+            let rectified = population.output(i, rectified);
             let even = population.even_output(i, current[i], timesteps);
-            tally.activation += f64::from(a).powi(2);
-            tally.error.inherited += f64::from(a - rectified).powi(2);
-            tally.error.clipping += f64::from(rectified - clipped).powi(2);
-            tally.error.quantization += f64::from(clipped - even).powi(2);
-            tally.error.unevenness += f64::from(even - output[i]).powi(2);
+            let squared = |value: f32| f64::from(value / population.worth(i)).powi(2);
+            tally.activation += squared(a);
+            tally.error.inherited += squared(a - rectified);
+            tally.error.clipping += squared(rectified - clipped);
+            tally.error.quantization += squared(clipped - even);
+            tally.error.unevenness += squared(even - output[i]);
         }
         tally
     };

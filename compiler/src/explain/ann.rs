@@ -1,0 +1,71 @@
+//! The ANN that a spiking network was compiled from.
+
+use crate::passes::canonicalize::Canonicalize;
+use crate::passes::{Context, Pass, PassError};
+use snn_ir::op::Relu;
+use snn_ir::{Graph, NodeId, Op};
+use snn_runtime::analog::AnalogNetwork;
+use std::collections::HashMap;
+
+/// The ANN, ready to be run; its rectifiers have the names of the neurons that stand for them.
+pub struct Ann {
+    network: AnalogNetwork,
+    rectifiers: HashMap<String, Rectifier>,
+}
+
+struct Rectifier {
+    current: NodeId,
+    cap: Option<f32>,
+}
+
+/// What the ANN makes of one sample.
+pub struct AnnRun {
+    /// The value before each rectifier, by its name.
+    pub currents: HashMap<String, Vec<f32>>,
+    /// The first output.
+    pub output: Vec<f32>,
+}
+
+impl Ann {
+    /// Prepares the imported `graph`.
+    ///
+    /// # Errors
+    /// When it cannot be executed.
+    pub fn new(mut graph: Graph) -> Result<Self, PassError> {
+        Canonicalize::default().run(&mut graph, &mut Context::new(1))?;
+        let rectifier = |id| match graph.op(id) {
+            Op::Relu(Relu { cap, .. }) => {
+                Some((graph.node(id).name().to_string(), Rectifier { current: graph.operands(id)[0], cap: *cap }))
+            }
+            _ => None,
+        };
+        let rectifiers = graph.topological()?.into_iter().filter_map(rectifier).collect();
+        let network = AnalogNetwork::new(&graph).map_err(|e| PassError::Run(e.to_string()))?;
+        Ok(Ann { network, rectifiers })
+    }
+
+    /// Runs one sample.
+    pub fn run(&self, sample: &[Vec<f32>]) -> AnnRun {
+        let mut names: HashMap<NodeId, Vec<&String>> = HashMap::new();
+        self.rectifiers.iter().for_each(|(name, r)| names.entry(r.current).or_default().push(name));
+        let mut currents = HashMap::new();
+        let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+        let mut outputs = self.network.run(&inputs, &mut |id, value| {
+            for &name in names.get(&id).into_iter().flatten() {
+                currents.insert(name.clone(), value.to_vec());
+            }
+        });
+        AnnRun { currents, output: outputs.swap_remove(0) }
+    }
+
+    /// Whether there is a rectifier of this name, and the upper bound of its activation if it has one.
+    pub fn cap(&self, name: &str) -> Option<Option<f32>> {
+        self.rectifiers.get(name).map(|r| r.cap)
+    }
+
+    /// The activation of the rectifier of this name.
+    pub fn activation<'a>(&self, run: &'a AnnRun, name: &str) -> Option<impl ExactSizeIterator<Item = f32> + use<'a>> {
+        let cap = self.cap(name)?.unwrap_or(f32::INFINITY);
+        Some(run.currents.get(name)?.iter().map(move |x| x.clamp(0.0, cap)))
+    }
+}
