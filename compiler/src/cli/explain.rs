@@ -2,7 +2,6 @@
 
 use super::arguments::{Format, Samples};
 use super::{Failure, load, output, progress};
-use crate::compile::DEFAULT_TIMESTEPS;
 use crate::explain::{ExplainError, ExplainRequest, explain};
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{ImportError, ImportOptions, import_model};
@@ -36,6 +35,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = load::program(&arguments.network)?;
+    let timesteps = load::windows(&program, &[])?[0];
     let ann = ann(&arguments.model, &arguments.network, &program)?;
     let &[input] = &program.graph.inputs()[..] else {
         return Err(Failure::new(format!("the network has {} inputs; a data set feeds one", program.graph.inputs().len())));
@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let explanation = explain(ExplainRequest {
         ann,
         network: &program.graph,
-        timesteps: program.graph.timesteps.unwrap_or(DEFAULT_TIMESTEPS),
+        timesteps,
         samples: &samples,
         progress: &|what, done, total| bar.show(what, done, total),
     });

@@ -166,7 +166,7 @@ impl Hybrid {
         let run = self.run(sample, |_| true, None, None);
         let of = |(at, p): (usize, &Population)| {
             let mut products = vec![(0.0, 0.0); p.channels];
-            let Some(activation) = ann.activation(&ann_run, &p.name) else { return products };
+            let Some(activation) = ann.activation(&ann_run, &p.name).filter(|a| a.len() == p.unit.len()) else { return products };
             let per_channel = activation.len() / p.channels;
             for (i, (&s, a)) in run.waves[at].mean(0).iter().zip(activation).enumerate() {
                 let rate = f64::from(s / p.worth[i] * p.neurons.threshold[i]);
