@@ -8,6 +8,7 @@
 //! spikes that come late or are cut off. [`Hybrid::as_ann`] finds, for one sample, the currents that make it the ANN all the same.
 
 use super::ann::{Ann, AnnRun};
+use super::wave::{Values, Wave};
 use crate::calibrate::region::Region;
 use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace, counts_whole_windows};
 use crate::passes::PassError;
@@ -16,6 +17,7 @@ use snn_ir::op::{Amplitude, Firing};
 use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::encode;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -49,41 +51,13 @@ pub struct Population {
     /// Quanta that a step can send.
     pub quanta: f32,
     /// What a spike is worth downstream.
-    worth: Vec<f32>,
+    worth: Arc<[f32]>,
     /// Extent of the first axis.
     channels: usize,
     /// The ANN's activation, per neuron, that a current of one stands for.
     unit: Vec<f32>,
     /// The current at which the ANN's activation ends to grow, per neuron.
     cap: Vec<f32>,
-}
-
-/// What a stage passes on.
-struct Wave {
-    /// Step-major; one step when it is the same in all.
-    values: Vec<f32>,
-    len: usize,
-}
-
-impl Wave {
-    fn step(&self, t: usize) -> &[f32] {
-        if self.values.len() == self.len { &self.values } else { &self.values[t * self.len..(t + 1) * self.len] }
-    }
-
-    fn is_steady(&self) -> bool {
-        self.values.len() == self.len
-    }
-
-    /// The mean over the steps from `first` on.
-    fn mean(&self, first: usize) -> Vec<f32> {
-        let mut mean = vec![0f32; self.len];
-        let first = if self.is_steady() { 0 } else { first };
-        let steps = (self.values.len() / self.len.max(1) - first) as f32;
-        let values = self.values.chunks_exact(self.len.max(1)).skip(first);
-        values.for_each(|step| mean.iter_mut().zip(step).for_each(|(m, v)| *m += v));
-        mean.iter_mut().for_each(|m| *m /= steps);
-        mean
-    }
 }
 
 /// One sample's run.
@@ -113,14 +87,15 @@ impl Hybrid {
                 Op::Input(..) => Kind::Input(inputs.iter().position(|&i| i == id).unwrap_or_default()),
                 Op::If(neuron) => {
                     let neurons = ExpandedNeuron::new(neuron, &graph.ty(id).shape);
-                    let worth = match neuron.amplitude {
-                        Amplitude::Threshold => neurons.threshold.clone(),
-                        Amplitude::One => vec![1.0; neurons.threshold.len()],
+                    let worth: Arc<[f32]> = match neuron.amplitude {
+                        Amplitude::Threshold => neurons.threshold.as_slice().into(),
+                        Amplitude::One => vec![1.0; neurons.threshold.len()].into(),
                     };
                     let quanta = if let Firing::Lanes(n) = neuron.firing { ((1u32 << n.min(24)) - 1) as f32 } else { 1.0 };
                     let channels = graph.ty(id).shape.first().copied().unwrap_or(1).max(1);
                     // Until the ANN tells more: a neuron that stands for a part of a function ends to grow where it saturates.
-                    let cap = neurons.threshold.iter().map(|theta| theta * quanta).collect();
+                    let saturation = |theta: &f32| if neuron.signed { f32::INFINITY } else { theta * quanta };
+                    let cap = neurons.threshold.iter().map(saturation).collect();
                     let unit = vec![1.0; neurons.threshold.len()];
                     Kind::Neurons(Box::new(Population { name: graph.node(id).name().into(), neurons, quanta, worth, channels, unit, cap }))
                 }
@@ -191,7 +166,7 @@ impl Hybrid {
             };
             let offset = wanted.and_then(|wanted| {
                 let own = match &stage.kind {
-                    Kind::Output { .. } => self.wave(stage, sample, false, None, &waves).values,
+                    Kind::Output { .. } => self.wave(stage, sample, false, None, &waves).mean(0),
                     _ => self.mean_operand(stage, 0, &waves, 0),
                 };
                 (own.len() == wanted.len()).then(|| wanted.iter().zip(own).map(|(w, o)| w - o).collect::<Vec<f32>>())
@@ -228,22 +203,17 @@ impl Hybrid {
 
     /// What a stage passes on, given what those before it do and what is added to its current or output.
     fn wave(&self, stage: &Stage, inputs: &[Vec<f32>], spikes: bool, offset: Option<&[f32]>, waves: &[Arc<Wave>]) -> Wave {
-        let steady = |values: Vec<f32>| Wave { len: values.len(), values };
-        let add = |mut wave: Wave| {
-            let Some(offset) = offset else { return wave };
-            wave.values.chunks_exact_mut(wave.len.max(1)).for_each(|step| step.iter_mut().zip(offset).for_each(|(v, o)| *v += o));
-            wave
-        };
+        let steady = |values: Vec<f32>| Wave::Values(Values::steady(values));
         match &stage.kind {
             Kind::Input(i) => steady(inputs[*i].clone()),
-            Kind::Neurons(p) if spikes => p.spike(add(self.operand(stage, 0, waves)), self.timesteps),
+            Kind::Neurons(p) if spikes => p.spike(self.operand(stage, 0, waves).shifted(offset), self.timesteps),
             Kind::Neurons(p) => {
-                let current = add(steady(self.mean_operand(stage, 0, waves, 0))).values;
+                let current = Values::steady(self.mean_operand(stage, 0, waves, 0)).shifted(offset).values;
                 steady(current.iter().enumerate().map(|(i, &x)| p.output(i, p.rectified(i, x))).collect())
             }
             Kind::Maximum(network) => {
-                let operands: Vec<Wave> = (0..stage.operands.len()).map(|i| self.operand(stage, i, waves)).collect();
-                self.running_maximum(network, &operands)
+                let operands: Vec<Values> = (0..stage.operands.len()).map(|i| self.operand(stage, i, waves)).collect();
+                Wave::Values(self.running_maximum(network, &operands))
             }
             Kind::Encode { scale, limit } => {
                 let current = self.mean_operand(stage, 0, waves, 0);
@@ -251,7 +221,8 @@ impl Hybrid {
             }
             Kind::Output { scale, delay } => {
                 let potential = self.mean_operand(stage, 0, waves, *delay);
-                add(steady(potential.iter().zip(scale).map(|(v, s)| v * s).collect()))
+                let output = Values::steady(potential.iter().zip(scale).map(|(v, s)| v * s).collect());
+                Wave::Values(output.shifted(offset))
             }
         }
     }
@@ -259,7 +230,7 @@ impl Hybrid {
     /// The first output, as a mean over the window.
     pub fn output(&self, run: &Run) -> Vec<f32> {
         let at = self.stages.iter().position(|s| matches!(s.kind, Kind::Output { .. }));
-        at.map_or_else(Vec::new, |at| run.waves[at].values.clone())
+        at.map_or_else(Vec::new, |at| run.waves[at].mean(0))
     }
 
     /// The mean current of a population, and its mean output.
@@ -267,15 +238,15 @@ impl Hybrid {
         (self.mean_operand(&self.stages[population], 0, &run.waves, 0), run.waves[population].mean(0))
     }
 
-    fn operand(&self, stage: &Stage, operand: usize, waves: &[Arc<Wave>]) -> Wave {
+    fn operand(&self, stage: &Stage, operand: usize, waves: &[Arc<Wave>]) -> Values {
         let (region, sources) = &stage.operands[operand];
         let steps = if sources.iter().all(|&s| waves[s].is_steady()) { 1 } else { self.timesteps };
         let mut values = Vec::new();
         for t in 0..steps {
-            let inputs: Vec<&[f32]> = sources.iter().map(|&s| waves[s].step(t)).collect();
-            values.extend(region.run(&inputs));
+            let inputs: Vec<Cow<'_, [f32]>> = sources.iter().map(|&s| waves[s].step(t)).collect();
+            values.extend(region.run(&inputs.iter().map(|x| &x[..]).collect::<Vec<_>>()));
         }
-        Wave { len: values.len() / steps, values }
+        Values { len: values.len() / steps, values }
     }
 
     /// The mean over the steps from `first` on: a linear operation of means is the mean.
@@ -286,8 +257,8 @@ impl Hybrid {
     }
 
     /// The maximum's step-to-step differences; of what grows evenly, the maximum itself.
-    fn running_maximum(&self, network: &AnalogNetwork, operands: &[Wave]) -> Wave {
-        let steps = if operands.iter().all(Wave::is_steady) { 1 } else { self.timesteps };
+    fn running_maximum(&self, network: &AnalogNetwork, operands: &[Values]) -> Values {
+        let steps = if operands.iter().all(Values::is_steady) { 1 } else { self.timesteps };
         let mut sums: Vec<Vec<f32>> = operands.iter().map(|o| vec![0.0; o.len]).collect();
         let mut last: Vec<f32> = Vec::new();
         let mut values = Vec::new();
@@ -298,7 +269,7 @@ impl Hybrid {
             values.extend(now.iter().zip(&last).map(|(a, b)| a - b));
             last = now;
         }
-        Wave { len: last.len(), values }
+        Values { len: last.len(), values }
     }
 }
 
@@ -345,17 +316,13 @@ impl Population {
         }
     }
 
-    fn spike(&self, current: Wave, timesteps: usize) -> Wave {
-        let len = current.len;
+    fn spike(&self, current: Values, timesteps: usize) -> Wave {
         if counts_whole_windows(self.neurons.firing, self.neurons.signed) {
-            let values: Vec<f32> = current.mean(0).iter().enumerate().map(|(i, &x)| self.even_output(i, x, timesteps)).collect();
-            return Wave { values, len };
+            let mean = Wave::Values(current).mean(0);
+            return Wave::Values(Values::steady(mean.iter().enumerate().map(|(i, &x)| self.even_output(i, x, timesteps)).collect()));
         }
-        let trace = SampleTrace { analog: vec![0.0; len], current: current.values };
-        let train = self.neurons.simulate(&trace, timesteps);
-        let mut values = vec![0.0; len * timesteps];
-        values.chunks_exact_mut(len).enumerate().for_each(|(t, step)| train.write_step(t, &self.worth, step));
-        Wave { values, len }
+        let trace = SampleTrace { analog: vec![0.0; current.len], current: current.values };
+        Wave::Spikes { train: self.neurons.simulate(&trace, timesteps), worth: self.worth.clone(), steps: timesteps }
     }
 }
 

@@ -11,6 +11,7 @@
 mod ann;
 mod hybrid;
 mod unfuse;
+mod wave;
 
 use crate::passes::PassError;
 use crate::report::evaluation::top1;
@@ -20,6 +21,7 @@ use hybrid::{Hybrid, Population, Run};
 use rayon::prelude::*;
 use serde::Serialize;
 use snn_ir::Graph;
+use snn_ir::op::Firing;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use thiserror::Error;
 
@@ -201,24 +203,26 @@ fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], time
             }
         })
         .collect();
-    let mut worst: Vec<&LayerExplanation> = layers.iter().filter(|l| l.share > 0.0).collect();
-    worst.sort_by(|a, b| b.share.total_cmp(&a.share));
-    let ranking = worst.iter().take(RANKED).map(|l| l.in_words(timesteps)).collect();
+    let mut worst: Vec<(&LayerExplanation, Firing)> = layers.iter().zip(populations.iter().map(|(_, p)| p.neurons.firing)).collect();
+    worst.retain(|(layer, _)| layer.share > 0.0);
+    worst.sort_by(|(a, _), (b, _)| b.share.total_cmp(&a.share));
+    let ranking = worst.iter().take(RANKED).map(|(layer, firing)| layer.in_words(*firing, timesteps)).collect();
     let agreement = 100.0 * tallies.iter().filter(|t| t.agrees).count() as f64 / count;
     Explanation { timesteps, samples: tallies.len(), agreement, layers, ranking }
 }
 
 impl LayerExplanation {
     /// Share, the largest of its own three errors, and what would make that smaller.
-    fn in_words(&self, timesteps: u32) -> String {
+    fn in_words(&self, firing: Firing, timesteps: u32) -> String {
         let longer = timesteps.saturating_mul(2);
+        let lanes = if let Firing::Lanes(_) = firing { "more lanes" } else { "lanes" };
         let errors = [
             (
                 self.error.clipping,
                 "clipping",
                 "try a larger threshold (a higher percentile, or thresholds chosen for a longer window)".to_string(),
             ),
-            (self.error.quantization, "quantisation", format!("try T >= {longer}, or lanes")),
+            (self.error.quantization, "quantisation", format!("try T >= {longer}, or {lanes}")),
             (self.error.unevenness, "unevenness", format!("try two-phase, or T >= {longer}")),
         ];
         let [first, second, third] = errors;
