@@ -121,7 +121,8 @@ impl Cache {
     }
 
     fn push(&mut self, row: Value) -> Result<(), String> {
-        writeln!(self.file, "{row}").and_then(|()| self.file.flush()).map_err(|e| format!("the cache cannot be written: {e}"))?;
+        // In one piece, so that several processes can fill the same file.
+        self.file.write_all(format!("{row}\n").as_bytes()).map_err(|e| format!("the cache cannot be written: {e}"))?;
         self.rows.push(row);
         Ok(())
     }
