@@ -320,6 +320,13 @@ pub enum Firing {
     Lanes(u8),
 }
 
+impl Firing {
+    /// The most quanta of θ that a neuron sends in a step.
+    pub fn quanta(self) -> u32 {
+        if let Firing::Lanes(n) = self { (1 << n.min(31)) - 1 } else { 1 }
+    }
+}
+
 /// Parameters of a population of integrate-and-fire neurons. Tensors broadcast over the population's shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neuron {

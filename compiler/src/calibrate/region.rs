@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 /// A part of the graph without memory, from the populations it reads to one node, as an analog network.
 pub struct Region {
     network: AnalogNetwork,
-    /// What it reads: inputs, populations, cumulative maxima.
+    /// What it reads: inputs, populations, cumulative maxima, encoders.
     pub sources: Vec<NodeId>,
     /// The nodes in it, sources left out.
     pub nodes: Vec<NodeId>,

@@ -4,7 +4,7 @@ use super::arguments::{Format, Samples, all_cpus, positive, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, load, output, progress};
 use crate::data::Dataset;
-use crate::frontend::onnx::{ImportOptions, Oracle, import};
+use crate::frontend::onnx::{Oracle, import};
 use crate::report::certificate::{Certificate, CertificateRequest, certify};
 use crate::report::evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};
 use clap::Args;
@@ -119,8 +119,7 @@ fn certificates(arguments: &Arguments, program: &Program, dataset: &Dataset, tim
 /// The ANN as tract runs it, for inputs of the shape the SNN takes.
 fn ann(path: &Path, snn: &Graph) -> Result<Oracle, Failure> {
     let shapes: Vec<Vec<usize>> = snn.inputs().iter().map(|&i| snn.ty(i).shape.clone()).collect();
-    let input_shape = shapes.first().map(|s| [&[1], &s[..]].concat());
-    let imported = import(path, &ImportOptions { input_shape })?;
+    let imported = import(path, &load::import_options(snn))?;
     let own: Vec<Vec<usize>> = imported.graph.inputs().iter().map(|&i| imported.graph.ty(i).shape.clone()).collect();
     if own != shapes {
         let failure = Failure::new(format!("{} takes other inputs than the spiking network", path.display()));

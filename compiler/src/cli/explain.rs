@@ -4,7 +4,7 @@ use super::arguments::{Format, Samples};
 use super::{Failure, load, output, progress};
 use crate::explain::{ExplainError, ExplainRequest, explain};
 use crate::frontend::onnx::model::Model;
-use crate::frontend::onnx::{ImportError, ImportOptions, import_model};
+use crate::frontend::onnx::{ImportError, import_model};
 use clap::Args;
 use snn_ir::Graph;
 use snn_ir::file::Program;
@@ -67,8 +67,7 @@ fn ann(path: &Path, network: &Path, program: &Program) -> Result<Graph, Failure>
             format!("{} was not compiled from {}, but from another {}", network.display(), path.display(), program.provenance.model);
         return Err(Failure::new(message).help("name the model that it was compiled from, or compile again"));
     }
-    let input_shape = program.graph.inputs().first().map(|&i| [&[1], &program.graph.ty(i).shape[..]].concat());
-    Ok(import_model(&Model::decode(path, &bytes)?, &ImportOptions { input_shape })?.graph)
+    Ok(import_model(&Model::decode(path, &bytes)?, &load::import_options(&program.graph))?.graph)
 }
 
 impl From<ExplainError> for Failure {

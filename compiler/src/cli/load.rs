@@ -2,8 +2,9 @@
 
 use super::Failure;
 use crate::compile::DEFAULT_TIMESTEPS;
+use crate::frontend::onnx::ImportOptions;
 use snn_ir::file::{Program, read};
-use snn_ir::{Op, ValueType};
+use snn_ir::{Graph, Op, ValueType};
 use snn_runtime::Network;
 use std::path::Path;
 
@@ -26,6 +27,11 @@ pub fn early_exit(network: &Network, margin: Option<f32>) -> Result<(), Failure>
         }
         _ => Ok(()),
     }
+}
+
+/// How the ANN that a network was compiled from is imported: for inputs of the shape the network takes.
+pub fn import_options(snn: &Graph) -> ImportOptions {
+    ImportOptions { input_shape: snn.inputs().first().map(|&i| [&[1], &snn.ty(i).shape[..]].concat()) }
 }
 
 /// The window length the network was compiled for.

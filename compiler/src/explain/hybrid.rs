@@ -13,7 +13,7 @@ use crate::calibrate::region::Region;
 use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace, counts_whole_windows};
 use crate::passes::PassError;
 use rayon::prelude::*;
-use snn_ir::op::{Amplitude, Firing};
+use snn_ir::op::Amplitude;
 use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::encode;
@@ -65,6 +65,13 @@ pub struct Run {
     waves: Vec<Arc<Wave>>,
 }
 
+impl Run {
+    /// What a population sends per step, as a mean over the window.
+    pub fn sent(&self, population: usize) -> Vec<f32> {
+        self.waves[population].mean(0)
+    }
+}
+
 /// What makes the network the ANN, for one sample.
 pub struct AsAnn {
     /// The run in which no population spikes: activations and output are the ANN's.
@@ -91,7 +98,7 @@ impl Hybrid {
                         Amplitude::Threshold => neurons.threshold.as_slice().into(),
                         Amplitude::One => vec![1.0; neurons.threshold.len()].into(),
                     };
-                    let quanta = if let Firing::Lanes(n) = neuron.firing { ((1u32 << n.min(24)) - 1) as f32 } else { 1.0 };
+                    let quanta = neuron.firing.quanta() as f32;
                     let channels = graph.ty(id).shape.first().copied().unwrap_or(1).max(1);
                     // Until the ANN tells more: a neuron that stands for a part of a function ends to grow where it saturates.
                     let saturation = |theta: &f32| if neuron.signed { f32::INFINITY } else { theta * quanta };
@@ -143,7 +150,7 @@ impl Hybrid {
             let mut products = vec![(0.0, 0.0); p.channels];
             let Some(activation) = ann.activation(&ann_run, &p.name).filter(|a| a.len() == p.unit.len()) else { return products };
             let per_channel = activation.len() / p.channels;
-            for (i, (&s, a)) in run.waves[at].mean(0).iter().zip(activation).enumerate() {
+            for (i, (&s, a)) in run.sent(at).iter().zip(activation).enumerate() {
                 let rate = f64::from(s / p.worth[i] * p.neurons.threshold[i]);
                 let sum = &mut products[i / per_channel];
                 *sum = (sum.0 + f64::from(a) * rate, sum.1 + rate * rate);
@@ -179,15 +186,8 @@ impl Hybrid {
 
     /// The populations in topological order: the number by which [`Hybrid::run`] knows each, and what it is.
     pub fn populations(&self) -> Vec<(usize, &Population)> {
-        let population = |(i, stage): (usize, &'_ Stage)| match &stage.kind {
-            Kind::Neurons(_) => Some(i),
-            _ => None,
-        };
-        let of = |i: usize| match &self.stages[i].kind {
-            Kind::Neurons(p) => (i, p.as_ref()),
-            _ => unreachable!("only populations were kept"),
-        };
-        self.stages.iter().enumerate().filter_map(population).map(of).collect()
+        let stages = self.stages.iter().enumerate();
+        stages.filter_map(|(at, stage)| if let Kind::Neurons(p) = &stage.kind { Some((at, p.as_ref())) } else { None }).collect()
     }
 
     /// Runs one sample with those populations spiking that `spikes` says. What stands before population `from` is taken from
@@ -233,9 +233,9 @@ impl Hybrid {
         at.map_or_else(Vec::new, |at| run.waves[at].mean(0))
     }
 
-    /// The mean current of a population, and its mean output.
-    pub fn observed(&self, run: &Run, population: usize) -> (Vec<f32>, Vec<f32>) {
-        (self.mean_operand(&self.stages[population], 0, &run.waves, 0), run.waves[population].mean(0))
+    /// The mean current of a population.
+    pub fn current(&self, run: &Run, population: usize) -> Vec<f32> {
+        self.mean_operand(&self.stages[population], 0, &run.waves, 0)
     }
 
     fn operand(&self, stage: &Stage, operand: usize, waves: &[Arc<Wave>]) -> Values {

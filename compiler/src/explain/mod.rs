@@ -156,8 +156,8 @@ fn explain_sample(ann: &Ann, hybrid: &Hybrid, populations: &[(usize, &Population
         let (output_without, agrees_without) = distance(&hybrid.run(sample, |p| p != at, Some((&snn, at)), None));
         let (agrees_alone, agrees_without) = (u32::from(agrees_alone), u32::from(agrees_without));
         let mut tally = Tally { output_alone, output_without, agrees_alone, agrees_without, ..Tally::default() };
-        let (_, activation) = hybrid.observed(&as_ann.run, at);
-        let (current, output) = hybrid.observed(&snn, at);
+        let activation = as_ann.run.sent(at);
+        let (current, output) = (hybrid.current(&snn, at), snn.sent(at));
         for (i, &a) in activation.iter().enumerate() {
             let rectified = population.rectified(i, current[i]);
             let clipped = population.output(i, population.clipped(i, rectified));

@@ -86,8 +86,8 @@ impl Pass for ReplaceRelu {
                 graph.rewrite(id, relu, &[current])?;
             }
         }
-        let firing = self.firing.into();
-        let quanta = if let FiringRule::Lanes(n) = self.firing { ((1u32 << n) - 1) as f32 } else { 1.0 };
+        let firing = Firing::from(self.firing);
+        let quanta = firing.quanta() as f32;
         let changes = graph.rewrite_all(|_, node| match node.op() {
             Op::Input(_, shape) => Some(Op::Input(Signal::Current, shape.clone())),
             Op::Constant(_, value) => Some(Op::Constant(Signal::Current, value.clone())),

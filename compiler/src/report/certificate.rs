@@ -12,7 +12,7 @@ use super::table::{Align, table};
 use super::window::run_window;
 use crate::data::Dataset;
 use serde::Serialize;
-use snn_ir::op::{Firing, Layer, Neuron, Reset};
+use snn_ir::op::{Layer, Neuron, Reset};
 use snn_ir::{Graph, Op, Preprocessing};
 use snn_runtime::{CompileError, EngineKind, Network, Session};
 
@@ -78,7 +78,7 @@ impl Population {
             name: name.to_string(),
             threshold: expanded(&neuron.threshold),
             initial: expanded(&neuron.initial),
-            quanta: if let Firing::Lanes(n) = neuron.firing { f64::from((1u32 << n.min(31)) - 1) } else { 1.0 },
+            quanta: f64::from(neuron.firing.quanta()),
             signed: neuron.signed,
             soft: neuron.reset == Reset::Subtract,
         }
@@ -217,6 +217,7 @@ impl Certificate {
 mod tests {
     use super::*;
     use snn_ir::Tensor;
+    use snn_ir::op::Firing;
 
     fn population(firing: Firing) -> Population {
         Population::new("neurons", &Neuron { firing, initial: Tensor::scalar(5.0), ..Neuron::new(Tensor::scalar(10.0)) }, &[1])
