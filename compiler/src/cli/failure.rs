@@ -42,11 +42,12 @@ impl Failure {
         self
     }
 
-    /// Prints the diagnostic on standard error: coloured on a terminal, plain elsewhere.
+    /// Prints the diagnostic on standard error: on a terminal coloured and broken into lines, elsewhere plain and every part whole, so that
+    /// a search for a phrase finds it whatever the paths are.
     pub fn print(&self) {
         let terminal = std::io::stderr().is_terminal();
         let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(if terminal { 100 } else { 140 });
+        let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(100).with_wrap_lines(terminal);
         let mut text = String::new();
         if handler.render_report(&mut text, self).is_err() {
             text = format!("{self}\n");

@@ -2,6 +2,7 @@
 
 use crate::networks::Network;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -115,9 +116,26 @@ impl Cache {
         let same = |r: &&Value| {
             r["network"] == network
                 && r["timesteps"] == timesteps
-                && (timesteps == 0 || r["recipe"] == recipe.name.as_str() && r["recipe_version"] == recipe.version)
+                && r["recipe"] == recipe.name.as_str()
+                && r["recipe_version"] == recipe.version
         };
         self.rows.iter().filter(same).max_by_key(|r| (!is_older(r), r["samples"].as_u64()))
+    }
+
+    /// The ANN's accuracy per number of samples: what a network loses is to be said on the same samples.
+    pub fn ann(&self, network: &str) -> BTreeMap<u64, f64> {
+        let of_network = self.rows.iter().filter(|r| r["network"] == network);
+        of_network.filter_map(|r| Some((r["samples"].as_u64()?, r["ann"].as_f64()?))).collect()
+    }
+
+    /// Whether the ANN was evaluated on as many samples as `limit` allows.
+    fn has_ann(&self, network: &str, limit: usize) -> bool {
+        let on_limit = |r: &Value| {
+            let (asked, samples) = (r["asked"].as_u64(), r["samples"].as_u64());
+            let limit = Some(limit as u64);
+            asked == limit || samples < asked && samples <= limit
+        };
+        self.rows.iter().any(|r| r["network"] == network && r["ann"].is_number() && on_limit(r))
     }
 
     fn push(&mut self, row: Value) -> Result<(), String> {
@@ -131,8 +149,12 @@ impl Cache {
 impl Measure {
     /// Measures a combination unless the cache has it with as many samples. T = 0 stands for the ANN.
     pub fn fill(&self, program: &Program, cache: &mut Cache, network: &Network, recipe: &Recipe, timesteps: u32) -> Result<(), String> {
-        let known = cache.find(network.file, recipe, timesteps).filter(|row| !is_older(row));
-        if known.is_some_and(|row| row["asked"].as_u64() >= Some(self.wanted(row))) {
+        let found = cache.find(network.file, recipe, timesteps).filter(|row| !is_older(row));
+        let known = match timesteps {
+            0 => cache.has_ann(network.file, self.limit),
+            _ => found.is_some_and(|row| row["asked"].as_u64() >= Some(self.wanted(row))),
+        };
+        if known {
             return Ok(());
         }
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
