@@ -6,6 +6,7 @@
 //! errors are weighed as they occur.
 
 use snn_ir::op::Firing;
+use snn_runtime::analog::Population;
 
 /// Currents and targets of one channel at chosen places of the samples.
 pub struct Entries<'a> {
@@ -45,59 +46,25 @@ const BIASES: [f32; 8] = [-1.0, -0.6, -0.3, -0.1, 0.1, 0.3, 0.6, 1.0];
 
 impl Entries<'_> {
     /// Number of spikes at every place.
-    pub fn counts(&self, p: &Parameters, v: &mut Vec<f32>, counts: &mut Vec<f32>) {
-        let places = self.target.len();
-        v.clear();
-        v.resize(places, p.initial);
-        counts.clear();
-        counts.resize(places, 0.0);
-        let steady = self.current.len() == places;
-        let step = |t: usize| if steady { self.current } else { &self.current[t * places..(t + 1) * places] };
-        let (theta, bias) = (p.threshold, p.bias);
-        match self.firing {
-            Firing::Binary => {
-                for t in 0..self.timesteps {
-                    for ((v, n), i) in v.iter_mut().zip(counts.iter_mut()).zip(step(t)) {
-                        let u = *v + i + bias;
-                        let fired = if u >= theta { 1.0 } else { 0.0 };
-                        *v = u - fired * theta;
-                        *n += fired;
-                    }
-                }
-            }
-            Firing::Lanes(lanes) => {
-                let most = ((1u32 << lanes) - 1) as f32;
-                for t in 0..self.timesteps {
-                    for ((v, n), i) in v.iter_mut().zip(counts.iter_mut()).zip(step(t)) {
-                        let u = *v + i + bias;
-                        let fired = (u / theta).clamp(0.0, most) as i32 as f32;
-                        *v = u - fired * theta;
-                        *n += fired;
-                    }
-                }
-            }
-            // Both end at the count that the whole window's current asks for, in whatever order it came.
-            Firing::TwoPhase | Firing::Ternary => {
-                let most = self.timesteps as f32;
-                if steady {
-                    v.iter_mut().zip(self.current).for_each(|(v, i)| *v += (i + bias) * most);
-                } else {
-                    (0..self.timesteps).for_each(|t| v.iter_mut().zip(step(t)).for_each(|(v, i)| *v += i + bias));
-                }
-                // Truncation is the floor of what is not negative, and vectorises.
-                counts.iter_mut().zip(v.iter()).for_each(|(n, v)| *n = (v / theta).clamp(0.0, most) as i32 as f32);
-            }
-        }
+    pub fn counts(&self, p: &Parameters) -> Vec<f32> {
+        let mut counts = vec![0.0; self.target.len()];
+        self.count(p, &mut counts);
+        counts
+    }
+
+    fn count(&self, p: &Parameters, counts: &mut [f32]) {
+        let Parameters { threshold, initial, bias } = *p;
+        Population { firing: self.firing, threshold, initial, bias }.count(self.current, self.timesteps, counts);
     }
 
     /// How well `p` does.
-    pub fn score(&self, p: &Parameters, v: &mut Vec<f32>, counts: &mut Vec<f32>) -> Score {
-        self.counts(p, v, counts);
-        let (mut squares, mut products) = (0f64, 0f64);
-        for (n, x) in counts.chunks(1024).zip(self.target.chunks(1024)) {
-            squares += f64::from(n.iter().map(|n| n * n).sum::<f32>());
-            products += f64::from(n.iter().zip(x).map(|(n, x)| n * x).sum::<f32>());
-        }
+    pub fn score(&self, p: &Parameters) -> Score {
+        self.score_into(p, &mut vec![0.0; self.target.len()])
+    }
+
+    fn score_into(&self, p: &Parameters, counts: &mut [f32]) -> Score {
+        self.count(p, counts);
+        let (squares, products) = sums(counts, self.target);
         if squares == 0.0 || products <= 0.0 {
             return Score { error: 0.0, amplitude: p.threshold };
         }
@@ -110,9 +77,9 @@ impl Entries<'_> {
 
     /// Coordinate search from `start`, with steps scaled by each of `rounds` in turn.
     pub fn search(&self, start: Parameters, rounds: &[f32]) -> (Parameters, Score) {
-        let (mut v, mut counts) = (Vec::new(), Vec::new());
+        let mut counts = vec![0.0; self.target.len()];
         let mut best = start;
-        let mut score = self.score(&best, &mut v, &mut counts);
+        let mut score = self.score_into(&best, &mut counts);
         for &round in rounds {
             for coordinate in 0..3 {
                 let from = best;
@@ -128,7 +95,7 @@ impl Entries<'_> {
                         1 => Parameters { initial: from.initial + from.threshold * step, ..from },
                         _ => Parameters { bias: from.bias + from.threshold * step / self.timesteps as f32, ..from },
                     };
-                    let result = self.score(&candidate, &mut v, &mut counts);
+                    let result = self.score_into(&candidate, &mut counts);
                     if result.error < score.error {
                         (best, score) = (candidate, result);
                     }
@@ -137,6 +104,44 @@ impl Entries<'_> {
         }
         (best, score)
     }
+}
+
+/// Entries whose sums are made in `f32`, before `f64` takes them.
+const STRETCH: usize = 1024;
+/// Stretches that are summed side by side, because an addition waits for the one before it.
+const STRETCHES: usize = 4;
+
+/// `Σn²` and `Σn·x`.
+fn sums(n: &[f32], x: &[f32]) -> (f64, f64) {
+    let (mut squares, mut products) = (0f64, 0f64);
+    let mut add = |square: f32, product: f32| {
+        squares += f64::from(square);
+        products += f64::from(product);
+    };
+    for (n, x) in n.chunks(STRETCHES * STRETCH).zip(x.chunks(STRETCHES * STRETCH)) {
+        if n.len() == STRETCHES * STRETCH {
+            stretch_sums::<STRETCHES>(n, x).into_iter().for_each(|(s, p)| add(s, p));
+        } else {
+            let stretches = n.chunks(STRETCH).zip(x.chunks(STRETCH));
+            stretches.for_each(|(n, x)| stretch_sums::<1>(n, x).into_iter().for_each(|(s, p)| add(s, p)));
+        }
+    }
+    (squares, products)
+}
+
+/// `Σn²` and `Σn·x` of each of `N` stretches of one length, in the order of the entries.
+fn stretch_sums<const N: usize>(n: &[f32], x: &[f32]) -> [(f32, f32); N] {
+    let length = n.len() / N;
+    let (n, x): ([&[f32]; N], [&[f32]; N]) =
+        (std::array::from_fn(|c| &n[c * length..][..length]), std::array::from_fn(|c| &x[c * length..][..length]));
+    let mut sums = [(0.0, 0.0); N];
+    for k in 0..length {
+        for c in 0..N {
+            sums[c].0 += n[c][k] * n[c][k];
+            sums[c].1 += n[c][k] * x[c][k];
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -149,8 +154,7 @@ mod tests {
         let entries = Entries { current: &target, target: &target, timesteps: 8, firing: Firing::Binary };
         let start = Parameters { threshold: 0.4, initial: 0.0, bias: 0.0 };
         let squares: f64 = target.iter().map(|x| f64::from(x * x)).sum();
-        let (mut v, mut n) = (Vec::new(), Vec::new());
-        let before = squares + entries.score(&start, &mut v, &mut n).error;
+        let before = squares + entries.score(&start).error;
         let (found, score) = entries.search(start, &[1.0, 1.0, 0.7, 0.5]);
         let after = squares + score.error;
         assert!(after < 0.1 * before, "{before} to {after} with {found:?}");

@@ -103,7 +103,7 @@ impl Goal {
             }
             let threshold = (parameters.threshold / units[c]).round().max(1.0) * units[c];
             let whole = Parameters { threshold, ..parameters };
-            (whole, self.entries(c, &observed.current[c]).score(&whole, &mut Vec::new(), &mut Vec::new()))
+            (whole, self.entries(c, &observed.current[c]).score(&whole))
         };
         (0..found.len()).into_par_iter().map(of).collect()
     }
@@ -111,9 +111,8 @@ impl Goal {
     /// What the neurons miss, per channel and place.
     fn residual(&self, observed: &Observed, found: &[(Parameters, Score)]) -> Vec<Vec<f32>> {
         let of = |c: usize| -> Vec<f32> {
-            let (mut v, mut counts) = (Vec::new(), Vec::new());
             let entries = self.entries(c, &observed.current[c]);
-            entries.counts(&found[c].0, &mut v, &mut counts);
+            let counts = entries.counts(&found[c].0);
             let worth = found[c].1.amplitude / self.timesteps as f32;
             entries.target.iter().zip(&counts).map(|(x, n)| x - worth * n).collect()
         };
@@ -126,14 +125,13 @@ impl Goal {
             let places = self.targets[c].len();
             let judges = if self.fitted < places { self.fitted..places } else { 0..places };
             let target = &self.targets[c][judges.clone()];
-            let (mut v, mut counts) = (Vec::new(), Vec::new());
-            let mut error = |length: f32| {
+            let error = |length: f32| {
                 let current: Vec<f32> = observed.current[c]
                     .chunks_exact(places)
                     .flat_map(|step| step[judges.clone()].iter().zip(&change[c][judges.clone()]).map(|(i, d)| i + length * d))
                     .collect();
                 let entries = Entries { current: &current, target, timesteps: self.timesteps, firing: self.firing };
-                entries.score(&found[c].0, &mut v, &mut counts).error
+                entries.score(&found[c].0).error
             };
             let mut best = (error(0.0), 0.0);
             for length in STEP_LENGTHS {

@@ -69,56 +69,94 @@ impl CorrectBiasOverTime {
         let samples = site.samples.min(CURRENT_BUDGET / (4 * n * site.timesteps)).max(1);
         let reader = site.reader(site.operand())?;
         let traces: Vec<SampleTrace> = (0..samples).into_par_iter().map(|s| reader.trace(s)).collect();
-        let per_channel = (samples * (n / channels)) as f64;
-        let mean =
-            |sums: Vec<Vec<f64>>| -> Vec<f64> { (0..channels).map(|c| sums.iter().map(|s| s[c]).sum::<f64>() / per_channel).collect() };
-        let target = mean(
-            traces
-                .par_iter()
-                .map(|trace| {
-                    let mut sums = vec![0f64; channels];
-                    trace.analog.iter().zip(&channel).for_each(|(&x, &c)| sums[c] += f64::from(x.clamp(0.0, site.cap)));
-                    sums
-                })
-                .collect(),
-        );
-        let quanta = |v: f32, theta: f32| match neuron.firing {
-            Firing::Lanes(lanes) => (v / theta).floor().clamp(0.0, ((1u32 << lanes.min(15)) - 1) as f32),
-            _ => f32::from(v >= theta),
-        };
-        let mut bias = vec![vec![0f64; channels]; site.timesteps];
-        for _ in 0..self.iterations {
-            let mut potentials: Vec<Vec<f32>> = vec![expanded.initial.clone(); samples];
-            for (t, bias) in bias.iter_mut().enumerate() {
-                let step = |v: f32, trace: &SampleTrace, i: usize, bias: &[f64]| v + trace.step(t)[i] - bias[channel[i]] as f32;
-                let sent = mean(
-                    potentials
-                        .par_iter()
-                        .zip(&traces)
-                        .map(|(potential, trace)| {
-                            let mut sums = vec![0f64; channels];
-                            for (i, &v) in potential.iter().enumerate() {
-                                let theta = expanded.threshold[i];
-                                sums[channel[i]] += f64::from(quanta(step(v, trace, i, bias), theta) * theta);
-                            }
-                            sums
-                        })
-                        .collect(),
-                );
-                bias.iter_mut().zip(sent.iter().zip(&target)).for_each(|(b, (s, a))| *b += self.rate * (s - a));
-                potentials.par_iter_mut().zip(&traces).for_each(|(potential, trace)| {
-                    for (i, v) in potential.iter_mut().enumerate() {
-                        let theta = expanded.threshold[i];
-                        let reached = step(*v, trace, i, bias);
-                        let fired = quanta(reached, theta);
-                        *v = if neuron.reset == Reset::Zero && fired > 0.0 { 0.0 } else { reached - fired * theta };
-                    }
-                });
+        let mut members = vec![Vec::new(); channels];
+        channel.iter().enumerate().for_each(|(i, &c)| members[c].push(i));
+        let of_channel = |c: usize| {
+            let channel = Channel::new(&members[c], &expanded, &traces, site.timesteps, site.cap);
+            match neuron.firing {
+                Firing::Lanes(lanes) => {
+                    let most = ((1u32 << lanes.min(15)) - 1) as f32;
+                    // Truncation is the floor of what is not negative, and vectorises.
+                    self.biases(&channel, |v, theta| (v / theta).clamp(0.0, most) as i32 as f32)
+                }
+                _ => self.biases(&channel, |v, theta| if v >= theta { 1.0 } else { 0.0 }),
             }
-        }
-        let rows: Vec<Vec<f32>> = bias.iter().map(|row| channel.iter().map(|&c| -row[c] as f32).collect()).collect();
+        };
+        let bias: Vec<Vec<f32>> = (0..channels).into_par_iter().map(of_channel).collect();
+        let rows: Vec<Vec<f32>> = (0..site.timesteps).map(|t| channel.iter().map(|&c| -bias[c][t]).collect()).collect();
         let schedule = Some(super::normalize::stack(&rows, &shape));
         site.graph.set_op(site.id, Op::If(Neuron { schedule, ..neuron }))?;
         Ok(true)
     }
+
+    /// β of every step.
+    fn biases(&self, channel: &Channel, quanta: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+        let neurons = channel.initial.len();
+        let mut bias = vec![0f64; channel.timesteps];
+        let mut sent = vec![0f32; neurons];
+        for _ in 0..self.iterations {
+            let mut v = channel.initial.clone();
+            for (t, bias) in bias.iter_mut().enumerate() {
+                let parameters = || channel.step(t).iter().zip(&channel.threshold);
+                let before = *bias as f32;
+                for ((sent, v), (i, &theta)) in sent.iter_mut().zip(&v).zip(parameters()) {
+                    *sent = quanta(v + i - before, theta) * theta;
+                }
+                *bias += self.rate * (sum(&sent) / neurons as f64 - channel.target);
+                let now = *bias as f32;
+                for (v, (i, &theta)) in v.iter_mut().zip(parameters()) {
+                    let reached = *v + i - now;
+                    let fired = quanta(reached, theta);
+                    *v = if channel.reset == Reset::Zero && fired > 0.0 { 0.0 } else { reached - fired * theta };
+                }
+            }
+        }
+        bias.into_iter().map(|b| b as f32).collect()
+    }
+}
+
+/// The neurons of one channel in all samples, sample by sample.
+struct Channel {
+    threshold: Vec<f32>,
+    initial: Vec<f32>,
+    /// Step-major; a single step when it is the same in all.
+    current: Vec<f32>,
+    /// Mean of the ANN's activations.
+    target: f64,
+    timesteps: usize,
+    reset: Reset,
+}
+
+impl Channel {
+    fn new(members: &[usize], neuron: &ExpandedNeuron, traces: &[SampleTrace], timesteps: usize, cap: f32) -> Self {
+        let of_each_sample = |values: &[f32]| -> Vec<f32> { traces.iter().flat_map(|_| members.iter().map(|&i| values[i])).collect() };
+        let steady = traces.iter().all(|trace| trace.current.len() == trace.analog.len());
+        let steps = if steady { 1 } else { timesteps };
+        let step = |t: usize| traces.iter().flat_map(move |trace| members.iter().map(move |&i| trace.step(t)[i]));
+        let activation = |trace: &SampleTrace| members.iter().map(|&i| f64::from(trace.analog[i].clamp(0.0, cap))).sum::<f64>();
+        Channel {
+            threshold: of_each_sample(&neuron.threshold),
+            initial: of_each_sample(&neuron.initial),
+            current: (0..steps).flat_map(step).collect(),
+            target: traces.iter().map(activation).sum::<f64>() / (traces.len() * members.len()) as f64,
+            timesteps,
+            reset: neuron.reset,
+        }
+    }
+
+    fn step(&self, t: usize) -> &[f32] {
+        let neurons = self.initial.len();
+        let t = if self.current.len() == neurons { 0 } else { t };
+        &self.current[t * neurons..][..neurons]
+    }
+}
+
+/// `Σx`; not in order, because additions in `f64` wait for each other.
+fn sum(x: &[f32]) -> f64 {
+    let (blocks, rest) = x.as_chunks::<8>();
+    let mut sums = [0f64; 8];
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x)).sum::<f64>()
 }

@@ -3,6 +3,7 @@
 
 mod conv;
 mod matmul;
+mod neurons;
 mod number;
 mod pool;
 mod structure;
@@ -12,6 +13,7 @@ mod window;
 mod tests;
 
 pub use matmul::matrix_product;
+pub use neurons::Population;
 pub(crate) use number::Number;
 pub(crate) use pool::WindowMax;
 pub(crate) use structure::Moves;
