@@ -76,8 +76,7 @@ impl CorrectBiasOverTime {
             match neuron.firing {
                 Firing::Lanes(lanes) => {
                     let most = ((1u32 << lanes.min(15)) - 1) as f32;
-                    // Truncation is the floor of what is not negative, and vectorises.
-                    self.biases(&channel, |v, theta| (v / theta).clamp(0.0, most) as i32 as f32)
+                    self.biases(&channel, |v, theta| (v / theta).clamp(0.0, most).floor())
                 }
                 _ => self.biases(&channel, |v, theta| if v >= theta { 1.0 } else { 0.0 }),
             }

@@ -102,10 +102,10 @@ fn count_block<const N: usize>(population: &Population, current: &[f32], pitch: 
     *counts = n;
 }
 
-/// `x` rounded down to a whole number from 0 to `most`. Truncation is the floor of what is not negative, and vectorises.
+/// `x` rounded down to a whole number from 0 to `most`. A conversion to integers would do as well, but saturates, number by number.
 #[inline(always)]
 fn whole(x: f32, most: f32) -> f32 {
-    x.clamp(0.0, most) as i32 as f32
+    x.clamp(0.0, most).floor()
 }
 
 #[cfg(test)]
