@@ -42,8 +42,6 @@ evaluated at.
 * **Energy** is the spiking network's arithmetic over the ANN's: `(0.9 pJ · SynOps + 4.6 pJ · MAC) / (4.6 pJ · MAC of the ANN)`, 45 nm, 32-bit
   floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What stands in front of the first neurons is computed once a window
   with multiplications in both networks; its share of the MACs is stated and, as is usual, not in the ratio.
-* **°** marks figures of an earlier compiler, which rounded weights after calibration only, gave depthwise layers bytes and
-  counted SynOps otherwise.
 * **n** is the number of evaluated images, the first of the test data. `-data-free` stands for the recipe without any samples. SpikingJelly 2.0
   has rows where it was run (`peers.py accuracy`, 500 calibration images, LeNet 1,000, SqueezeNet 48); it refuses the files of ResNet-8, ResNet-32, DS-CNN
   and the MobileNets. Its images are the first of the same test data. The ANN may score otherwise on the first than on all: **loss** is
@@ -69,6 +67,9 @@ pub fn markdown(
     failures: &[String],
 ) -> Result<String, String> {
     let mut text = HEAD.to_string();
+    if cache.rows.iter().any(is_older) {
+        text += "* **°** marks figures of an earlier compiler.\n";
+    }
     for network in networks {
         let none: &[Peer] = &[];
         let peers = peers.iter().find(|(n, _)| *n == network.file).map_or(none, |(_, p)| p.as_slice());
