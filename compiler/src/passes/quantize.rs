@@ -115,7 +115,8 @@ impl Pass for Quantize {
                 }
                 Op::Readout { .. } => readout(graph, id, &front, &mut units)?,
                 op if graph.ty(id).signal == Signal::Spikes => {
-                    debug_assert!(op.is_structural() || matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax))
+                    debug_assert!(op.is_structural() || matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax));
+                    bounds.carry(graph, id);
                 }
                 _ => {
                     bounds.carry(graph, id);
