@@ -38,7 +38,7 @@
 //!
 //! [`analog`] runs the ANN itself, for calibration and import checks. [`synapses`] says how many synapses a spike crosses,
 //! [`cost_model`] what kernels cost.
-//! Private: `dense` has the kernels of stateless operations, `front_end` what is computed once a window for every engine,
+//! Private: `dense` has the kernels of stateless operations and of neurons outside a network, `front_end` what is computed once a window for every engine,
 //! `reference` the interpreter. The hidden module `testing` generates random networks for property tests of engines.
 
 pub mod analog;

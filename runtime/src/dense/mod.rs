@@ -1,5 +1,5 @@
 //! Stateless operations, compiled for fixed shapes: linear operations, layers without neurons, and operations that only
-//! move elements. Both kinds of numbers, row-major, one sample.
+//! move elements. Both kinds of numbers, row-major, one sample. Beside them the neurons that calibration counts.
 
 mod conv;
 mod matmul;
