@@ -38,8 +38,9 @@
 //!
 //! [`analog`] runs the ANN itself, for calibration and import checks. [`synapses`] says how many synapses a spike crosses,
 //! [`cost_model`] what kernels cost.
-//! Private: `dense` has the kernels of stateless operations and of neurons outside a network, `front_end` what is computed once a window for every engine,
-//! `reference` the interpreter. The hidden module `testing` generates random networks for property tests of engines.
+//! Private: `dense` has the kernels of stateless operations and of neurons outside a network, `front_end` what is computed
+//! once a window for every engine, `reference` the interpreter. The hidden module `testing` generates random networks for
+//! property tests of engines.
 
 pub mod analog;
 pub mod cost_model;
