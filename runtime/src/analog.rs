@@ -1,7 +1,7 @@
 //! The ANN itself: a fast `f32` executor of analog graphs, for calibration and for checking an import.
 
 use crate::dense::{Kernel, WindowMax};
-pub use crate::dense::{Population, matrix_product};
+pub use crate::dense::{NeuronParameters, matrix_product};
 use crate::error::CompileError;
 use snn_ir::op::{Lrn, RmsNorm};
 use snn_ir::{Activation, Graph, NodeId, Op, Signal, ValueType};

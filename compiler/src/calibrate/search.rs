@@ -6,7 +6,7 @@
 //! errors are weighed as they occur.
 
 use snn_ir::op::Firing;
-use snn_runtime::analog::Population;
+use snn_runtime::analog::NeuronParameters;
 
 /// Currents and targets of one channel at chosen places of the samples.
 pub struct Entries<'a> {
@@ -18,17 +18,6 @@ pub struct Entries<'a> {
     pub timesteps: usize,
     /// Firing rule.
     pub firing: Firing,
-}
-
-/// Parameters of the neurons of one channel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Parameters {
-    /// θ.
-    pub threshold: f32,
-    /// v(0).
-    pub initial: f32,
-    /// Added to the current in every step.
-    pub bias: f32,
 }
 
 /// How well parameters do.
@@ -46,23 +35,22 @@ const BIASES: [f32; 8] = [-1.0, -0.6, -0.3, -0.1, 0.1, 0.3, 0.6, 1.0];
 
 impl Entries<'_> {
     /// Number of spikes at every place.
-    pub fn counts(&self, p: &Parameters) -> Vec<f32> {
+    pub fn counts(&self, p: &NeuronParameters) -> Vec<f32> {
         let mut counts = vec![0.0; self.target.len()];
         self.count(p, &mut counts);
         counts
     }
 
-    fn count(&self, p: &Parameters, counts: &mut [f32]) {
-        let Parameters { threshold, initial, bias } = *p;
-        Population { firing: self.firing, threshold, initial, bias }.count(self.current, self.timesteps, counts);
+    fn count(&self, p: &NeuronParameters, counts: &mut [f32]) {
+        p.count(self.firing, self.current, self.timesteps, counts);
     }
 
     /// How well `p` does.
-    pub fn score(&self, p: &Parameters) -> Score {
+    pub fn score(&self, p: &NeuronParameters) -> Score {
         self.score_into(p, &mut vec![0.0; self.target.len()])
     }
 
-    fn score_into(&self, p: &Parameters, counts: &mut [f32]) -> Score {
+    fn score_into(&self, p: &NeuronParameters, counts: &mut [f32]) -> Score {
         self.count(p, counts);
         let (squares, products) = sums(counts, self.target);
         if squares == 0.0 || products <= 0.0 {
@@ -76,7 +64,7 @@ impl Entries<'_> {
     }
 
     /// Coordinate search from `start`, with steps scaled by each of `rounds` in turn.
-    pub fn search(&self, start: Parameters, rounds: &[f32]) -> (Parameters, Score) {
+    pub fn search(&self, start: NeuronParameters, rounds: &[f32]) -> (NeuronParameters, Score) {
         let mut counts = vec![0.0; self.target.len()];
         let mut best = start;
         let mut score = self.score_into(&best, &mut counts);
@@ -91,9 +79,9 @@ impl Entries<'_> {
                 for &step in candidates {
                     let step = round * step;
                     let candidate = match coordinate {
-                        0 => Parameters { threshold: from.threshold * (1.0 + step), initial: from.initial * (1.0 + step), ..from },
-                        1 => Parameters { initial: from.initial + from.threshold * step, ..from },
-                        _ => Parameters { bias: from.bias + from.threshold * step / self.timesteps as f32, ..from },
+                        0 => NeuronParameters { threshold: from.threshold * (1.0 + step), initial: from.initial * (1.0 + step), ..from },
+                        1 => NeuronParameters { initial: from.initial + from.threshold * step, ..from },
+                        _ => NeuronParameters { bias: from.bias + from.threshold * step / self.timesteps as f32, ..from },
                     };
                     let result = self.score_into(&candidate, &mut counts);
                     if result.error < score.error {
@@ -152,7 +140,7 @@ mod tests {
     fn the_search_finds_a_threshold_that_a_bad_start_missed() {
         let target: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).collect();
         let entries = Entries { current: &target, target: &target, timesteps: 8, firing: Firing::Binary };
-        let start = Parameters { threshold: 0.4, initial: 0.0, bias: 0.0 };
+        let start = NeuronParameters { threshold: 0.4, initial: 0.0, bias: 0.0 };
         let squares: f64 = target.iter().map(|x| f64::from(x * x)).sum();
         let before = squares + entries.score(&start).error;
         let (found, score) = entries.search(start, &[1.0, 1.0, 0.7, 0.5]);

@@ -27,11 +27,12 @@ use crate::calibrate::activations::channel_axis;
 use crate::calibrate::layerwise::{SampleBudget, Site, visit};
 use crate::calibrate::places::{Observed, Places};
 use crate::calibrate::refit::{Refit, Rounded};
-use crate::calibrate::search::{Entries, Parameters, Score};
+use crate::calibrate::search::{Entries, Score};
 use rayon::prelude::*;
 use serde::Deserialize;
 use snn_ir::op::{Firing, Neuron, Scale};
 use snn_ir::{Graph, Op, Tensor};
+use snn_runtime::analog::NeuronParameters;
 
 /// The pass.
 #[derive(Debug, Deserialize)]
@@ -90,26 +91,26 @@ impl Goal {
         Entries { current, target: &self.targets[channel], timesteps: self.timesteps, firing: self.firing }
     }
 
-    fn search(&self, observed: &Observed, from: &[Parameters], rounds: &[f32]) -> Vec<(Parameters, Score)> {
+    fn search(&self, observed: &Observed, from: &[NeuronParameters], rounds: &[f32]) -> Vec<(NeuronParameters, Score)> {
         (0..from.len()).into_par_iter().map(|c| self.entries(c, &observed.current[c]).search(from[c], rounds)).collect()
     }
 
     /// The same neurons with thresholds that are whole numbers of `units`, as integers will make them.
-    fn whole_thresholds(&self, observed: &Observed, found: &[(Parameters, Score)], units: &[f32]) -> Vec<(Parameters, Score)> {
+    fn whole_thresholds(&self, observed: &Observed, found: &[(NeuronParameters, Score)], units: &[f32]) -> Vec<(NeuronParameters, Score)> {
         let of = |c: usize| {
             let (parameters, score) = found[c];
             if units[c] <= 0.0 {
                 return (parameters, score);
             }
             let threshold = (parameters.threshold / units[c]).round().max(1.0) * units[c];
-            let whole = Parameters { threshold, ..parameters };
+            let whole = NeuronParameters { threshold, ..parameters };
             (whole, self.entries(c, &observed.current[c]).score(&whole))
         };
         (0..found.len()).into_par_iter().map(of).collect()
     }
 
     /// What the neurons miss, per channel and place.
-    fn residual(&self, observed: &Observed, found: &[(Parameters, Score)]) -> Vec<Vec<f32>> {
+    fn residual(&self, observed: &Observed, found: &[(NeuronParameters, Score)]) -> Vec<Vec<f32>> {
         let of = |c: usize| -> Vec<f32> {
             let entries = self.entries(c, &observed.current[c]);
             let counts = entries.counts(&found[c].0);
@@ -120,7 +121,7 @@ impl Goal {
     }
 
     /// Per channel, how much of a change of the current leaves the least error on samples held back (on all, where none are).
-    fn step_lengths(&self, observed: &Observed, change: &[Vec<f32>], found: &[(Parameters, Score)]) -> Vec<f32> {
+    fn step_lengths(&self, observed: &Observed, change: &[Vec<f32>], found: &[(NeuronParameters, Score)]) -> Vec<f32> {
         let of = |c: usize| -> f32 {
             let places = self.targets[c].len();
             let judges = if self.fitted < places { self.fitted..places } else { 0..places };
@@ -168,10 +169,10 @@ impl CalibrateLayers {
         let Some(neuron) = site.neuron().cloned() else { return Ok(refit.is_some()) };
 
         let start = |t: &Tensor| places.per_channel(&t.expanded(&shape));
-        let start: Vec<Parameters> = start(&neuron.threshold)
+        let start: Vec<NeuronParameters> = start(&neuron.threshold)
             .into_iter()
             .zip(start(&neuron.initial))
-            .map(|(threshold, initial)| Parameters { threshold, initial, bias: 0.0 })
+            .map(|(threshold, initial)| NeuronParameters { threshold, initial, bias: 0.0 })
             .collect();
         let mut observed = places.observe(&site.reader(site.operand())?);
         let targets: Vec<Vec<f32>> = observed.analog.iter().map(|z| z.iter().map(|&z| site.activation(z)).collect()).collect();
@@ -186,14 +187,14 @@ impl CalibrateLayers {
                 let lengths = goal.step_lengths(&observed, &change, &found);
                 total.add(&step, &lengths);
                 observed.add(&change, &lengths);
-                let from: Vec<Parameters> = found.iter().map(|f| f.0).collect();
+                let from: Vec<NeuronParameters> = found.iter().map(|f| f.0).collect();
                 found = goal.search(&observed, &from, &FINE);
             }
             if let Some(Rounded { step, units }) = refit.round(site, &places, &total)? {
                 let change = refit.change(&step);
                 total.add(&step, &vec![1.0; units.len()]);
                 observed.add(&change, &vec![1.0; units.len()]);
-                let from: Vec<Parameters> = found.iter().map(|f| f.0).collect();
+                let from: Vec<NeuronParameters> = found.iter().map(|f| f.0).collect();
                 found = goal.whole_thresholds(&observed, &goal.search(&observed, &from, &FINE), &units);
             }
             refit.apply(site, &total)?;
@@ -205,8 +206,14 @@ impl CalibrateLayers {
 
 /// Puts the found parameters into the graph. A spike is worth θ there, so a neuron whose spikes are worth `a` becomes one
 /// with threshold `a` whose potential, bias and current are `a/θ` times what they were.
-fn write_back(site: &mut Site<'_>, neuron: &Neuron, shape: &[usize], axis: usize, found: &[(Parameters, Score)]) -> Result<(), PassError> {
-    let along = |f: &dyn Fn(&Parameters, f32) -> f32| {
+fn write_back(
+    site: &mut Site<'_>,
+    neuron: &Neuron,
+    shape: &[usize],
+    axis: usize,
+    found: &[(NeuronParameters, Score)],
+) -> Result<(), PassError> {
+    let along = |f: &dyn Fn(&NeuronParameters, f32) -> f32| {
         let mut full = vec![1; shape.len()];
         if let Some(extent) = full.get_mut(axis) {
             *extent = found.len();

@@ -74,8 +74,8 @@ impl CorrectBiasOverTime {
         let of_channel = |c: usize| {
             let channel = Channel::new(&members[c], &expanded, &traces, site.timesteps, site.cap);
             match neuron.firing {
-                Firing::Lanes(lanes) => {
-                    let most = ((1u32 << lanes.min(15)) - 1) as f32;
+                Firing::Lanes(_) => {
+                    let most = neuron.firing.quanta() as f32;
                     self.biases(&channel, |v, theta| (v / theta).clamp(0.0, most).floor())
                 }
                 _ => self.biases(&channel, |v, theta| if v >= theta { 1.0 } else { 0.0 }),

@@ -103,7 +103,7 @@ impl Bounds {
         let magnitudes = total.iter().map(|t| t.magnitude()).collect();
         let passed_on = match &layer.neuron {
             Some(neuron) => {
-                let most = if let Firing::Lanes(lanes) = neuron.firing { f64::from((1u32 << lanes.min(15)) - 1) } else { 1.0 };
+                let most = f64::from(neuron.firing.quanta());
                 let takes_back = neuron.signed || neuron.firing == Firing::Ternary;
                 vec![Interval { low: if takes_back { -most } else { 0.0 }, high: most }; count]
             }

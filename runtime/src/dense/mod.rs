@@ -13,7 +13,7 @@ mod window;
 mod tests;
 
 pub use matmul::matrix_product;
-pub use neurons::Population;
+pub use neurons::NeuronParameters;
 pub(crate) use number::Number;
 pub(crate) use pool::WindowMax;
 pub(crate) use structure::Moves;

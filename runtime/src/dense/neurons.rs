@@ -6,11 +6,9 @@ use snn_ir::op::Firing;
 /// Places that are simulated together, through all steps, so that their membrane potentials stay in registers.
 const BLOCK: usize = 32;
 
-/// Neurons that share their parameters.
-#[derive(Clone, Copy, Debug)]
-pub struct Population {
-    /// How they fire.
-    pub firing: Firing,
+/// Parameters that neurons share, those of one channel for example.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NeuronParameters {
     /// θ.
     pub threshold: f32,
     /// v(0).
@@ -19,45 +17,55 @@ pub struct Population {
     pub bias: f32,
 }
 
-impl Population {
+impl NeuronParameters {
     /// Writes to `counts`, one element a neuron, how often each fires in a window of `timesteps`. `current` is step-major,
     /// `timesteps × counts.len()`, or has a single step that stands for all.
-    pub fn count(&self, current: &[f32], timesteps: usize, counts: &mut [f32]) {
+    ///
+    /// # Panics
+    /// When `current` is shorter than that.
+    pub fn count(&self, firing: Firing, current: &[f32], timesteps: usize, counts: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "avx2")]
-            fn wide(population: &Population, current: &[f32], timesteps: usize, counts: &mut [f32]) {
-                count(population, current, timesteps, counts);
+            fn wide(neuron: &NeuronParameters, firing: Firing, current: &[f32], timesteps: usize, counts: &mut [f32]) {
+                count(neuron, firing, current, timesteps, counts);
             }
             if is_x86_feature_detected!("avx2") {
                 // SAFETY: `wide` is safe code that only needs AVX2, and the CPU has it.
-                return unsafe { wide(self, current, timesteps, counts) };
+                return unsafe { wide(self, firing, current, timesteps, counts) };
             }
         }
-        count(self, current, timesteps, counts);
+        count(self, firing, current, timesteps, counts);
     }
 }
 
 #[inline(always)]
-fn count(population: &Population, current: &[f32], timesteps: usize, counts: &mut [f32]) {
+fn count(neuron: &NeuronParameters, firing: Firing, current: &[f32], timesteps: usize, counts: &mut [f32]) {
     let steady = current.len() == counts.len();
     let pitch = if steady { 0 } else { counts.len() };
     let (blocks, rest) = counts.as_chunks_mut::<BLOCK>();
     let behind = blocks.len() * BLOCK;
     for (b, counts) in blocks.iter_mut().enumerate() {
-        count_block(population, &current[b * BLOCK..], pitch, timesteps, counts);
+        count_block(neuron, firing, &current[b * BLOCK..], pitch, timesteps, counts);
     }
     for (i, count) in rest.iter_mut().enumerate() {
         let mut one = [0.0];
-        count_block(population, &current[behind + i..], pitch, timesteps, &mut one);
+        count_block(neuron, firing, &current[behind + i..], pitch, timesteps, &mut one);
         [*count] = one;
     }
 }
 
 /// The first `N` neurons of `current`, whose steps are `pitch` apart.
 #[inline(always)]
-fn count_block<const N: usize>(population: &Population, current: &[f32], pitch: usize, timesteps: usize, counts: &mut [f32; N]) {
-    let Population { firing, threshold, initial, bias } = *population;
+fn count_block<const N: usize>(
+    neuron: &NeuronParameters,
+    firing: Firing,
+    current: &[f32],
+    pitch: usize,
+    timesteps: usize,
+    counts: &mut [f32; N],
+) {
+    let NeuronParameters { threshold, initial, bias } = *neuron;
     let (mut v, mut n) = ([initial; N], [0.0; N]);
     let step = |t: usize| current[t * pitch..].first_chunk::<N>().expect("a current for every neuron");
     match firing {
@@ -72,8 +80,8 @@ fn count_block<const N: usize>(population: &Population, current: &[f32], pitch: 
                 }
             }
         }
-        Firing::Lanes(lanes) => {
-            let most = ((1u32 << lanes) - 1) as f32;
+        Firing::Lanes(_) => {
+            let most = firing.quanta() as f32;
             for t in 0..timesteps {
                 let current = step(t);
                 for l in 0..N {
@@ -113,11 +121,11 @@ mod tests {
     use super::*;
 
     /// One neuron by the definition of its firing rule.
-    fn by_definition(p: &Population, current: impl Iterator<Item = f32>, timesteps: usize) -> f32 {
+    fn by_definition(p: &NeuronParameters, firing: Firing, current: impl Iterator<Item = f32>, timesteps: usize) -> f32 {
         let (mut v, mut fired) = (p.initial, 0.0);
         for i in current.take(timesteps) {
             let u = v + i + p.bias;
-            let now = match p.firing {
+            let now = match firing {
                 Firing::Binary => f32::from(u8::from(u >= p.threshold)),
                 Firing::Lanes(lanes) => (u / p.threshold).floor().clamp(0.0, (f32::powi(2.0, lanes.into())) - 1.0),
                 Firing::TwoPhase | Firing::Ternary => 0.0,
@@ -125,24 +133,24 @@ mod tests {
             v = u - now * p.threshold;
             fired += now;
         }
-        if matches!(p.firing, Firing::TwoPhase | Firing::Ternary) { (v / p.threshold).floor().clamp(0.0, timesteps as f32) } else { fired }
+        if matches!(firing, Firing::TwoPhase | Firing::Ternary) { (v / p.threshold).floor().clamp(0.0, timesteps as f32) } else { fired }
     }
 
     #[test]
-    fn every_neuron_of_a_population_counts_as_one_neuron_alone() {
+    fn every_neuron_of_many_counts_as_it_does_alone() {
         let (places, timesteps) = (2 * BLOCK + 5, 6);
         // Sixteenths, so that sums are exact in any order.
         let current: Vec<f32> = (0..timesteps * places).map(|i| ((i * 37 % 64) as f32 - 20.0) / 16.0).collect();
+        let neuron = NeuronParameters { threshold: 1.25, initial: 0.5, bias: -0.125 };
         for firing in [Firing::Binary, Firing::Lanes(3), Firing::TwoPhase, Firing::Ternary] {
-            let population = Population { firing, threshold: 1.25, initial: 0.5, bias: -0.125 };
             let (mut varying, mut steady) = (vec![9.0; places], vec![9.0; places]);
-            population.count(&current, timesteps, &mut varying);
-            population.count(&current[..places], timesteps, &mut steady);
+            neuron.count(firing, &current, timesteps, &mut varying);
+            neuron.count(firing, &current[..places], timesteps, &mut steady);
             for place in 0..places {
                 let steps = current[place..].iter().copied().step_by(places);
-                assert_eq!(varying[place], by_definition(&population, steps, timesteps), "{firing:?}, neuron {place}");
+                assert_eq!(varying[place], by_definition(&neuron, firing, steps, timesteps), "{firing:?}, neuron {place}");
                 let same = std::iter::repeat(current[place]);
-                assert_eq!(steady[place], by_definition(&population, same, timesteps), "{firing:?}, neuron {place}, steady");
+                assert_eq!(steady[place], by_definition(&neuron, firing, same, timesteps), "{firing:?}, neuron {place}, steady");
             }
             assert!(varying.iter().any(|&n| n > 0.0) && varying.contains(&0.0));
         }
