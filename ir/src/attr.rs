@@ -386,6 +386,7 @@ impl Op {
                 _ => {}
             },
             Op::MaxPool(w) | Op::CumulativeMaxPool(w) => a.window(w),
+            Op::Requantize(r) => a.put("shift", Attr::Int(r.shift.into())),
             Op::Softmax { axis, log } => {
                 a.put("axis", Attr::Int(*axis as i64));
                 if *log {
@@ -516,6 +517,9 @@ impl Op {
             "rms_norm" => Op::RmsNorm(RmsNorm { axes: r.dims("axes")?, epsilon: r.float("epsilon")? }),
             "cumulative_max_pool" => Op::CumulativeMaxPool(r.window()?),
             "cumulative_max" => Op::CumulativeMax,
+            "requantize" => {
+                Op::Requantize(Requantize { shift: u32::try_from(r.usize("shift")?).or_else(|_| kind("shift", "a number of bits"))? })
+            }
             "encode" => Op::Encode {
                 scale: r.float_tensor("scale")?,
                 limit: i32::try_from(r.usize("limit")?).map_or_else(|_| kind("limit", "a 32-bit size"), Ok)?,

@@ -61,46 +61,23 @@ impl Bounds {
     /// [`BoundsError::Current`].
     pub fn new(graph: &Graph) -> Result<Bounds, BoundsError> {
         let mut bounds = Bounds { currents: HashMap::new(), max_steps: u32::MAX, limiting: None };
-        let mut values: HashMap<NodeId, Channels> = HashMap::new();
+        let mut ranges = Ranges::default();
         for id in graph.topological().unwrap_or_default() {
             let op = graph.op(id);
-            let sources = graph.operands(id);
-            let operands: Option<Vec<Operand>> =
-                sources.iter().map(|o| Some(Operand { ranges: values.get(o)?, shape: &graph.ty(*o).shape })).collect();
-            let operands = match op {
-                Op::Input(..) => continue,
-                Op::Constant(_, value) if !value.is_integer() => continue,
-                Op::Encode { .. } => Vec::new(),
-                // Behind an input and before `encode`: the front end, in floats.
-                _ => match operands {
-                    Some(operands) => operands,
-                    None => continue,
-                },
-            };
+            let Some(reach) = ranges.reach(graph, op, &graph.operands(id), &graph.ty(id).shape) else { continue };
             let label = || (graph.node(id).name().to_string(), op.name());
-            let current = Channels::of(op, &operands, &graph.ty(id).shape);
-            let (low, high) = current.hull();
+            let (low, high) = reach.current();
             if !fits(low) || !fits(high) {
                 let (name, op) = label();
                 return Err(BoundsError::Current { name, op, low, high });
             }
             bounds.currents.insert(id, (low, high));
-            let neuron = match op {
-                Op::If(n) => Some(n),
-                Op::Layer(l) => l.neuron.as_ref(),
-                _ => None,
-            };
-            let steps = match (neuron, op) {
-                (Some(n), _) => neuron_steps(n, &current.plus(&Channels::of_schedule(n, &graph.ty(id).shape)), &graph.ty(id).shape),
-                (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => rising(high, high).min(falling(low, low)),
-                // Readouts accumulate in 64 bits, which 2³² steps of 32 bits do not fill.
-                _ => u32::MAX,
-            };
+            let steps = reach.steps.iter().copied().min().unwrap_or(u32::MAX);
             if steps < bounds.max_steps {
                 bounds.max_steps = steps;
                 bounds.limiting = Some(label());
             }
-            values.insert(id, neuron.map_or(current, |n| Channels(vec![spikes(n)])));
+            ranges.insert(id, reach);
         }
         Ok(bounds)
     }
@@ -125,6 +102,80 @@ impl Bounds {
             Some((name, op)) if steps > self.max_steps => Err(BoundsError::Window { name: name.clone(), op, steps, max: self.max_steps }),
             _ => Ok(()),
         }
+    }
+}
+
+/// What the integers of a graph may be, worked out node by node. [`Bounds`] proves a whole graph with
+/// it, and `quantize` chooses integers with it: so what a pass plans is what the verifier proves.
+#[derive(Clone, Debug, Default)]
+pub struct Ranges {
+    values: HashMap<NodeId, Channels>,
+}
+
+/// What the integers of one node may be.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    current: Channels,
+    sent: Channels,
+    steps: Vec<u32>,
+}
+
+impl Reach {
+    /// Lowest and highest current of a step, over all channels. Both may be beyond 32 bits.
+    pub fn current(&self) -> Interval {
+        self.current.hull()
+    }
+
+    /// The same of one channel (index of the first axis).
+    pub fn current_of(&self, channel: usize) -> Interval {
+        self.current.at(channel)
+    }
+
+    /// Most steps in which no potential and no running sum of `channel` leaves 32 bits.
+    pub fn steps_of(&self, channel: usize) -> u32 {
+        self.steps[if self.steps.len() == 1 { 0 } else { channel }]
+    }
+}
+
+impl Ranges {
+    /// What `op` makes of `operands`, nodes of `graph` that are known already, with a result of
+    /// `shape`; `None` for what computes in floats.
+    pub fn reach(&self, graph: &Graph, op: &Op, operands: &[NodeId], shape: &[usize]) -> Option<Reach> {
+        let known: Option<Vec<Operand>> =
+            operands.iter().map(|o| Some(Operand { ranges: self.values.get(o)?, shape: &graph.ty(*o).shape })).collect();
+        let known = match op {
+            Op::Input(..) => return None,
+            Op::Constant(_, value) if !value.is_integer() => return None,
+            Op::Encode { .. } => Vec::new(),
+            // After an input and before `encode`: the prefix, in floats.
+            _ => known?,
+        };
+        let current = Channels::of(op, &known, shape);
+        let (low, high) = current.hull();
+        let neuron = match op {
+            Op::If(n) => Some(n),
+            Op::Layer(l) => l.neuron.as_ref(),
+            _ => None,
+        };
+        let steps = match (neuron, op) {
+            (Some(n), _) => neuron_steps(n, &current.plus(&Channels::of_schedule(n, shape)), shape),
+            (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => vec![rising(high, high).min(falling(low, low))],
+            // Readouts accumulate in 64 bits, which 2³² steps of 32 bits do not fill.
+            _ => vec![u32::MAX],
+        };
+        let sent = neuron.map_or_else(|| current.clone(), |n| Channels(vec![spikes(n)]));
+        Some(Reach { current, sent, steps })
+    }
+
+    /// Takes note of what node `id` passes on.
+    pub fn insert(&mut self, id: NodeId, reach: Reach) {
+        self.values.insert(id, reach.sent);
+    }
+
+    /// The largest magnitude of an integer that node `id` passes on; zero where it is not known.
+    pub fn magnitude(&self, id: NodeId) -> i64 {
+        let (low, high) = self.values.get(&id).map_or((0, 0), Channels::hull);
+        high.max(low.saturating_neg())
     }
 }
 
@@ -163,12 +214,12 @@ fn falling(first: i64, drift: i64) -> u32 {
     rising(first.saturating_neg(), drift.saturating_neg())
 }
 
-/// Most steps in which no potential leaves 32 bits.
+/// Most steps in which no potential leaves 32 bits, per channel, or one number for all.
 ///
 /// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and after it is at most
 /// `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most `max(0, I − kθ)` a step. Downwards there is
 /// no reset, except that signed neurons mirror it.
-fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> u32 {
+fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> Vec<u32> {
     let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
     let channels = [&threshold, &initial, current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
     let steps = |c: usize| {
@@ -190,7 +241,7 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> u32 {
         let margin = if n.firing == Firing::Binary { theta_high.max(0) } else { 0 };
         rising(top, up).min(falling(bottom.saturating_sub(margin), down))
     };
-    (0..channels).map(steps).min().unwrap_or(u32::MAX)
+    (0..channels).map(steps).collect()
 }
 
 /// An operand: what its elements may be, and its shape.
@@ -200,6 +251,7 @@ struct Operand<'a> {
 }
 
 /// Intervals per channel (index of the first axis), or a single one for all.
+#[derive(Clone, Debug)]
 struct Channels(Vec<Interval>);
 
 /// Most channels that are told apart, so that memory stays bounded whatever a file says.
@@ -342,6 +394,12 @@ impl Channels {
             }
             Op::Add => operands.iter().map(|o| own(o).map(|i| hull(i, (0, 0)))).fold(one((0, 0)), |total, o| total.plus(&o)),
             Op::Pad(p) => one(hull(all(), (p.value as i64, p.value as i64))),
+            // What earlier steps left over may come on top: it is half a coarse unit at most, either way.
+            Op::Requantize(r) => {
+                let half = 1i64 << (r.shift - 1);
+                let sent = |x: i64, rest: i64| r.of_sum(x.saturating_add(rest).clamp(i64::MIN >> 1, i64::MAX >> 1));
+                first().map(|(low, high)| (sent(low, -half), sent(high, half - 1)))
+            }
             // The largest of a channel.
             Op::Identity | Op::CumulativeMaxPool(_) => first(),
             // Everything else moves elements, or takes the largest.
@@ -375,7 +433,7 @@ mod tests {
     }
 
     fn steps(n: &Neuron, current: Interval) -> u32 {
-        neuron_steps(n, &Channels(vec![current]), &[])
+        neuron_steps(n, &Channels(vec![current]), &[])[0]
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Type inference: the signal and shape of an operation's result, or why there is none.
 
-use crate::op::{Firing, Neuron, Op};
+use crate::op::{Firing, Neuron, Op, Requantize};
 use crate::signal::{Signal, ValueType};
 use crate::tensor::{Tensor, element_count};
 use thiserror::Error;
@@ -358,6 +358,13 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
                 return shape_error(format!("a padded max-pool window is too dilated for {}", operands[0]));
             }
             (operands[0].signal, windowed(channels, w.output(space), operands[0])?)
+        }
+        Op::Requantize(r) => {
+            require(operands, &[Current], "a current")?;
+            if !(1..=Requantize::MOST_BITS).contains(&r.shift) {
+                return Err(TypeError::Parameter(format!("shift={}: 1 to {} bits can be taken off", r.shift, Requantize::MOST_BITS)));
+            }
+            (Current, operands[0].shape.clone())
         }
         Op::Encode { scale, limit } => {
             require(operands, &[Current], "a current")?;

@@ -90,6 +90,9 @@ pub enum Op {
     /// The same, elementwise over two or more operands.
     CumulativeMax,
 
+    /// Makes the integers of a current coarser, and keeps what rounding leaves over for the next step.
+    Requantize(Requantize),
+
     /// Rounds a real current to integers, `round(x · scale)` (half away from zero) clamped to `±limit`: the entry to
     /// integer arithmetic. What stands before it depends on the input alone, so it is the same in every step: engines
     /// compute it once a window, in f32, with the same code, and everything behind it in integers.
@@ -195,6 +198,35 @@ pub struct Reduce {
     pub axes: Vec<usize>,
     /// Whether the sum is divided by the number of elements.
     pub mean: bool,
+}
+
+/// Parameters of [`Op::Requantize`]: `out(t) = R(C(t)) − R(C(t−1))`, where `C` is the running sum of
+/// the operand and `R(x) = floor((x + 2^(shift−1)) / 2^shift)`.
+///
+/// Over a window at most half a coarse unit is lost, however long the window is. So chains of linear
+/// layers fit 32 bits at any length (first-order error feedback, as in sigma-delta modulation).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requantize {
+    /// Bits that every integer loses, from 1 to [`Requantize::MOST_BITS`].
+    pub shift: u32,
+}
+
+impl Requantize {
+    /// Most bits that can be taken off: those of an `i32` without its sign.
+    pub const MOST_BITS: u32 = 31;
+
+    /// `R(sum)`: what is sent in all while the operand sends `sum` in all.
+    pub fn of_sum(self, sum: i64) -> i64 {
+        (sum + (1 << (self.shift - 1))) >> self.shift
+    }
+
+    /// One step. `rest` is what earlier steps left over, zero at the start of a window.
+    pub fn step(self, rest: &mut i64, current: i64) -> i64 {
+        let all = *rest + current;
+        let sent = self.of_sum(all);
+        *rest = all - (sent << self.shift);
+        sent
+    }
 }
 
 /// Parameters of [`Op::Scale`]; either broadcasts over the value.
@@ -422,6 +454,7 @@ impl Op {
             Op::RmsNorm(_) => "rms_norm",
             Op::CumulativeMaxPool(_) => "cumulative_max_pool",
             Op::CumulativeMax => "cumulative_max",
+            Op::Requantize(_) => "requantize",
             Op::Encode { .. } => "encode",
             Op::If(_) => "if",
             Op::Layer(_) => "layer",
@@ -447,6 +480,30 @@ impl Op {
             Op::Identity | Op::Concat { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Gather { .. } => true,
             Op::Pad(p) => p.value == 0.0,
             _ => false,
+        }
+    }
+
+    /// The operation with its integers as floats: it computes the same whole numbers, as far as an `f32`
+    /// holds them. [`Op::Requantize`] becomes the division that it rounds.
+    pub fn in_floats(&self) -> Op {
+        let floats = |t: &Option<Tensor>| t.as_ref().map(Tensor::to_floats);
+        match self {
+            Op::Constant(signal, value) => Op::Constant(*signal, value.to_floats()),
+            Op::Conv(c) => Op::Conv(Conv { weight: c.weight.to_floats(), bias: floats(&c.bias), ..c.clone() }),
+            Op::ConvTranspose(c) => Op::ConvTranspose(ConvTranspose { weight: c.weight.to_floats(), bias: floats(&c.bias), ..c.clone() }),
+            Op::Linear(l) => Op::Linear(Linear { weight: l.weight.to_floats(), bias: floats(&l.bias) }),
+            Op::Scale(s) => Op::Scale(Scale { weight: floats(&s.weight), bias: floats(&s.bias) }),
+            Op::Requantize(r) => {
+                let weight = Some(Tensor::scalar((-(r.shift as f32)).exp2()));
+                Op::Scale(Scale { weight, bias: None })
+            }
+            Op::If(n) => Op::If(Neuron {
+                threshold: n.threshold.to_floats(),
+                initial: n.initial.to_floats(),
+                schedule: floats(&n.schedule),
+                ..n.clone()
+            }),
+            other => other.clone(),
         }
     }
 

@@ -87,6 +87,11 @@ fn assert_count(shape: &[usize], len: usize) {
 }
 
 impl Tensor {
+    /// The same numbers as floats.
+    pub fn to_floats(&self) -> Tensor {
+        Tensor::f32(self.shape(), self.values().map(|v| v as f32).collect::<Vec<_>>())
+    }
+
     /// A tensor of 32-bit floats.
     ///
     /// # Panics

@@ -95,6 +95,14 @@ pub enum VerifyError {
         /// Why not.
         reason: &'static str,
     },
+    /// An operation on integers in a graph that has none.
+    #[error("{name} ({op}): it takes bits off integers, and this graph is not quantized")]
+    Real {
+        /// The node.
+        name: String,
+        /// Its operation.
+        op: &'static str,
+    },
     /// An integer may overflow within the window the graph is for.
     #[error(transparent)]
     Overflow(#[from] BoundsError),
@@ -122,6 +130,10 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
     check_signals(graph, &order)?;
     order.iter().try_for_each(|&id| check_finite(graph, id))?;
     if !graph.is_quantized() {
+        if let Some(&id) = order.iter().find(|&&id| matches!(graph.op(id), Op::Requantize(_))) {
+            let (name, op) = label(graph, id);
+            return Err(VerifyError::Real { name, op });
+        }
         return order.iter().try_for_each(|&id| check_elements(graph, id, false));
     }
     check_integers(graph, &order)?;
@@ -237,6 +249,7 @@ fn check_integers(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
                 // The readout's scale leads back to real units.
                 None => check_elements(graph, id, !matches!(op, Op::Readout { .. }))?,
             },
+            Op::Requantize(_) if real_operands > 0 => return fail("it takes bits off integers, and its operand is real"),
             _ if real_operands == operands.len() && !has_neurons(op) && !matches!(op, Op::Readout { .. }) => {
                 check_elements(graph, id, false)?;
                 real.insert(id);

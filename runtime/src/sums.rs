@@ -116,6 +116,7 @@ pub(crate) fn linear(node: &PlanNode, operands: &[Vec<i64>], steps: i64, nodes: 
             }
             out
         }
+        Work::Requantize(r) => operands[0].iter().map(|&sum| r.of_sum(sum)).collect(),
         Work::Maximum => (0..node.len()).map(|e| operands.iter().map(|x| x[e]).max().unwrap_or(0)).collect(),
         Work::Readout { .. } | Work::Given(_) | Work::FrontEnd => operands[0].clone(),
     }

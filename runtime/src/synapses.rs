@@ -155,7 +155,9 @@ pub fn spike_sources(graph: &Graph) -> Result<Vec<SpikeSource>, CompileError> {
 fn go_back(op: &Op, shapes: &[&[usize]], result: &[usize], own: &[u64], operands: &mut [Vec<u64>]) {
     let add = |to: &mut Vec<u64>, from: &[u64]| to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
     match op {
-        Op::If(_) | Op::Readout { .. } | Op::Scale(_) | Op::BatchNorm(_) | Op::Add => operands.iter_mut().for_each(|o| add(o, own)),
+        Op::If(_) | Op::Readout { .. } | Op::Requantize(_) | Op::Scale(_) | Op::BatchNorm(_) | Op::Add => {
+            operands.iter_mut().for_each(|o| add(o, own))
+        }
         Op::Conv(c) => {
             let geometry = Geometry::new(&c.window, &shapes[0][1..], &result[1..]);
             let channels = (shapes[0][0] / c.groups, result[0] / c.groups);

@@ -3,8 +3,8 @@
 //! Every value keeps its unit: what the compiled network computes in integers comes out as the same whole numbers, as far as an
 //! `f32` holds them.
 
-use snn_ir::op::{Conv, ConvTranspose, Layer, Linear, Neuron, Scale};
-use snn_ir::{Graph, GraphError, NodeId, Op, Tensor};
+use snn_ir::op::{Layer, Scale};
+use snn_ir::{Graph, GraphError, NodeId, Op};
 use std::collections::HashMap;
 
 /// `graph` without fused layers and without integer parameters; populations keep their names.
@@ -19,7 +19,7 @@ pub fn unfused(graph: &Graph) -> Result<Graph, GraphError> {
         let name = graph.node(id).name();
         let copy = match graph.op(id) {
             Op::Layer(layer) => add_layer(&mut out, name, layer, &operands)?,
-            op => out.add(name, in_floats(op), &operands)?,
+            op => out.add(name, op.in_floats(), &operands)?,
         };
         copies.insert(id, copy);
     }
@@ -33,7 +33,7 @@ fn add_layer(out: &mut Graph, name: &str, layer: &Layer, operands: &[NodeId]) ->
     for (synapse, &operand) in layer.synapses.iter().zip(operands) {
         let op = match synapse {
             Op::Identity => Op::Scale(Scale { weight: None, bias: None }),
-            synapse => in_floats(synapse),
+            synapse => synapse.in_floats(),
         };
         let fresh = out.fresh_name(&format!("{name}.synapse"));
         terms.push(out.add(fresh, op, &[operand])?);
@@ -47,33 +47,10 @@ fn add_layer(out: &mut Graph, name: &str, layer: &Layer, operands: &[NodeId]) ->
     };
     if let Some(bias) = &layer.bias {
         let fresh = out.fresh_name(&format!("{name}.bias"));
-        current = out.add(fresh, Op::Scale(Scale { weight: None, bias: Some(float(bias)) }), &[current])?;
+        current = out.add(fresh, Op::Scale(Scale { weight: None, bias: Some(bias.to_floats()) }), &[current])?;
     }
     match &layer.neuron {
-        Some(neuron) => out.add(name, in_floats(&Op::If(neuron.clone())), &[current]),
+        Some(neuron) => out.add(name, Op::If(neuron.clone()).in_floats(), &[current]),
         None => Ok(current),
-    }
-}
-
-fn float(tensor: &Tensor) -> Tensor {
-    Tensor::f32(tensor.shape(), tensor.values().map(|v| v as f32).collect::<Vec<_>>())
-}
-
-fn in_floats(op: &Op) -> Op {
-    match op {
-        Op::Constant(signal, value) => Op::Constant(*signal, float(value)),
-        Op::Conv(c) => Op::Conv(Conv { weight: float(&c.weight), bias: c.bias.as_ref().map(float), ..c.clone() }),
-        Op::ConvTranspose(c) => {
-            Op::ConvTranspose(ConvTranspose { weight: float(&c.weight), bias: c.bias.as_ref().map(float), ..c.clone() })
-        }
-        Op::Linear(l) => Op::Linear(Linear { weight: float(&l.weight), bias: l.bias.as_ref().map(float) }),
-        Op::Scale(s) => Op::Scale(Scale { weight: s.weight.as_ref().map(float), bias: s.bias.as_ref().map(float) }),
-        Op::If(n) => Op::If(Neuron {
-            threshold: float(&n.threshold),
-            initial: float(&n.initial),
-            schedule: n.schedule.as_ref().map(float),
-            ..n.clone()
-        }),
-        other => other.clone(),
     }
 }

@@ -28,6 +28,10 @@ impl Machine<'_> {
                 running.currents(current, &taps, node.channels, |e, x| rises[e] = i64::from(x));
                 rises
             }
+            State::Rest(rests) => {
+                let Work::Requantize(r) = node.work else { unreachable!("rests are kept for what rounds") };
+                rests.iter_mut().zip(&operands[0]).map(|(rest, &x)| r.step(rest, x)).collect()
+            }
             _ => linear(node, &operands, i64::from(phase == Phase::Input), nodes),
         };
         match (state, &self.program.layouts[i]) {

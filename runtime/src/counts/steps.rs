@@ -49,6 +49,8 @@ pub(super) enum State {
     Neurons(Potentials),
     Rising(Rising),
     Running(Running),
+    /// What rounding left over, pixel-major.
+    Rest(Vec<i64>),
 }
 
 /// Memory for what does not last.
@@ -69,6 +71,7 @@ impl<'n> Machine<'n> {
             (Work::MaxPool(_) | Work::Maximum, ..) => {
                 State::Running(Running::new(node.operands.iter().map(|&o| nodes[o].len()).sum(), node.len()))
             }
+            (Work::Requantize(_), ..) => State::Rest(vec![0; node.len()]),
             _ => State::None,
         };
         Machine {
@@ -104,6 +107,7 @@ impl<'n> Machine<'n> {
                     *rising = Rising::new(maxima, layout, &program.layouts);
                 }
                 (State::Running(running), ..) => running.reset(),
+                (State::Rest(rests), ..) => rests.fill(0),
                 _ => {}
             }
         }

@@ -1,5 +1,6 @@
 //! The two kinds of numbers that networks compute with.
 
+use snn_ir::op::Requantize;
 use snn_ir::{Tensor, TensorData};
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub(crate) trait Number: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn spikes(amplitude: Self, quanta: i64) -> Self;
     /// The value one.
     fn one() -> Self;
+    /// One step of [`Requantize`]. Only integers meet it: the verifier refuses it elsewhere.
+    fn requantize(op: Requantize, rest: &mut i64, x: Self) -> Self;
     /// The real constant `x`; `None` when it is no such number.
     fn constant(x: f32) -> Option<Self>;
     /// The elements of a parameter, shared with it where it can be; `None` when they are of the other kind.
@@ -94,6 +97,9 @@ impl Number for f32 {
     }
     fn one() -> f32 {
         1.0
+    }
+    fn requantize(_: Requantize, _: &mut i64, x: f32) -> f32 {
+        x
     }
     fn constant(x: f32) -> Option<f32> {
         Some(x)
@@ -151,6 +157,9 @@ impl Number for i32 {
     }
     fn one() -> i32 {
         1
+    }
+    fn requantize(op: Requantize, rest: &mut i64, x: i32) -> i32 {
+        Self::narrow(op.step(rest, i64::from(x)))
     }
     fn constant(x: f32) -> Option<i32> {
         (x.fract() == 0.0 && x.abs() < 2_147_483_648.0).then_some(x as i32)

@@ -10,6 +10,7 @@ use crate::plan::node::{LayerWork, PlanNode};
 use crate::plan::{Mode, Work, lanes};
 use crate::statistics::Statistics;
 use crate::sums::{constant_current, constants, delay, linear, potentials, widened};
+use snn_ir::op::Requantize;
 
 /// A line of the arena, aligned for every kernel.
 #[repr(C, align(64))]
@@ -25,6 +26,8 @@ pub(crate) struct Machine<'n> {
     /// Per node: its sum over the window so far, pixel-major, where somebody needs it.
     sums: Vec<Vec<i64>>,
     running: Vec<Option<Running>>,
+    /// Per node that makes integers coarser: what rounding left over, pixel-major.
+    rests: Vec<Vec<i64>>,
     /// Per node with a schedule: its current without it, pixel-major.
     bases: Vec<Vec<i32>>,
     /// Per node that is an output with a delay: its sum when the delay was over.
@@ -45,12 +48,17 @@ impl<'n> Machine<'n> {
             Work::MaxPool(_) | Work::Maximum if n.mode == Mode::Stepped => Some(Running::new(elements(n), n.len())),
             _ => None,
         };
+        let rests = |n: &PlanNode| match n.work {
+            Work::Requantize(_) => vec![0; n.len()],
+            _ => Vec::new(),
+        };
         Machine {
             program,
             arena: vec![Line([0; 64]); plan.arena.div_ceil(64)],
             constants: vec![Vec::new(); plan.nodes.len()],
             sums: plan.nodes.iter().enumerate().map(|p| vec![0; if needs_sum(p) { p.1.len() } else { 0 }]).collect(),
             running: plan.nodes.iter().map(running).collect(),
+            rests: plan.nodes.iter().map(rests).collect(),
             bases: vec![Vec::new(); plan.nodes.len()],
             early: vec![Vec::new(); plan.nodes.len()],
             counts: program.populations.sources.iter().map(|s| s.crossings.counts()).collect(),
@@ -65,6 +73,7 @@ impl<'n> Machine<'n> {
         self.sums.iter_mut().for_each(|s| s.fill(0));
         self.early.iter_mut().for_each(Vec::clear);
         self.running.iter_mut().flatten().for_each(Running::reset);
+        self.rests.iter_mut().for_each(|r| r.fill(0));
         self.counts.iter_mut().for_each(Counts::reset);
         self.statistics.clone_from(&self.program.populations.none);
         self.constants = constants(&plan.nodes, self.program.front_end.run(inputs));
@@ -156,6 +165,7 @@ impl<'n> Machine<'n> {
                     }
                 }
                 Work::MaxPool(_) | Work::Maximum => self.maximum(i, steps),
+                Work::Requantize(r) => self.requantize(i, *r, steps),
                 _ => {}
             }
             if let (true, Some(buffer)) = (plan.summed_over[i], plan.values[i]) {
@@ -249,6 +259,18 @@ impl<'n> Machine<'n> {
             }
         }
         self.running[i] = Some(running);
+    }
+
+    fn requantize(&mut self, i: usize, r: Requantize, steps: usize) {
+        let mut rests = std::mem::take(&mut self.rests[i]);
+        let operand = self.program.plan.nodes[i].operands[0];
+        for t in 0..steps {
+            for (e, rest) in rests.iter_mut().enumerate() {
+                let sent = r.step(rest, i64::from(self.element(operand, e, t)));
+                self.set_current(i, e, t, sent as i32);
+            }
+        }
+        self.rests[i] = rests;
     }
 
     /// Element `e` (pixel-major) of node `i` in step `t` of the chunk.

@@ -5,7 +5,7 @@ use super::rate::Rate;
 use super::synapse::{Reason, Synapse};
 use crate::front_end::FrontEnd;
 use crate::kernels::stepped::MOST_LANES;
-use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Reset};
+use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Requantize, Reset};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
 
 /// When a node's value is computed.
@@ -61,6 +61,8 @@ pub enum Work {
     MaxPool(super::geometry::Geometry),
     /// Difference of the running maximum over operands.
     Maximum,
+    /// Coarser integers.
+    Requantize(Requantize),
     /// An output.
     Readout {
         /// Real units per unit, per element.
@@ -314,6 +316,11 @@ impl PlanNode {
             }
             Op::CumulativeMaxPool(w) => (mode, Work::MaxPool(pool_geometry(w, types[0], &ty))),
             Op::CumulativeMax => (mode, Work::Maximum),
+            // What it sends differs from step to step even where its operand does not.
+            Op::Requantize(r) => {
+                let mode = if domain == Domain::Windows { Mode::Summed } else { Mode::Stepped };
+                (mode, Work::Requantize(*r))
+            }
             _ => {
                 if let Some(map) = structural(op, &types, &ty) {
                     (mode, Work::Structural(map?))

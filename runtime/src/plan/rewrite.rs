@@ -11,12 +11,13 @@ pub fn users(nodes: &[PlanNode]) -> Vec<Vec<usize>> {
     users
 }
 
-/// Computes on sums what is linear and only read out.
+/// Computes on sums what is linear, or rounds sums, and is only read out.
 pub fn sum_up_what_is_read_out(nodes: &mut [PlanNode], users: &[Vec<usize>]) {
     for i in (0..nodes.len()).rev() {
         let linear = match &nodes[i].work {
             Work::Layer(l) => l.neuron.is_none(),
-            Work::Structural(_) => true,
+            // The sum of what it sends depends on the sum of what it gets alone.
+            Work::Structural(_) | Work::Requantize(_) => true,
             _ => false,
         };
         if nodes[i].mode == Mode::Stepped && linear && !users[i].is_empty() && users[i].iter().all(|&u| nodes[u].mode == Mode::Summed) {

@@ -64,6 +64,7 @@ impl Plan {
                 if families.is_empty() { "neurons on a constant current".into() } else { families }
             }
             (Work::Structural(_), _) => "moves elements".into(),
+            (Work::Requantize(_), _) => "takes bits off".into(),
             _ => "running maxima".into(),
         }
     }

@@ -8,7 +8,7 @@ use crate::front_end::{FrontEnd, SteadyCurrent};
 use crate::network::settles;
 use crate::statistics::{LayerStatistics, Statistics};
 use crate::synapses::spike_sources;
-use snn_ir::op::Layer;
+use snn_ir::op::{Layer, Requantize};
 use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashMap;
 
@@ -67,6 +67,7 @@ enum Behaviour<N> {
     Stateless(Affine<N>),
     Neurons(Affine<N>, Population<N>),
     RunningMax(RunningMax),
+    Requantize(Requantize),
     /// Accumulates behind so many steps.
     Readout(u32),
 }
@@ -112,6 +113,8 @@ enum NodeState<N: Number> {
     None,
     Neurons(Membranes<N>),
     Sums(Sums<N>),
+    /// What rounding left over, per element.
+    Rest(Vec<i64>),
     /// Sums, and steps so far.
     Readout(Vec<N::Total>, u32),
 }
@@ -151,6 +154,7 @@ impl<N: BodyNumber> Body<N> {
                 }
                 Op::CumulativeMaxPool(w) => Behaviour::RunningMax(RunningMax::Window(WindowMax::new(w, shapes[0], &ty.shape))),
                 Op::CumulativeMax => Behaviour::RunningMax(RunningMax::Operands),
+                Op::Requantize(r) => Behaviour::Requantize(*r),
                 Op::Readout { delay, .. } => Behaviour::Readout(*delay),
                 _ => Behaviour::Stateless(affine(Kernel::new(op, &shapes, &ty.shape).map_err(refuse)?)),
             };
@@ -193,6 +197,7 @@ impl<N: BodyNumber> Body<N> {
                 Behaviour::Stateless(_) => NodeState::None,
                 Behaviour::Neurons(_, population) => NodeState::Neurons(population.membranes()),
                 Behaviour::RunningMax(max) => NodeState::Sums(max.sums(node.operands.len(), node.len)),
+                Behaviour::Requantize(_) => NodeState::Rest(vec![0; node.len]),
                 Behaviour::Readout(_) => NodeState::Readout(vec![N::Total::default(); node.len], 0),
             })
             .collect();
@@ -315,6 +320,15 @@ impl<N: BodyNumber> Node<N> {
                 for (t, out) in out.chunks_exact_mut(self.len).enumerate() {
                     max.step(sums, &at(t), out);
                     out.iter().enumerate().filter(|(_, x)| **x != N::default()).for_each(|(i, _)| book(i, 1));
+                }
+                Value::Steps(out)
+            }
+            (Behaviour::Requantize(r), NodeState::Rest(rests)) => {
+                let mut out = vec![N::default(); steps * self.len];
+                for (t, out) in out.chunks_exact_mut(self.len).enumerate() {
+                    for ((out, &x), rest) in out.iter_mut().zip(at(t)[0]).zip(&mut *rests) {
+                        *out = N::requantize(*r, rest, x);
+                    }
                 }
                 Value::Steps(out)
             }
