@@ -2,7 +2,7 @@
 
 use crate::calibrate::Calibration;
 use crate::passes::pipeline::{self, PassRecord, PipelineError};
-use crate::passes::quantize::{Quantize, WeightType};
+use crate::passes::quantize::{Quantize, Rounding, WeightType};
 use crate::passes::{Approximation, Context};
 use crate::recipe::Recipe;
 use snn_ir::Graph;
@@ -59,6 +59,8 @@ pub struct Compiled {
     pub records: Vec<PassRecord>,
     /// What approximations lose.
     pub approximations: Vec<Approximation>,
+    /// What rounding to integers did to each layer.
+    pub rounding: Vec<Rounding>,
     /// Messages for the user.
     pub notes: Vec<String>,
 }
@@ -93,7 +95,7 @@ pub fn compile(
         after(graph, record);
         Ok(())
     })?;
-    Ok(Compiled { graph, records, approximations: context.approximations, notes: context.notes })
+    Ok(Compiled { graph, records, approximations: context.approximations, rounding: context.rounding, notes: context.notes })
 }
 
 /// Replays samples after every pass.

@@ -225,6 +225,8 @@ impl Search<'_> {
                 return Ok(None);
             }
         };
+        let loud = compiled.rounding.iter().filter(|r| r.is_loud());
+        self.choice.notes.extend(loud.map(|r| format!("{name}: {r}, which is part of its loss")));
         let best = self.choice.chosen.as_ref().map(|(i, ..)| self.choice.candidates[*i].energy_per_sample());
         let progress = |done, total| (self.request.progress)(&format!("{name}: held-back samples"), done, total);
         let found = self.judge.judge(&compiled.graph, timesteps, self.request.target, best, &progress)?;

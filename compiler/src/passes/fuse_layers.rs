@@ -5,7 +5,6 @@
 //! layer. A linear result that more than one node uses, or that something other than a sum or a neuron uses, becomes a
 //! layer without neurons, whose value is its current, so that it is computed once. Structural operations, max-pools and
 //! readouts stay.
-
 use super::fold_batch_norm::{along_axis, broadcast_with, fold_into};
 use super::{Context, Pass, PassError};
 use serde::Deserialize;

@@ -4,7 +4,6 @@
 //! [`pipeline`] runs a list of them, verifies the graph after each, times it, and prints it where asked. What a pass
 //! needs besides the graph (the window length, calibration samples) is in its [`Context`].
 
-mod integer_range;
 mod registry;
 
 pub mod approximate_activations;
@@ -12,6 +11,7 @@ pub mod approximate_normalisation;
 pub mod balance_thresholds;
 pub mod calibrate_layers;
 pub mod canonicalize;
+pub mod compose_linear;
 pub mod correct_bias;
 pub mod correct_bias_over_time;
 pub mod correct_potential;
@@ -25,6 +25,7 @@ pub mod pipeline;
 pub mod quantize;
 pub mod replace_relu;
 pub mod shift_membrane;
+pub mod split_joined_inputs;
 
 pub use registry::{OptionError, PassSpec, find, from_yaml, parse_list, registry};
 
@@ -48,6 +49,8 @@ pub struct Context<'a> {
     pub approximations: Vec<Approximation>,
     /// Without calibration data: synthetic inputs matched to batch-norm statistics, once `balance-thresholds` made them.
     pub matched: Option<Matched>,
+    /// What rounding to integers did to every layer, in order; empty before `quantize`.
+    pub rounding: Vec<quantize::Rounding>,
     /// Messages for the user: what was approximated, what calibration would improve.
     pub notes: Vec<String>,
     /// Told how far long work has come: what, done, total.
@@ -67,6 +70,7 @@ impl Context<'_> {
             batch_norm_moments: HashMap::new(),
             matched: None,
             approximations: Vec::new(),
+            rounding: Vec::new(),
             notes: Vec::new(),
             progress: &|_, _, _| {},
             weight_range: None,

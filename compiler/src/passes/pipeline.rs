@@ -28,8 +28,11 @@ pub enum PipelineError {
         /// Why not.
         source: PassError,
     },
-    /// A pass left a graph that breaks the rules: a bug of ours.
-    #[error("after pass {pass} the graph is broken, which is a bug in that pass: {source}")]
+    /// A pass left a graph that breaks the rules: it ran where it should not, or is wrong.
+    #[error(
+        "after pass {pass} the network breaks a rule: {source}. A recipe of your own may run passes in another order than `snnc passes` \
+         lists them; with a built-in recipe please report this"
+    )]
     Broken {
         /// Its name.
         pass: &'static str,

@@ -57,6 +57,8 @@ macro_rules! passes {
 passes! {
     "canonicalize" canonicalize::Canonicalize,
     "fold-batch-norm" fold_batch_norm::FoldBatchNorm,
+    "compose-linear" compose_linear::ComposeLinear,
+    "split-joined-inputs" split_joined_inputs::SplitJoinedInputs,
     "approximate-normalisation" approximate_normalisation::ApproximateNormalisation,
     "approximate-activations" approximate_activations::ApproximateActivations,
     "lower-max-pool" lower_max_pool::LowerMaxPool,

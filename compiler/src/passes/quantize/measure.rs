@@ -1,0 +1,318 @@
+//! What rounding does to every layer's current, measured on samples.
+//!
+//! The network before rounding is run with real activations: a population passes on its clipped
+//! current, which is the mean of what it sends in a long window. Every layer is also computed with its
+//! integers, from the same activations. The root mean square of the difference, over that of the
+//! current, is the share that rounding has in it.
+
+use super::super::{Context, PassError};
+use super::unit_tensor;
+use crate::calibrate::{Calibration, synthetic};
+use rayon::prelude::*;
+use snn_ir::op::{Amplitude, Layer, Neuron, Scale};
+use snn_ir::{Activation, Graph, NodeId, Op, Signal, Tensor};
+use snn_runtime::analog::AnalogNetwork;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+/// What rounding to integers does to one layer.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Rounding {
+    /// The layer's name.
+    pub node: String,
+    /// Root mean square of the difference over that of the layer's current.
+    pub share: f64,
+}
+
+/// Share of a layer's current that rounding may make up before it is a warning: as much as clipping and
+/// rounding to spikes usually do at T = 32.
+const LOUD: f64 = 0.1;
+
+impl Rounding {
+    /// Whether the user should hear of it.
+    pub fn is_loud(&self) -> bool {
+        self.share > LOUD
+    }
+}
+
+impl fmt::Display for Rounding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: rounding to integers changes {:.0} % of its current", self.node, 100.0 * self.share)
+    }
+}
+
+/// A layer and the integers that it was rounded to.
+pub(super) struct Quantized {
+    /// The layer.
+    pub id: NodeId,
+    /// Per term that is no prefix: which of the layer's operands it reads, that operand's units, the synapse.
+    pub terms: Vec<(usize, Option<Vec<f64>>, Op)>,
+    /// The bias.
+    pub bias: Option<Tensor>,
+    /// Units of the result.
+    pub unit: Vec<f64>,
+}
+
+/// Most samples.
+const MOST_SAMPLES: usize = 8;
+/// Multiply-adds that the samples may cost, about a second of one core; one sample is always run.
+const BUDGET: usize = 10_000_000_000;
+/// Part of the threshold below which a current is none: dead channels have no current to lose.
+const SILENT: f64 = 0.1;
+
+/// Samples to measure on.
+pub(super) struct Samples(Vec<Vec<Vec<f32>>>);
+
+impl Samples {
+    /// The user's, or made-up ones, as many as the size of the network allows.
+    pub fn choose(graph: &Graph, context: &Context<'_>) -> Samples {
+        let made: Calibration;
+        let all = match (context.calibration, &context.matched) {
+            (Some(calibration), _) => &calibration.samples,
+            (None, Some(matched)) => &matched.samples.samples,
+            (None, None) => {
+                made = synthetic::samples(graph);
+                &made.samples
+            }
+        };
+        // Three times: as it is, and in integers, which have a scale for every operand.
+        let count = (BUDGET / (3 * multiply_adds(graph)).max(1)).clamp(1, MOST_SAMPLES);
+        Samples(all.iter().take(count).cloned().collect())
+    }
+
+    /// The first `count` of them.
+    pub fn first(&self, count: usize) -> &[Vec<Vec<f32>>] {
+        &self.0[..count.min(self.0.len())]
+    }
+
+    /// Largest magnitude of what the prefix adds to the current of each node outside it, by that node.
+    pub fn observe(&self, graph: &Graph, prefix: &HashSet<NodeId>) -> Result<HashMap<NodeId, f64>, PassError> {
+        let analog = Analog::new(graph, prefix, None)?;
+        let mut largest: HashMap<NodeId, f64> = HashMap::new();
+        if analog.prefix_sums.is_empty() {
+            return Ok(largest);
+        }
+        let mut by_node: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        analog.prefix_sums.iter().for_each(|(&id, &at)| by_node.entry(at).or_default().push(id));
+        let network = analog.network()?;
+        for sample in &self.0 {
+            network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |node, values| {
+                for &id in by_node.get(&node).into_iter().flatten() {
+                    let most = values.iter().fold(0f32, |m, v| m.max(v.abs()));
+                    let seen = largest.entry(id).or_default();
+                    *seen = seen.max(f64::from(most));
+                }
+            });
+        }
+        Ok(largest)
+    }
+
+    /// What rounding does to every layer, in order.
+    pub fn rounding(&self, graph: &Graph, layers: &[Quantized]) -> Result<Vec<Rounding>, PassError> {
+        let analog = Analog::new(graph, &HashSet::new(), Some(layers))?;
+        let pairs: Vec<(NodeId, NodeId)> =
+            layers.iter().filter_map(|l| Some((analog.currents[&l.id], *analog.rounded.get(&l.id)?))).collect();
+        if pairs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let network = analog.network()?;
+        let mut part: HashMap<NodeId, Vec<usize>> = HashMap::new();
+        for (i, &(real, rounded)) in pairs.iter().enumerate() {
+            part.entry(real).or_default().push(i);
+            part.entry(rounded).or_default().push(i);
+        }
+        let measure = |sample: &Vec<Vec<f32>>| {
+            let mut first: HashMap<usize, Vec<f32>> = HashMap::new();
+            let mut sums = vec![(0f64, 0f64, 0usize); pairs.len()];
+            network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |node, values| {
+                for &i in part.get(&node).into_iter().flatten() {
+                    let Some(other) = first.remove(&i) else {
+                        first.insert(i, values.to_vec());
+                        continue;
+                    };
+                    let (real, rounded) = if node == pairs[i].1 { (&other[..], values) } else { (values, &other[..]) };
+                    for (&a, &b) in real.iter().zip(rounded) {
+                        let (a, b) = (f64::from(a), f64::from(b));
+                        sums[i].0 += (a - b) * (a - b);
+                        sums[i].1 += a * a;
+                    }
+                    sums[i].2 += real.len();
+                }
+            });
+            sums
+        };
+        let runs: Vec<Vec<(f64, f64, usize)>> = self.0.par_iter().map(measure).collect();
+        let share = |(i, layer): (usize, &Quantized)| {
+            let (difference, square, count) = runs.iter().fold((0.0, 0.0, 0), |s, run| (s.0 + run[i].0, s.1 + run[i].1, s.2 + run[i].2));
+            let least = match graph.op(layer.id) {
+                Op::Layer(l) if l.neuron.is_some() => SILENT,
+                _ => 0.0,
+            };
+            let size = (square / count.max(1) as f64).sqrt().max(least);
+            let share = if size > 0.0 { (difference / count.max(1) as f64).sqrt() / size } else { 0.0 };
+            Rounding { node: graph.node(layer.id).name().to_string(), share }
+        };
+        Ok(layers.iter().enumerate().map(share).collect())
+    }
+}
+
+/// Multiply-adds of all layers.
+pub(super) fn multiply_adds(graph: &Graph) -> usize {
+    let of = |id: NodeId| {
+        let Op::Layer(layer) = graph.op(id) else { return 0 };
+        let shape = &graph.ty(id).shape;
+        let synapse = |s: &Op| match s {
+            Op::Conv(c) => c.weight.len().saturating_mul(shape[1..].iter().product()),
+            Op::ConvTranspose(c) => c.weight.len().saturating_mul(shape[1..].iter().product()),
+            Op::Linear(l) => l.weight.len().saturating_mul(shape[..shape.len() - 1].iter().product()),
+            _ => shape.iter().product(),
+        };
+        layer.synapses.iter().map(synapse).fold(0, usize::saturating_add)
+    };
+    graph.ids().map(of).fold(1, usize::saturating_add)
+}
+
+/// A spiking network with real activations, as an analog graph.
+struct Analog {
+    graph: Graph,
+    /// The current of every layer.
+    currents: HashMap<NodeId, NodeId>,
+    /// The same, made of integers.
+    rounded: HashMap<NodeId, NodeId>,
+    /// What the prefix adds to the current of a node that is none of its own.
+    prefix_sums: HashMap<NodeId, NodeId>,
+}
+
+impl Analog {
+    /// With `layers` the whole network, and beside every layer the same in integers; else the prefix alone.
+    fn new(graph: &Graph, prefix: &HashSet<NodeId>, layers: Option<&[Quantized]>) -> Result<Analog, PassError> {
+        let mut analog =
+            Analog { graph: Graph::new("analog"), currents: HashMap::new(), rounded: HashMap::new(), prefix_sums: HashMap::new() };
+        let quantized: HashMap<NodeId, &Quantized> = layers.unwrap_or_default().iter().map(|l| (l.id, l)).collect();
+        let mut values: HashMap<NodeId, NodeId> = HashMap::new();
+        for id in graph.topological()? {
+            let operands = graph.operands(id);
+            if layers.is_none() && !prefix.contains(&id) {
+                analog.sum_of_prefix(graph, id, prefix, &values)?;
+                continue;
+            }
+            let known: Vec<NodeId> = operands.iter().map(|o| values[o]).collect();
+            let value = match graph.op(id) {
+                Op::Input(_, shape) => analog.add(Op::Input(Signal::Analog, shape.clone()), &[])?,
+                Op::Constant(_, value) => analog.add(Op::Constant(Signal::Analog, value.clone()), &[])?,
+                Op::Readout { .. } => known[0],
+                Op::If(neuron) => {
+                    let neuron = neuron.clone();
+                    analog.activation(&neuron, known[0])?
+                }
+                Op::Layer(layer) => {
+                    let terms = layer.synapses.iter().cloned().zip(known.iter().copied()).collect();
+                    let current = analog.sum(terms, layer.bias.clone())?;
+                    analog.currents.insert(id, current);
+                    if let Some(quantized) = quantized.get(&id) {
+                        let rounded = analog.in_integers(graph, layer, quantized, &operands, &known)?;
+                        analog.rounded.insert(id, rounded);
+                    }
+                    match &layer.neuron {
+                        Some(neuron) => analog.activation(neuron, current)?,
+                        None => current,
+                    }
+                }
+                op => analog.add(op.clone(), &known)?,
+            };
+            values.insert(id, value);
+        }
+        Ok(analog)
+    }
+
+    fn add(&mut self, op: Op, operands: &[NodeId]) -> Result<NodeId, PassError> {
+        let name = self.graph.fresh_name("value");
+        Ok(self.graph.add(name, op, operands)?)
+    }
+
+    fn sum(&mut self, terms: Vec<(Op, NodeId)>, bias: Option<Tensor>) -> Result<NodeId, PassError> {
+        let parts = terms.into_iter().map(|(op, source)| self.add(op, &[source])).collect::<Result<Vec<_>, _>>()?;
+        let sum = if let [one] = parts[..] { one } else { self.add(Op::Add, &parts)? };
+        match bias {
+            None => Ok(sum),
+            Some(bias) => self.add(Op::Scale(Scale { weight: None, bias: Some(bias) }), &[sum]),
+        }
+    }
+
+    /// What neurons pass on in the mean of a long window.
+    fn activation(&mut self, neuron: &Neuron, current: NodeId) -> Result<NodeId, PassError> {
+        let is_one = neuron.threshold.as_f32().iter().all(|&t| t == 1.0);
+        let scale = |weight: Tensor| Op::Scale(Scale { weight: Some(weight), bias: None });
+        let x = if is_one { current } else { self.add(scale(neuron.threshold.map(|t| 1.0 / t)), &[current])? };
+        let max = neuron.firing.quanta() as f32;
+        let min = if neuron.signed { -max } else { 0.0 };
+        let x = self.add(Op::Activation(Activation::Clip { min, max }), &[x])?;
+        if neuron.amplitude == Amplitude::Threshold && !is_one { self.add(scale(neuron.threshold.clone()), &[x]) } else { Ok(x) }
+    }
+
+    /// The current of a layer as its integers make it, in real units.
+    fn in_integers(
+        &mut self,
+        graph: &Graph,
+        layer: &Layer,
+        quantized: &Quantized,
+        operands: &[NodeId],
+        known: &[NodeId],
+    ) -> Result<NodeId, PassError> {
+        let rank = |o: usize| graph.ty(operands[o]).shape.len();
+        let mut terms = Vec::new();
+        for (o, units, synapse) in &quantized.terms {
+            let mut source = known[*o];
+            if let Some(units) = units {
+                source = self.add(Op::Scale(Scale { weight: Some(unit_tensor(units, rank(*o), |u| 1.0 / u)), bias: None }), &[source])?;
+            }
+            terms.push((synapse.in_floats(), source));
+        }
+        let shape = &graph.ty(quantized.id).shape;
+        let unit = unit_tensor(&quantized.unit, shape.len(), |u| u);
+        let mut parts = Vec::new();
+        if !terms.is_empty() {
+            let sum = self.sum(terms, quantized.bias.as_ref().map(Tensor::to_floats))?;
+            parts.push((Op::Scale(Scale { weight: Some(unit), bias: None }), sum));
+        }
+        let rounded: HashSet<usize> = quantized.terms.iter().map(|t| t.0).collect();
+        let real = layer.synapses.iter().zip(known).enumerate().filter(|(o, _)| !rounded.contains(o));
+        parts.extend(real.map(|(_, (synapse, &source))| (synapse.clone(), source)));
+        let bias = if quantized.terms.is_empty() { layer.bias.clone() } else { None };
+        self.sum(parts, bias)
+    }
+
+    /// What the prefix adds to node `id`, which is none of it.
+    fn sum_of_prefix(
+        &mut self,
+        graph: &Graph,
+        id: NodeId,
+        prefix: &HashSet<NodeId>,
+        values: &HashMap<NodeId, NodeId>,
+    ) -> Result<(), PassError> {
+        let operands = graph.operands(id);
+        let sum = match graph.op(id) {
+            Op::Layer(layer) => {
+                let of_prefix = layer.synapses.iter().zip(&operands).filter(|(_, o)| prefix.contains(o));
+                let terms: Vec<(Op, NodeId)> = of_prefix.map(|(s, o)| (s.clone(), values[o])).collect();
+                if terms.is_empty() {
+                    return Ok(());
+                }
+                self.sum(terms, None)?
+            }
+            _ => {
+                let Some(first) = operands.iter().find(|o| prefix.contains(o)) else { return Ok(()) };
+                values[first]
+            }
+        };
+        self.prefix_sums.insert(id, sum);
+        Ok(())
+    }
+
+    /// Every node of it runs and can be observed; the last one is its output.
+    fn network(mut self) -> Result<AnalogNetwork, PassError> {
+        let last = self.graph.topological()?.pop();
+        self.graph.set_outputs(last.into_iter().collect::<Vec<_>>());
+        AnalogNetwork::new(&self.graph).map_err(|e| PassError::Run(e.to_string()))
+    }
+}

@@ -1,0 +1,160 @@
+//! Weights as rows: how much each output channel gets per unit of each source element, and integers.
+
+use snn_ir::op::{Conv, ConvTranspose, Linear, Scale};
+use snn_ir::{Op, Tensor};
+
+/// A synapse with weights of its own.
+pub(super) struct Rows<'a> {
+    synapse: &'a Op,
+    weights: &'a Tensor,
+    layout: Layout,
+}
+
+/// Which output channel and which source channel the weight at a position belongs to.
+#[derive(Clone, Copy)]
+enum Layout {
+    Conv {
+        columns: usize,
+        taps: usize,
+        rows_per_group: usize,
+    },
+    ConvTranspose {
+        columns: usize,
+        taps: usize,
+        inputs_per_group: usize,
+    },
+    /// Over the last axis; where that is not the first, all weights belong to one channel.
+    Linear {
+        columns: usize,
+        flat: bool,
+    },
+}
+
+impl Layout {
+    fn output(self, i: usize) -> usize {
+        match self {
+            Layout::Conv { columns, taps, .. } => i / (columns * taps),
+            Layout::ConvTranspose { columns, taps, inputs_per_group } => {
+                i / (columns * taps) / inputs_per_group * columns + i / taps % columns
+            }
+            Layout::Linear { columns, flat } => {
+                if flat {
+                    i / columns
+                } else {
+                    0
+                }
+            }
+        }
+    }
+
+    fn source(self, i: usize) -> usize {
+        match self {
+            Layout::Conv { columns, taps, rows_per_group } => i / (columns * taps) / rows_per_group * columns + i / taps % columns,
+            Layout::ConvTranspose { columns, taps, .. } => i / (columns * taps),
+            Layout::Linear { columns, .. } => i % columns,
+        }
+    }
+}
+
+/// The unit of a channel of a source; spikes stand for one.
+pub(super) fn unit_of(units: Option<&Vec<f64>>, channel: usize) -> f64 {
+    units.map_or(1.0, |u| u[channel.min(u.len() - 1)])
+}
+
+impl<'a> Rows<'a> {
+    /// `None` for synapses without a weight matrix. The layer's result has `shape`.
+    pub fn of(synapse: &'a Op, shape: &[usize]) -> Option<Self> {
+        let (weights, layout) = match synapse {
+            Op::Conv(c) => {
+                let (rows, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
+                (&c.weight, Layout::Conv { columns, taps, rows_per_group: rows / c.groups })
+            }
+            Op::ConvTranspose(c) => {
+                let (inputs, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
+                (&c.weight, Layout::ConvTranspose { columns, taps, inputs_per_group: inputs / c.groups })
+            }
+            Op::Linear(l) => (&l.weight, Layout::Linear { columns: l.weight.shape()[1], flat: shape.len() == 1 }),
+            _ => return None,
+        };
+        Some(Rows { synapse, weights, layout })
+    }
+
+    /// Largest magnitude of a weight times its source's unit, per output channel.
+    pub fn largest(&self, source: Option<&Vec<f64>>, channels: usize) -> Vec<f64> {
+        let mut largest = vec![0f64; channels];
+        for (i, &w) in self.weights.as_f32().iter().enumerate() {
+            let c = self.layout.output(i);
+            largest[c] = largest[c].max(f64::from(w).abs() * unit_of(source, self.layout.source(i)));
+        }
+        if let Layout::Linear { flat: false, .. } = self.layout {
+            // The same weights make every channel.
+            largest = vec![largest[0]; channels];
+        }
+        largest
+    }
+
+    /// The synapse with integer weights, for a result in `unit`.
+    pub fn rounded(&self, source: Option<&Vec<f64>>, unit: &[f64]) -> Op {
+        let value = |(i, &w): (usize, &f32)| {
+            let u = unit[self.layout.output(i).min(unit.len() - 1)];
+            f64::from(w) * unit_of(source, self.layout.source(i)) / u
+        };
+        let weight = narrow(self.weights.shape(), self.weights.as_f32().iter().enumerate().map(value));
+        match self.synapse {
+            Op::Conv(c) => Op::Conv(Conv { weight, ..c.clone() }),
+            Op::ConvTranspose(c) => Op::ConvTranspose(ConvTranspose { weight, ..c.clone() }),
+            Op::Linear(l) => Op::Linear(Linear { weight, ..l.clone() }),
+            other => other.clone(),
+        }
+    }
+}
+
+/// The nearest integer, or the one at the end of 32 bits.
+pub(super) fn round_i32(value: f64) -> i32 {
+    value.round().clamp(-f64::from(i32::MAX), f64::from(i32::MAX)) as i32
+}
+
+/// Integers in the narrowest type that holds them, `[shape]`.
+pub(super) fn narrow(shape: &[usize], values: impl Iterator<Item = f64>) -> Tensor {
+    let ints: Vec<i32> = values.map(round_i32).collect();
+    let largest = ints.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+    match largest {
+        0..=127 => Tensor::i8(shape, ints.iter().map(|&v| v as i8).collect::<Vec<_>>()),
+        128..=32767 => Tensor::i16(shape, ints.iter().map(|&v| v as i16).collect::<Vec<_>>()),
+        _ => Tensor::i32(shape, ints),
+    }
+}
+
+/// A float tensor divided by the units of its channels (axis 0 of a value of `shape`), rounded to i32, as small as it was.
+pub(super) fn in_units(tensor: &Tensor, unit: &[f64], shape: &[usize]) -> Tensor {
+    let uniform = unit.iter().all(|&u| u == unit[0]);
+    let mut out: Vec<usize> = [vec![1; shape.len() - tensor.shape().len()], tensor.shape().to_vec()].concat();
+    if !uniform && !out.is_empty() {
+        out[0] = shape[0];
+    }
+    if uniform {
+        out = tensor.shape().to_vec();
+    }
+    let inner: usize = out.iter().skip(1).product();
+    let values = tensor.expanded(&out).into_iter().enumerate();
+    let ints: Vec<i32> = values.map(|(i, v)| round_i32(f64::from(v) / if uniform { unit[0] } else { unit[i / inner] })).collect();
+    Tensor::i32(out, ints)
+}
+
+/// A factor, or none, in integers: what brings a source in `source` units to `unit`, per element where
+/// the factor differs from place to place. [`Op::Identity`] where it is one everywhere.
+pub(super) fn rounded_factor(factor: Option<&Tensor>, source: Option<&Vec<f64>>, unit: &[f64], shape: &[usize]) -> Op {
+    let one = Tensor::scalar(1.0);
+    let factor = factor.unwrap_or(&one);
+    let mut out = [vec![1; shape.len() - factor.shape().len()], factor.shape().to_vec()].concat();
+    if let Some(first) = out.first_mut() {
+        *first = shape[0];
+    }
+    let inner: usize = out.iter().skip(1).product();
+    let value = |(i, w): (usize, f32)| f64::from(w) * unit_of(source, i / inner) / unit[(i / inner).min(unit.len() - 1)];
+    let values: Vec<f64> = factor.expanded(&out).into_iter().enumerate().map(value).collect();
+    if values.iter().all(|v| v.round() == 1.0) {
+        return Op::Identity;
+    }
+    Op::Scale(Scale { weight: Some(narrow(&out, values.into_iter())), bias: None })
+}

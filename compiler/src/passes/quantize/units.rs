@@ -1,0 +1,410 @@
+//! The unit of a layer's current, chosen so that its weights are fine and its potential fits.
+
+use super::super::PassError;
+use super::super::fold_batch_norm::along_axis;
+use super::currents::{common_unit, magnitude_bits};
+use super::measure::Quantized;
+use super::rows::{Rows, in_units, rounded_factor, unit_of};
+use super::{FINE_WEIGHT, Quantizer};
+use snn_ir::bounds::Reach;
+use snn_ir::op::{AvgPool, Divisor, Layer, Neuron, Reduce};
+use snn_ir::{NodeId, Op, Signal, Tensor};
+
+/// Steps of a threshold where no weights set the unit.
+const FINEST_THRESHOLD: f64 = 4096.0;
+/// Steps of a threshold at most; weights that are tiny against it lose precision rather than range.
+const MOST_STEPS: f64 = (1 << 22) as f64;
+/// Least steps of a threshold that currents are compared with which are passed on as they are.
+const THRESHOLD_STEPS: f64 = 1024.0;
+/// An encoded current can be so many thresholds large: it fires in every step, with room to make up for
+/// what other synapses take off.
+const ENCODED_THRESHOLDS: f64 = 4.0;
+/// The same for what samples reach: other samples may reach a little more.
+const HEADROOM: f64 = 1.25;
+/// What float arithmetic may have done to weights that are whole numbers of a unit already.
+const FLOAT_NOISE: f64 = 2e-6;
+/// Weights on currents become coarser down to 6 bits with the sign before currents lose bits: fewer
+/// would cost accuracy, as `--weights i6` shows.
+const LEAST_WEIGHT: f64 = 127.0;
+/// Weights of layers that have 16 bits.
+const MOST_WEIGHT: f64 = 32767.0;
+/// Channels that must share a unit: the finest may be so much finer than the coarsest has 11 bits, as
+/// weights of 16 bits have four more.
+const SHARED: f64 = 16.0;
+/// A current that has lost bits keeps so many levels at least. What rounding leaves over is kept from
+/// step to step, so a few are enough.
+const LEAST_LEVELS: i64 = 32;
+/// A unit that is no whole part of another by less than this is one.
+const WHOLE: f64 = 1e-3;
+/// Tries to find a unit. Each makes something coarser by a factor that would do but for rounding.
+const TRIES: usize = 64;
+
+/// A summand of a layer's current that is no prefix.
+struct Term {
+    /// Which of the layer's operands it reads.
+    operand: usize,
+    synapse: Op,
+    /// What the operand was before bits were taken off.
+    origin: NodeId,
+    /// What is read.
+    source: NodeId,
+}
+
+/// A layer while its unit is searched.
+struct Search<'l> {
+    layer: &'l Layer,
+    shape: Vec<usize>,
+    channels: usize,
+    terms: Vec<Term>,
+    /// The encoded share of the prefix, and the largest that samples showed.
+    encode: Option<(NodeId, f64)>,
+    /// Whether something downstream needs all channels in one unit.
+    one_unit: bool,
+    /// How much coarser each channel must be than its weights need.
+    coarser: Vec<f64>,
+}
+
+/// A unit per channel, and by what factor each could be coarser without loss that counts.
+struct Units {
+    unit: Vec<f64>,
+    slack: Vec<f64>,
+}
+
+/// Why the terms have no unit yet.
+enum Misfit {
+    /// Currents that are passed on have no unit in common.
+    Apart,
+    /// They are so fine, by this factor, that weights beside them leave 16 bits.
+    Fine(f64),
+}
+
+/// Whether a synapse passes its source on without a weight matrix.
+fn is_plain(synapse: &Op) -> bool {
+    matches!(synapse, Op::Identity | Op::Scale(_) | Op::AvgPool(_) | Op::Reduce(_))
+}
+
+/// Whether it adds elements up as they are, so that it cannot bring them to another unit.
+fn is_sum(synapse: &Op) -> bool {
+    matches!(synapse, Op::AvgPool(_) | Op::Reduce(_))
+}
+
+impl Quantizer<'_> {
+    /// Rounds layer `id`.
+    pub(super) fn layer(&mut self, id: NodeId, layer: Layer) -> Result<(), PassError> {
+        let shape = self.graph.ty(id).shape.clone();
+        let operands = self.graph.operands(id);
+        let (mut terms, mut of_prefix) = (Vec::new(), Vec::new());
+        for (operand, (synapse, &source)) in layer.synapses.iter().zip(&operands).enumerate() {
+            match self.prefix.contains(&source) {
+                true => of_prefix.push((synapse.clone(), source)),
+                false => terms.push(Term { operand, synapse: synapse.clone(), origin: source, source }),
+            }
+        }
+        let encode = match of_prefix.is_empty() {
+            true => None,
+            false => Some((self.encoded(id, of_prefix)?, self.observed.get(&id).copied().unwrap_or(0.0))),
+        };
+        let channels = self.channels(id);
+        let is_shared = terms.iter().any(|t| matches!(t.synapse, Op::Linear(_))) && shape.len() > 1;
+        let one_unit = is_shared || layer.neuron.is_none() && self.needs_one_unit(id);
+        let mut search = Search { layer: &layer, shape, channels, terms, encode, one_unit, coarser: vec![1.0; channels] };
+        for _ in 0..TRIES {
+            let units = match self.units_of(&search) {
+                Ok(units) => units,
+                Err(Misfit::Apart) => {
+                    self.bring_together(&mut search, 1.0)?;
+                    continue;
+                }
+                Err(Misfit::Fine(factor)) => {
+                    self.bring_together(&mut search, factor.log2().ceil().exp2())?;
+                    continue;
+                }
+            };
+            let rounded = self.rounded(id, &search, &units.unit)?;
+            let sources: Vec<NodeId> = search.encode.iter().map(|(e, _)| *e).chain(search.terms.iter().map(|t| t.source)).collect();
+            let reach = self.ranges.reach(self.graph, &Op::Layer(rounded.clone()), &sources, &search.shape);
+            let excess: Vec<f64> = match &reach {
+                Some(reach) => (0..channels).map(|c| self.excess(reach, layer.neuron.as_ref(), c)).collect(),
+                None => vec![0.0; channels],
+            };
+            if excess.iter().all(|&e| e <= 1.0) {
+                return self.settle(id, &search, rounded, units.unit, &sources);
+            }
+            self.relieve(&mut search, &units, &excess)?;
+        }
+        let reason = "no integers of 32 bits hold its current over the window; a shorter window (--timesteps) leaves each step \
+                      more of them, --weights f32 needs none";
+        Err(PassError::node(self.graph, id, reason))
+    }
+
+    fn settle(&mut self, id: NodeId, search: &Search, rounded: Layer, unit: Vec<f64>, sources: &[NodeId]) -> Result<(), PassError> {
+        if let Some((encode, _)) = search.encode {
+            self.set_encode(encode, &unit)?;
+        }
+        let synapses = rounded.synapses.iter().skip(usize::from(search.encode.is_some()));
+        let terms = search.terms.iter().zip(synapses).map(|(t, s)| (t.operand, self.units.get(&t.source).cloned(), s.clone()));
+        self.layers.push(Quantized { id, terms: terms.collect(), bias: rounded.bias.clone(), unit: unit.clone() });
+        if rounded.neuron.is_none() {
+            self.units.insert(id, unit);
+        }
+        self.graph.rewrite(id, Op::Layer(rounded), sources)?;
+        self.note(id);
+        Ok(())
+    }
+
+    /// How many times too large the integers of channel `c` may become.
+    fn excess(&self, reach: &Reach, neuron: Option<&Neuron>, c: usize) -> f64 {
+        let (low, high) = reach.current_of(c);
+        let peak = high.max(low.saturating_neg()) as f64 / f64::from(i32::MAX);
+        let steps = f64::from(self.timesteps);
+        match neuron {
+            // The sum over the window is what engines compute where all neurons wait for it.
+            None => peak * steps,
+            Some(_) if f64::from(reach.steps_of(c)) >= steps => peak,
+            // What accumulates does so evenly.
+            Some(_) => (steps / f64::from(reach.steps_of(c).max(1))).max(peak).max(1.01),
+        }
+    }
+
+    /// What channel `c` of a plain synapse's result is per integer of its source.
+    fn through(&self, search: &Search, term: &Term, c: usize) -> f64 {
+        unit_of(self.units.get(&term.source), c) * self.factor(search, term, c)
+    }
+
+    /// What a synapse without a weight matrix multiplies a current by, once its divisor is left to the unit.
+    fn factor(&self, search: &Search, term: &Term, c: usize) -> f64 {
+        let source = &self.graph.ty(term.source).shape;
+        match &term.synapse {
+            Op::Scale(s) => match along_axis(s.weight.as_ref(), &search.shape, 0, 1.0) {
+                Some(weights) => f64::from(weights[c].abs()),
+                None => s.weight.as_ref().map_or(1.0, |w| step(w.as_f32().iter().map(|&v| v.into()))),
+            },
+            Op::AvgPool(AvgPool { window, divisor }) if *divisor != Divisor::One => 1.0 / window.taps() as f64,
+            Op::Reduce(r) if r.mean => 1.0 / r.axes.iter().map(|&a| source[a]).product::<usize>() as f64,
+            _ => 1.0,
+        }
+    }
+
+    /// Whether a term passes on what has a unit already: a current, or a sum over spikes.
+    fn is_passed_on(&self, term: &Term) -> bool {
+        is_plain(&term.synapse) && (self.is_current(term.source) || is_sum(&term.synapse))
+    }
+
+    fn units_of(&self, search: &Search) -> Result<Units, Misfit> {
+        let channels = search.channels;
+        let neuron = search.layer.neuron.is_some();
+        let weighted = || search.terms.iter().filter(|t| !is_plain(&t.synapse));
+        let mut largest = vec![0f64; channels];
+        for term in weighted() {
+            let rows = Rows::of(&term.synapse, &search.shape);
+            let of_term = rows.map(|r| r.largest(self.units.get(&term.source), channels)).unwrap_or_default();
+            largest.iter_mut().zip(of_term).for_each(|(l, t)| *l = l.max(t));
+        }
+        // Currents are integers of many bits: weights that multiply them gain nothing by being bytes.
+        let reads_currents = weighted().any(|t| self.is_current(t.source));
+        let finest_weight = match neuron && !reads_currents {
+            true => self.range.of(weighted().map(|t| &t.synapse)),
+            false => FINE_WEIGHT,
+        };
+        let can_lose_bits = search.terms.iter().any(|t| self.is_current(t.source));
+        let limit = f64::from(self.encode_limit());
+        let most_steps = if search.encode.is_some() { MOST_STEPS.min(limit / ENCODED_THRESHOLDS) } else { MOST_STEPS };
+        let mut units = Units { unit: vec![0.0; channels], slack: vec![f64::INFINITY; channels] };
+        for c in 0..channels {
+            let passed: Vec<f64> =
+                search.terms.iter().filter(|t| self.is_passed_on(t)).map(|t| self.through(search, t, c)).filter(|&t| t > 0.0).collect();
+            let unit = &mut units.unit[c];
+            if !passed.is_empty() {
+                let common = common_unit(&passed).ok_or(Misfit::Apart)?;
+                let sums = search.terms.iter().filter(|t| is_sum(&t.synapse)).map(|t| self.through(search, t, c));
+                if sums.clone().any(|through| (through / common - 1.0).abs() > WHOLE) {
+                    return Err(Misfit::Apart);
+                }
+                // The current is divided: its threshold must have enough steps, and weights beside it, too.
+                let for_threshold = if neuron { (common * THRESHOLD_STEPS).ceil() } else { 1.0 };
+                let for_weights = if largest[c] > 0.0 { (common * LEAST_WEIGHT / largest[c]).ceil().min(THRESHOLD_STEPS) } else { 1.0 };
+                let wanted = for_threshold.max(for_weights).max(1.0);
+                let mut parts = (wanted / search.coarser[c]).floor().max(1.0);
+                if largest[c] * parts > MOST_WEIGHT * common {
+                    parts = (MOST_WEIGHT * common / largest[c]).floor().max(1.0);
+                }
+                if sums.count() > 0 {
+                    parts = 1.0;
+                }
+                *unit = common / parts;
+                if largest[c] > MOST_WEIGHT * *unit {
+                    return Err(Misfit::Fine(largest[c] / (MOST_WEIGHT * *unit)));
+                }
+                units.slack[c] = parts;
+                continue;
+            }
+            *unit = match largest[c] {
+                0.0 => self.scaled_spikes(search, c),
+                largest => largest / finest_weight,
+            };
+            *unit *= search.coarser[c];
+            if let Some((_, seen)) = search.encode {
+                *unit = unit.max(seen * HEADROOM / limit);
+            }
+            // A whole number of steps to the threshold, so that θ itself is not rounded.
+            if neuron && *unit < 1.0 {
+                *unit = unit.max(1.0 / most_steps);
+                *unit = 1.0 / ((1.0 + FLOAT_NOISE) / *unit).floor();
+            }
+            if can_lose_bits {
+                units.slack[c] = if largest[c] > 0.0 { largest[c] / *unit / LEAST_WEIGHT } else { 1.0 };
+            }
+        }
+        if search.one_unit {
+            self.share_unit(search, &mut units)?;
+        }
+        Ok(units)
+    }
+
+    /// The unit where only spikes are passed on, each times a factor.
+    fn scaled_spikes(&self, search: &Search, c: usize) -> f64 {
+        let factor = |t: &Term| match &t.synapse {
+            Op::Scale(s) => along_axis(s.weight.as_ref(), &search.shape, 0, 1.0)
+                .map_or_else(|| s.weight.as_ref().map_or(1.0, |w| w.as_f32().iter().fold(0f32, |m, v| m.max(v.abs()))), |w| w[c].abs()),
+            _ => 1.0,
+        };
+        let largest = search.terms.iter().map(factor).fold(0f32, f32::max);
+        let finest = 1.0 / FINEST_THRESHOLD;
+        if largest > 0.0 && largest < 1.0 { finest * f64::from(largest) } else { finest }
+    }
+
+    /// One unit for all channels.
+    fn share_unit(&self, search: &Search, units: &mut Units) -> Result<(), Misfit> {
+        let coarsest = units.unit.iter().copied().fold(0.0, f64::max);
+        let finest = units.unit.iter().copied().fold(f64::INFINITY, f64::min);
+        if search.terms.iter().any(|t| self.is_passed_on(t)) {
+            return if finest == coarsest { Ok(()) } else { Err(Misfit::Apart) };
+        }
+        let fine = if search.layer.neuron.is_none() { finest.max(coarsest / SHARED) } else { coarsest };
+        units.unit.fill(fine);
+        Ok(())
+    }
+
+    /// Brings all currents that are passed on to the coarsest of their units, `factor` times as coarse.
+    fn bring_together(&mut self, search: &mut Search, factor: f64) -> Result<(), PassError> {
+        let plain: Vec<usize> = (0..search.terms.len()).filter(|&t| self.is_passed_on(&search.terms[t])).collect();
+        let through: Vec<Vec<f64>> =
+            plain.iter().map(|&t| (0..search.channels).map(|c| self.through(search, &search.terms[t], c)).collect()).collect();
+        let mut target: Vec<f64> = (0..search.channels).map(|c| through.iter().map(|t| t[c]).fold(0.0, f64::max) * factor).collect();
+        if search.one_unit {
+            let coarsest = target.iter().copied().fold(0.0, f64::max);
+            target.fill(coarsest);
+        }
+        for t in plain {
+            let term = &search.terms[t];
+            let own = self.units.get(&term.source).cloned();
+            let count = own.as_ref().map_or(1, Vec::len);
+            let wanted = |c: usize| {
+                let at = c.min(search.channels - 1);
+                let factor = self.factor(search, term, at);
+                if factor > 0.0 { target[at] / factor } else { unit_of(own.as_ref(), c) }
+            };
+            let wanted: Vec<f64> = (0..count.max(self.channels(term.source))).map(wanted).collect();
+            let (source, origin) = (term.source, term.origin);
+            search.terms[t].source = if self.is_current(source) { self.in_unit(origin, &wanted)? } else { source };
+        }
+        Ok(())
+    }
+
+    /// Makes something coarser where integers are too large: weights as long as that costs little, then
+    /// the currents that they multiply.
+    fn relieve(&mut self, search: &mut Search, units: &Units, excess: &[f64]) -> Result<(), PassError> {
+        let too_large = || (0..search.channels).filter(|&c| excess[c] > 1.0);
+        let currents: Vec<usize> = (0..search.terms.len())
+            .filter(|&t| self.is_current(search.terms[t].source))
+            .filter(|&t| self.ranges.magnitude(search.terms[t].source) >= 2 * LEAST_LEVELS)
+            .collect();
+        if currents.is_empty() || too_large().all(|c| units.slack[c] >= excess[c]) {
+            let all = if search.one_unit { too_large().map(|c| excess[c]).fold(1.0, f64::max) } else { 1.0 };
+            for c in 0..search.channels {
+                search.coarser[c] *= excess[c].max(all).max(1.0) * if excess[c] > 1.0 || all > 1.0 { 1.001 } else { 1.0 };
+            }
+            return Ok(());
+        }
+        let wanted = too_large().map(|c| excess[c] / units.slack[c].clamp(1.0, excess[c])).fold(1.0, f64::max);
+        let bits = wanted.log2().ceil().max(1.0);
+        if currents.iter().any(|&t| is_plain(&search.terms[t].synapse)) {
+            self.bring_together(search, bits.exp2())?;
+        }
+        let weighted: Vec<usize> = currents.into_iter().filter(|&t| !is_plain(&search.terms[t].synapse)).collect();
+        for t in weighted {
+            let (origin, source) = (search.terms[t].origin, search.terms[t].source);
+            let bits = bits.min(f64::from(magnitude_bits(self.ranges.magnitude(source) / LEAST_LEVELS)));
+            let unit: Vec<f64> = self.units[&source].iter().map(|u| u * bits.exp2()).collect();
+            search.terms[t].source = self.in_unit(origin, &unit)?;
+        }
+        Ok(())
+    }
+
+    /// The layer in integers of `unit`; the encoded prefix, if there is one, is its first term.
+    fn rounded(&self, id: NodeId, search: &Search, unit: &[f64]) -> Result<Layer, PassError> {
+        let shape = &search.shape;
+        let mut synapses: Vec<Op> = search.encode.iter().map(|_| Op::Identity).collect();
+        for term in &search.terms {
+            let source = self.units.get(&term.source);
+            synapses.push(match (&term.synapse, Rows::of(&term.synapse, shape)) {
+                (_, Some(rows)) => rows.rounded(source, unit),
+                (Op::Identity, _) => rounded_factor(None, source, unit, shape),
+                (Op::Scale(s), _) => rounded_factor(s.weight.as_ref(), source, unit, shape),
+                // A sum has no weight that could bring it into another unit than its source's, which this is.
+                (Op::AvgPool(p), _) => Op::AvgPool(AvgPool { window: p.window.clone(), divisor: Divisor::One }),
+                (Op::Reduce(r), _) => Op::Reduce(Reduce { mean: false, ..r.clone() }),
+                (other, _) => return Err(PassError::node(self.graph, id, format!("a {} synapse has no integer form", other.name()))),
+            });
+        }
+        let bias = search.layer.bias.as_ref().map(|b| in_units(b, unit, shape)).filter(|b| b.values().any(|v| v != 0.0));
+        let neuron = search.layer.neuron.as_ref().map(|n| neuron_in_units(n, unit, shape));
+        Ok(Layer { synapses, bias, neuron })
+    }
+
+    /// Whether something downstream needs all elements of the current `id` to share one unit.
+    fn needs_one_unit(&self, id: NodeId) -> bool {
+        let graph = &*self.graph;
+        let rank = graph.ty(id).shape.len();
+        graph.users(id).into_iter().any(|user| match graph.op(user) {
+            Op::Concat { axis: 0 } | Op::CumulativeMaxPool(_) | Op::Gather { .. } | Op::Slice(_) => self.needs_one_unit(user),
+            Op::Layer(l) => l.synapses.iter().zip(graph.operands(user)).any(|(s, source)| {
+                source == id
+                    && match s {
+                        Op::Linear(_) => rank > 1,
+                        // Sums have no weights that could bring channels to one unit afterwards.
+                        Op::Reduce(r) => r.axes.contains(&0) || self.needs_one_unit(user),
+                        Op::AvgPool(_) => self.needs_one_unit(user),
+                        _ => false,
+                    }
+            }),
+            Op::Readout { .. } => false,
+            _ => graph.ty(user).signal != Signal::Potential,
+        })
+    }
+}
+
+/// Neurons with their parameters in units of the current.
+fn neuron_in_units(n: &Neuron, unit: &[f64], shape: &[usize]) -> Neuron {
+    let threshold = in_units(&n.threshold, unit, shape);
+    let least_one = threshold.values().map(|t| (t as i32).max(1)).collect::<Vec<_>>();
+    let threshold = Tensor::i32(threshold.shape(), least_one);
+    let rows: Vec<Tensor> = n.schedule_rows().iter().map(|row| in_units(row, unit, shape)).collect();
+    let schedule = rows.first().map(|first| {
+        let shape = [&[rows.len()][..], first.shape()].concat();
+        Tensor::i32(shape, rows.iter().flat_map(|r| r.to_i32_vec().unwrap_or_default()).collect::<Vec<_>>())
+    });
+    Neuron { threshold, initial: in_units(&n.initial, unit, shape), schedule, ..n.clone() }
+}
+
+/// Most integer steps of factors that differ from place to place.
+const FACTOR_STEPS: u32 = 2047;
+
+/// The largest number of which all factors are whole multiples, as those of an average are, or a fine fraction of the
+/// largest factor where there is none.
+fn step(factors: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = factors.clone().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let uneven = |v: f64| (v - v.round()).abs() > WHOLE || v.abs() < 0.5 && v != 0.0;
+    let whole = |n: &u32| !factors.clone().any(|v| uneven(v / largest * f64::from(*n)));
+    largest / f64::from((1..FACTOR_STEPS).find(whole).unwrap_or(FACTOR_STEPS))
+}
