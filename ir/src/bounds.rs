@@ -177,6 +177,16 @@ impl Ranges {
         let (low, high) = self.values.get(&id).map_or((0, 0), Channels::hull);
         high.max(low.saturating_neg())
     }
+
+    /// The same per channel, `channels` of them.
+    pub fn magnitudes(&self, id: NodeId, channels: usize) -> Vec<i64> {
+        let Some(values) = self.values.get(&id) else { return vec![0; channels] };
+        let magnitude = |(low, high): Interval| high.max(low.saturating_neg());
+        match values.0.len() {
+            n if n == channels => values.0.iter().map(|&i| magnitude(i)).collect(),
+            _ => vec![magnitude(values.hull()); channels],
+        }
+    }
 }
 
 fn fits(v: i64) -> bool {
@@ -393,7 +403,33 @@ impl Channels {
                 scaled.plus(&Channels::of_bias(s.bias.as_ref(), shape))
             }
             Op::Add => operands.iter().map(|o| own(o).map(|i| hull(i, (0, 0)))).fold(one((0, 0)), |total, o| total.plus(&o)),
-            Op::Pad(p) => one(hull(all(), (p.value as i64, p.value as i64))),
+            Op::Pad(p) => {
+                let fill = (p.value as i64, p.value as i64);
+                let keeps_channels = p.begin.first() == Some(&0) && p.end.first() == Some(&0);
+                if keeps_channels { first().map(|i| hull(i, fill)) } else { one(hull(all(), fill)) }
+            }
+            // What moves elements within their channels, or whole channels, leaves each its range.
+            Op::Concat { axis: 0 } if shape[0] <= MAX_CHANNELS => {
+                let channels = |o: &Operand<'_>| (0..o.shape[0]).map(|c| o.ranges.at(c)).collect::<Vec<_>>();
+                Channels(operands.iter().flat_map(channels).collect())
+            }
+            Op::Concat { .. } => {
+                let hulls = |all: Channels, o: &Operand<'_>| {
+                    let own = own(o);
+                    let channels = all.0.len().max(own.0.len());
+                    Channels((0..channels).map(|c| hull(all.at(c), own.at(c))).collect())
+                };
+                operands.iter().fold(one((0, 0)), hulls)
+            }
+            Op::Gather { axis: 0, indices } if indices.len() <= MAX_CHANNELS => {
+                Channels(indices.iter().map(|&c| operands[0].ranges.at(c)).collect())
+            }
+            Op::Slice(s) if !s.shape.is_empty() && s.shape[0] <= MAX_CHANNELS => {
+                let from = |i: usize| (s.start[0] as isize + i as isize * s.step[0]) as usize;
+                Channels((0..s.shape[0]).map(|i| operands[0].ranges.at(from(i))).collect())
+            }
+            Op::Gather { .. } => first(),
+            Op::Transpose { perm } if perm.first() == Some(&0) => first(),
             // What earlier steps left over may come on top: it is half a coarse unit at most, either way.
             Op::Requantize(r) => {
                 let half = 1i64 << (r.shift - 1);

@@ -109,8 +109,9 @@ impl Pass for Quantize {
         let real = graph.clone();
         let prefix = prefix(graph, &order);
         let samples = Samples::choose(&real, context);
+        let timesteps = graph.timesteps.unwrap_or(context.timesteps).max(1);
         let mut quantizer = Quantizer {
-            timesteps: graph.timesteps.unwrap_or(context.timesteps).max(1),
+            timesteps,
             observed: samples.observe(&real, &prefix)?,
             range: WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() },
             graph,
@@ -129,7 +130,7 @@ impl Pass for Quantize {
         }
         let layers = quantizer.layers;
         graph.remove_dead();
-        context.rounding = samples.rounding(&real, &layers)?;
+        context.rounding = samples.rounding(&real, &layers, timesteps)?;
         judge(&real, context)?;
         replay::replay(&real, graph, &samples, context)?;
         Ok(changes)
@@ -226,10 +227,9 @@ impl Quantizer<'_> {
         }
     }
 
-    /// Largest encoded current: 4096 steps of it stay far from the end of an i32, and longer windows
-    /// have less. Currents this large make binary neurons fire in every step as it is.
+    /// Largest encoded current: 4096 steps of it are half of an i32, and longer windows have less. Currents this large make binary neurons fire in every step as it is.
     fn encode_limit(&self) -> i32 {
-        (1 << 18).min((1 << 29) / self.timesteps as i32).max(1)
+        (1 << 18).min((1 << 30) / self.timesteps as i32).max(1)
     }
 
     /// What `terms` of the prefix add to node `id`, encoded; the unit is set by [`Quantizer::set_encode`].

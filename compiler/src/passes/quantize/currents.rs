@@ -3,6 +3,7 @@
 use super::super::PassError;
 use super::Quantizer;
 use super::rows::narrow;
+use super::units::WHOLE;
 use snn_ir::op::{Layer, Requantize, Scale};
 use snn_ir::{NodeId, Op, Signal};
 
@@ -10,14 +11,13 @@ use snn_ir::{NodeId, Op, Signal};
 const COMMON_STEPS: u32 = 256;
 /// Units that have to meet: a current in the coarsest keeps four bits more than its weights gave it.
 const SPARE_BITS: u32 = 4;
-/// Bits of a factor that brings a current to another unit: those of an i16 without its sign.
-const FACTOR_BITS: u32 = 15;
-/// Bits that a current may have at such a factor, so that their product fits 31 and the factor has 11.
-const FACTORED_BITS: u32 = 19;
+/// Largest integer that is brought to another unit by a factor: 2^30 holds its product with a factor of
+/// 11 bits, which rounds to less than a thousandth.
+const FACTORED: i64 = 1 << 19;
 /// Most bits of a value in 32 that may still be added to once.
 const SAFE_BITS: u32 = 30;
 /// Units are the same if they differ by less: what rounding to f64 does.
-const SAME: f64 = 1e-9;
+pub(super) const SAME: f64 = 1e-9;
 /// Steps of a prefix where no sample shows how large it gets.
 const UNSEEN: f64 = 1.0 / 4096.0;
 
@@ -25,15 +25,15 @@ const UNSEEN: f64 = 1.0 / 4096.0;
 /// much finer.
 pub(super) fn common_unit(units: &[f64]) -> Option<f64> {
     let smallest = units.iter().copied().fold(f64::INFINITY, f64::min);
-    let is_whole = |v: f64| (v - v.round()).abs() < 1e-3 * v;
+    let is_whole = |v: f64| (v - v.round()).abs() < WHOLE * v;
     let whole = |n: &u32| units.iter().map(|u| u / smallest * f64::from(*n)).all(is_whole);
     // A large factor is as good as whole: it rounds to a part in a thousand.
     (1..=COMMON_STEPS).find(whole).map(|n| smallest / f64::from(n))
 }
 
-/// Bits of a magnitude: the largest whole logarithm that is not above it.
-pub(super) fn magnitude_bits(magnitude: i64) -> u32 {
-    magnitude.max(1).ilog2()
+/// Bits that a magnitude must lose to be at most `most`.
+pub(super) fn bits_to_lose(magnitude: i64, most: i64) -> u32 {
+    (0..63).find(|&bits| magnitude >> bits <= most).unwrap_or(63)
 }
 
 impl Quantizer<'_> {
@@ -56,25 +56,29 @@ impl Quantizer<'_> {
         if ratios.iter().all(|&r| same(r, 1.0)) {
             return Ok(id);
         }
-        // Bits alone.
-        let shift = (-ratios[0].log2()).round();
-        if shift >= 1.0 && shift <= f64::from(Requantize::MOST_BITS) && ratios.iter().all(|&r| same(r, (-shift).exp2())) {
-            return self.shifted(id, shift as u32, unit.to_vec());
+        // Bits that all channels lose are taken off first, and are all there is to do if that is all.
+        let bits: Vec<f64> = ratios.iter().map(|r| (-r.log2()).round()).collect();
+        let is_shift = ratios.iter().zip(&bits).all(|(&r, b)| same(r, (-b).exp2()));
+        let least = bits.iter().copied().fold(f64::INFINITY, f64::min).min(f64::from(Requantize::MOST_BITS));
+        if is_shift && least >= 1.0 {
+            let coarse: Vec<f64> = (0..unit.len()).map(|c| own[c.min(own.len() - 1)] * least.exp2()).collect();
+            let id = self.shifted(id, least as u32, coarse)?;
+            return self.in_unit(id, unit);
         }
-        let has_fraction = ratios.iter().any(|&r| !same(r, r.round().max(1.0)));
+        let has_fraction = ratios.iter().any(|&r| (r / r.round().max(1.0) - 1.0).abs() > WHOLE);
         if !has_fraction {
             return self.multiplied(id, &ratios, unit.to_vec());
         }
-        let bits = magnitude_bits(self.ranges.magnitude(id));
-        if bits > FACTORED_BITS {
-            let less = bits - FACTORED_BITS;
-            let coarse: Vec<f64> = own.iter().map(|u| u * f64::from(less).exp2()).collect();
-            let coarse = self.shifted(id, less, coarse)?;
+        let magnitudes = self.ranges.magnitudes(id, ratios.len());
+        if !is_shift && magnitudes.iter().any(|&m| m > FACTORED) {
+            // A factor needs bits of its own.
+            let coarse = |c: usize| own[c.min(own.len() - 1)] * f64::from(bits_to_lose(magnitudes[c], FACTORED)).exp2();
+            let coarse: Vec<f64> = (0..unit.len()).map(coarse).collect();
+            let coarse = self.in_unit(id, &coarse)?;
             return self.in_unit(coarse, unit);
         }
-        let largest = ratios.iter().copied().fold(0.0, f64::max);
-        let most = f64::from(FACTOR_BITS.min(SAFE_BITS - bits));
-        let shift = (most - largest.log2().max(f64::MIN_POSITIVE.log2())).floor().clamp(0.0, f64::from(Requantize::MOST_BITS));
+        let largest = ratios.iter().zip(&magnitudes).map(|(r, &m)| r * m.max(1) as f64).fold(1.0, f64::max);
+        let shift = (f64::from(SAFE_BITS) - largest.log2()).floor().clamp(0.0, f64::from(Requantize::MOST_BITS));
         let factors: Vec<f64> = ratios.iter().map(|r| r * shift.exp2()).collect();
         let fine: Vec<f64> = unit.iter().map(|u| u / shift.exp2()).collect();
         let multiplied = self.multiplied(id, &factors, fine)?;

@@ -51,6 +51,10 @@ pub(super) struct Quantized {
     pub bias: Option<Tensor>,
     /// Units of the result.
     pub unit: Vec<f64>,
+    /// By what part of itself the threshold is another one, in the channel where that is most.
+    pub threshold: f64,
+    /// Mean over the rows of the squared weights on currents that have lost bits.
+    pub coarse: f64,
 }
 
 /// Most samples.
@@ -93,7 +97,9 @@ impl Samples {
             return Ok(largest);
         }
         let mut by_node: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
-        analog.prefix_sums.iter().for_each(|(&id, &at)| by_node.entry(at).or_default().push(id));
+        for (&id, sums) in &analog.prefix_sums {
+            sums.iter().for_each(|&at| by_node.entry(at).or_default().push(id));
+        }
         let network = analog.network()?;
         for sample in &self.0 {
             network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |node, values| {
@@ -108,7 +114,7 @@ impl Samples {
     }
 
     /// What rounding does to every layer, in order.
-    pub fn rounding(&self, graph: &Graph, layers: &[Quantized]) -> Result<Vec<Rounding>, PassError> {
+    pub fn rounding(&self, graph: &Graph, layers: &[Quantized], timesteps: u32) -> Result<Vec<Rounding>, PassError> {
         let analog = Analog::new(graph, &HashSet::new(), Some(layers))?;
         let pairs: Vec<(NodeId, NodeId)> =
             layers.iter().filter_map(|l| Some((analog.currents[&l.id], *analog.rounded.get(&l.id)?))).collect();
@@ -149,7 +155,11 @@ impl Samples {
                 _ => 0.0,
             };
             let size = (square / count.max(1) as f64).sqrt().max(least);
-            let share = if size > 0.0 { (difference / count.max(1) as f64).sqrt() / size } else { 0.0 };
+            // Bits taken off lose up to half a unit of the sum over the window, evenly distributed.
+            let unit = layer.unit.iter().copied().fold(0.0, f64::max);
+            let coarse = layer.coarse * (unit / f64::from(timesteps)).powi(2) / 12.0;
+            let square = difference / count.max(1) as f64 + coarse;
+            let share = if size > 0.0 { square.sqrt() / size } else { 0.0 }.max(layer.threshold);
             Rounding { node: graph.node(layer.id).name().to_string(), share }
         };
         Ok(layers.iter().enumerate().map(share).collect())
@@ -179,8 +189,8 @@ struct Analog {
     currents: HashMap<NodeId, NodeId>,
     /// The same, made of integers.
     rounded: HashMap<NodeId, NodeId>,
-    /// What the prefix adds to the current of a node that is none of its own.
-    prefix_sums: HashMap<NodeId, NodeId>,
+    /// What the prefix adds to the current of a node that is none of it, in one or several parts.
+    prefix_sums: HashMap<NodeId, Vec<NodeId>>,
 }
 
 impl Analog {
@@ -291,21 +301,18 @@ impl Analog {
         values: &HashMap<NodeId, NodeId>,
     ) -> Result<(), PassError> {
         let operands = graph.operands(id);
-        let sum = match graph.op(id) {
+        let mut of_prefix = operands.iter().enumerate().filter(|(_, o)| prefix.contains(o)).peekable();
+        if of_prefix.peek().is_none() {
+            return Ok(());
+        }
+        let sums = match graph.op(id) {
             Op::Layer(layer) => {
-                let of_prefix = layer.synapses.iter().zip(&operands).filter(|(_, o)| prefix.contains(o));
-                let terms: Vec<(Op, NodeId)> = of_prefix.map(|(s, o)| (s.clone(), values[o])).collect();
-                if terms.is_empty() {
-                    return Ok(());
-                }
-                self.sum(terms, None)?
+                let terms = of_prefix.map(|(i, o)| (layer.synapses[i].clone(), values[o])).collect();
+                vec![self.sum(terms, None)?]
             }
-            _ => {
-                let Some(first) = operands.iter().find(|o| prefix.contains(o)) else { return Ok(()) };
-                values[first]
-            }
+            _ => of_prefix.map(|(_, o)| values[o]).collect(),
         };
-        self.prefix_sums.insert(id, sum);
+        self.prefix_sums.insert(id, sums);
         Ok(())
     }
 

@@ -56,6 +56,29 @@ impl Layout {
     }
 }
 
+/// The weights of an output channel, each times its source's unit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Size {
+    /// The largest magnitude.
+    pub largest: f64,
+    /// Sum of squares of what each makes of its source at the source's largest.
+    pub signal: f64,
+    /// The same of what rounding each to a whole number of ones makes: evenly distributed, so a twelfth.
+    pub noise: f64,
+}
+
+impl Size {
+    /// With the weights of another synapse.
+    pub fn and(self, other: Size) -> Size {
+        Size { largest: self.largest.max(other.largest), signal: self.signal + other.signal, noise: self.noise + other.noise }
+    }
+
+    /// How many times larger the current is than what rounding weights to whole numbers of `unit` makes.
+    pub fn fidelity(self, unit: f64) -> f64 {
+        if self.signal > 0.0 { (self.signal / self.noise).sqrt() / unit } else { f64::INFINITY }
+    }
+}
+
 /// The unit of a channel of a source; spikes stand for one.
 pub(super) fn unit_of(units: Option<&Vec<f64>>, channel: usize) -> f64 {
     units.map_or(1.0, |u| u[channel.min(u.len() - 1)])
@@ -79,18 +102,26 @@ impl<'a> Rows<'a> {
         Some(Rows { synapse, weights, layout })
     }
 
-    /// Largest magnitude of a weight times its source's unit, per output channel.
-    pub fn largest(&self, source: Option<&Vec<f64>>, channels: usize) -> Vec<f64> {
-        let mut largest = vec![0f64; channels];
-        for (i, &w) in self.weights.as_f32().iter().enumerate() {
-            let c = self.layout.output(i);
-            largest[c] = largest[c].max(f64::from(w).abs() * unit_of(source, self.layout.source(i)));
+    /// What the weights of each of `channels` output channels amount to; `magnitudes` are those of the
+    /// source's integers, per channel.
+    pub fn sizes(&self, source: Option<&Vec<f64>>, magnitudes: &[i64], channels: usize) -> Vec<Size> {
+        let mut sizes = vec![Size::default(); channels];
+        let is_flat = !matches!(self.layout, Layout::Linear { flat: false, .. });
+        let hull = magnitudes.iter().copied().max().unwrap_or(0);
+        for (i, &w) in self.weights.as_f32().iter().enumerate().filter(|(_, w)| **w != 0.0) {
+            let from = self.layout.source(i);
+            let size = &mut sizes[self.layout.output(i)];
+            let weight = f64::from(w).abs() * unit_of(source, from);
+            let magnitude = if is_flat { magnitudes.get(from).copied().unwrap_or(hull) } else { hull } as f64;
+            size.largest = size.largest.max(weight);
+            size.signal += (weight * magnitude).powi(2);
+            size.noise += magnitude.powi(2) / 12.0;
         }
-        if let Layout::Linear { flat: false, .. } = self.layout {
+        if !is_flat {
             // The same weights make every channel.
-            largest = vec![largest[0]; channels];
+            sizes = vec![sizes[0]; channels];
         }
-        largest
+        sizes
     }
 
     /// The synapse with integer weights, for a result in `unit`.

@@ -2,9 +2,9 @@
 
 use super::super::PassError;
 use super::super::fold_batch_norm::along_axis;
-use super::currents::{common_unit, magnitude_bits};
+use super::currents::{SAME, bits_to_lose, common_unit};
 use super::measure::Quantized;
-use super::rows::{Rows, in_units, rounded_factor, unit_of};
+use super::rows::{Rows, Size, in_units, rounded_factor, unit_of};
 use super::{FINE_WEIGHT, Quantizer};
 use snn_ir::bounds::Reach;
 use snn_ir::op::{AvgPool, Divisor, Layer, Neuron, Reduce};
@@ -14,8 +14,10 @@ use snn_ir::{NodeId, Op, Signal, Tensor};
 const FINEST_THRESHOLD: f64 = 4096.0;
 /// Steps of a threshold at most; weights that are tiny against it lose precision rather than range.
 const MOST_STEPS: f64 = (1 << 22) as f64;
-/// Least steps of a threshold that currents are compared with which are passed on as they are.
+/// Steps of a threshold that currents are compared with which are passed on as they are.
 const THRESHOLD_STEPS: f64 = 1024.0;
+/// The same where bits are scarce: half a step is less than a hundredth of the threshold.
+const LEAST_STEPS: f64 = 64.0;
 /// An encoded current can be so many thresholds large: it fires in every step, with room to make up for
 /// what other synapses take off.
 const ENCODED_THRESHOLDS: f64 = 4.0;
@@ -23,9 +25,9 @@ const ENCODED_THRESHOLDS: f64 = 4.0;
 const HEADROOM: f64 = 1.25;
 /// What float arithmetic may have done to weights that are whole numbers of a unit already.
 const FLOAT_NOISE: f64 = 2e-6;
-/// Weights on currents become coarser down to 6 bits with the sign before currents lose bits: fewer
-/// would cost accuracy, as `--weights i6` shows.
-const LEAST_WEIGHT: f64 = 127.0;
+/// Weights on currents become coarser until rounding them makes one part in so many of what they make;
+/// then the currents lose bits. Bytes make one in 150 where weights are normally distributed.
+const FIDELITY: f64 = 256.0;
 /// Weights of layers that have 16 bits.
 const MOST_WEIGHT: f64 = 32767.0;
 /// Channels that must share a unit: the finest may be so much finer than the coarsest has 11 bits, as
@@ -35,7 +37,10 @@ const SHARED: f64 = 16.0;
 /// step to step, so a few are enough.
 const LEAST_LEVELS: i64 = 32;
 /// A unit that is no whole part of another by less than this is one.
-const WHOLE: f64 = 1e-3;
+pub(super) const WHOLE: f64 = 1e-3;
+/// A unit that is coarser by as much as integers are too large is coarser by a little more, for what
+/// rounding makes larger.
+const ROUNDED_UP: f64 = 1.001;
 /// Tries to find a unit. Each makes something coarser by a factor that would do but for rounding.
 const TRIES: usize = 64;
 
@@ -60,11 +65,12 @@ struct Search<'l> {
     encode: Option<(NodeId, f64)>,
     /// Whether something downstream needs all channels in one unit.
     one_unit: bool,
-    /// How much coarser each channel must be than its weights need.
-    coarser: Vec<f64>,
+    /// The finest unit of each channel in which its potential fits.
+    least: Vec<f64>,
 }
 
-/// A unit per channel, and by what factor each could be coarser without loss that counts.
+/// A unit per channel, and by what factor each could be coarser without loss that counts; below one it is
+/// too coarse beside the currents that it reads.
 struct Units {
     unit: Vec<f64>,
     slack: Vec<f64>,
@@ -74,13 +80,17 @@ struct Units {
 enum Misfit {
     /// Currents that are passed on have no unit in common.
     Apart,
-    /// They are so fine, by this factor, that weights beside them leave 16 bits.
+    /// They are too fine, by this factor: the potential does not fit, or weights beside them leave 16 bits.
     Fine(f64),
 }
 
 /// Whether a synapse passes its source on without a weight matrix.
 fn is_plain(synapse: &Op) -> bool {
     matches!(synapse, Op::Identity | Op::Scale(_) | Op::AvgPool(_) | Op::Reduce(_))
+}
+
+fn is_plain_term(term: &Term) -> bool {
+    is_plain(&term.synapse)
 }
 
 /// Whether it adds elements up as they are, so that it cannot bring them to another unit.
@@ -107,16 +117,16 @@ impl Quantizer<'_> {
         let channels = self.channels(id);
         let is_shared = terms.iter().any(|t| matches!(t.synapse, Op::Linear(_))) && shape.len() > 1;
         let one_unit = is_shared || layer.neuron.is_none() && self.needs_one_unit(id);
-        let mut search = Search { layer: &layer, shape, channels, terms, encode, one_unit, coarser: vec![1.0; channels] };
+        let mut search = Search { layer: &layer, shape, channels, terms, encode, one_unit, least: vec![f64::MIN_POSITIVE; channels] };
         for _ in 0..TRIES {
             let units = match self.units_of(&search) {
                 Ok(units) => units,
                 Err(Misfit::Apart) => {
-                    self.bring_together(&mut search, 1.0)?;
+                    self.bring_together(&mut search, &vec![1.0; channels])?;
                     continue;
                 }
                 Err(Misfit::Fine(factor)) => {
-                    self.bring_together(&mut search, factor.log2().ceil().exp2())?;
+                    self.bring_together(&mut search, &vec![factor.log2().ceil().exp2(); channels])?;
                     continue;
                 }
             };
@@ -127,10 +137,13 @@ impl Quantizer<'_> {
                 Some(reach) => (0..channels).map(|c| self.excess(reach, layer.neuron.as_ref(), c)).collect(),
                 None => vec![0.0; channels],
             };
-            if excess.iter().all(|&e| e <= 1.0) {
+            let fits = excess.iter().all(|&e| e <= 1.0);
+            if fits && !self.make_finer(&mut search, &units)? {
                 return self.settle(id, &search, rounded, units.unit, &sources);
             }
-            self.relieve(&mut search, &units, &excess)?;
+            for c in (0..channels).filter(|&c| excess[c] > 1.0) {
+                search.least[c] = units.unit[c] * excess[c] * ROUNDED_UP;
+            }
         }
         let reason = "no integers of 32 bits hold its current over the window; a shorter window (--timesteps) leaves each step \
                       more of them, --weights f32 needs none";
@@ -142,8 +155,15 @@ impl Quantizer<'_> {
             self.set_encode(encode, &unit)?;
         }
         let synapses = rounded.synapses.iter().skip(usize::from(search.encode.is_some()));
-        let terms = search.terms.iter().zip(synapses).map(|(t, s)| (t.operand, self.units.get(&t.source).cloned(), s.clone()));
-        self.layers.push(Quantized { id, terms: terms.collect(), bias: rounded.bias.clone(), unit: unit.clone() });
+        let terms: Vec<(usize, Option<Vec<f64>>, Op)> =
+            search.terms.iter().zip(synapses).map(|(t, s)| (t.operand, self.units.get(&t.source).cloned(), s.clone())).collect();
+        let coarse =
+            search.terms.iter().zip(&terms).filter(|(t, _)| t.origin != t.source).map(|(_, (.., s))| squares_per_row(s, search.channels));
+        let threshold = match &rounded.neuron {
+            Some(_) => unit.iter().map(|u| ((1.0 / u).round().max(1.0) * u - 1.0).abs()).fold(0.0, f64::max),
+            None => 0.0,
+        };
+        self.layers.push(Quantized { id, coarse: coarse.sum(), terms, bias: rounded.bias.clone(), unit: unit.clone(), threshold });
         if rounded.neuron.is_none() {
             self.units.insert(id, unit);
         }
@@ -194,12 +214,14 @@ impl Quantizer<'_> {
         let channels = search.channels;
         let neuron = search.layer.neuron.is_some();
         let weighted = || search.terms.iter().filter(|t| !is_plain(&t.synapse));
-        let mut largest = vec![0f64; channels];
+        let mut sizes = vec![Size::default(); channels];
         for term in weighted() {
-            let rows = Rows::of(&term.synapse, &search.shape);
-            let of_term = rows.map(|r| r.largest(self.units.get(&term.source), channels)).unwrap_or_default();
-            largest.iter_mut().zip(of_term).for_each(|(l, t)| *l = l.max(t));
+            let Some(rows) = Rows::of(&term.synapse, &search.shape) else { continue };
+            let magnitudes = self.ranges.magnitudes(term.source, self.channels(term.source));
+            let of_term = rows.sizes(self.units.get(&term.source), &magnitudes, channels);
+            sizes.iter_mut().zip(of_term).for_each(|(s, t)| *s = s.and(t));
         }
+        let largest: Vec<f64> = sizes.iter().map(|s| s.largest).collect();
         // Currents are integers of many bits: weights that multiply them gain nothing by being bytes.
         let reads_currents = weighted().any(|t| self.is_current(t.source));
         let finest_weight = match neuron && !reads_currents {
@@ -222,27 +244,25 @@ impl Quantizer<'_> {
                 }
                 // The current is divided: its threshold must have enough steps, and weights beside it, too.
                 let for_threshold = if neuron { (common * THRESHOLD_STEPS).ceil() } else { 1.0 };
-                let for_weights = if largest[c] > 0.0 { (common * LEAST_WEIGHT / largest[c]).ceil().min(THRESHOLD_STEPS) } else { 1.0 };
-                let wanted = for_threshold.max(for_weights).max(1.0);
-                let mut parts = (wanted / search.coarser[c]).floor().max(1.0);
-                if largest[c] * parts > MOST_WEIGHT * common {
-                    parts = (MOST_WEIGHT * common / largest[c]).floor().max(1.0);
-                }
+                let for_weights = (FIDELITY / sizes[c].fidelity(common)).ceil().min(THRESHOLD_STEPS);
+                let needed = for_weights.max(if neuron { (common * LEAST_STEPS).ceil() } else { 1.0 }).max(1.0);
+                let mut most = (common / search.least[c]).floor().min(MOST_WEIGHT * common / largest[c]).floor();
                 if sums.count() > 0 {
-                    parts = 1.0;
+                    most = most.min(1.0);
                 }
+                if most < 1.0 {
+                    return Err(Misfit::Fine((search.least[c] / common).max(largest[c] / (MOST_WEIGHT * common))));
+                }
+                let parts = for_threshold.max(needed).min(most);
                 *unit = common / parts;
-                if largest[c] > MOST_WEIGHT * *unit {
-                    return Err(Misfit::Fine(largest[c] / (MOST_WEIGHT * *unit)));
-                }
-                units.slack[c] = parts;
+                units.slack[c] = parts / needed;
                 continue;
             }
             *unit = match largest[c] {
                 0.0 => self.scaled_spikes(search, c),
                 largest => largest / finest_weight,
             };
-            *unit *= search.coarser[c];
+            *unit = unit.max(search.least[c]);
             if let Some((_, seen)) = search.encode {
                 *unit = unit.max(seen * HEADROOM / limit);
             }
@@ -252,7 +272,7 @@ impl Quantizer<'_> {
                 *unit = 1.0 / ((1.0 + FLOAT_NOISE) / *unit).floor();
             }
             if can_lose_bits {
-                units.slack[c] = if largest[c] > 0.0 { largest[c] / *unit / LEAST_WEIGHT } else { 1.0 };
+                units.slack[c] = if largest[c] > 0.0 { sizes[c].fidelity(*unit) / FIDELITY } else { 1.0 };
             }
         }
         if search.one_unit {
@@ -270,27 +290,33 @@ impl Quantizer<'_> {
         };
         let largest = search.terms.iter().map(factor).fold(0f32, f32::max);
         let finest = 1.0 / FINEST_THRESHOLD;
-        if largest > 0.0 && largest < 1.0 { finest * f64::from(largest) } else { finest }
+        if largest > 0.0 { finest * f64::from(largest) } else { finest }
     }
 
     /// One unit for all channels.
     fn share_unit(&self, search: &Search, units: &mut Units) -> Result<(), Misfit> {
         let coarsest = units.unit.iter().copied().fold(0.0, f64::max);
         let finest = units.unit.iter().copied().fold(f64::INFINITY, f64::min);
-        if search.terms.iter().any(|t| self.is_passed_on(t)) {
-            return if finest == coarsest { Ok(()) } else { Err(Misfit::Apart) };
+        let passed: Vec<&Term> = search.terms.iter().filter(|t| self.is_passed_on(t)).collect();
+        for term in &passed {
+            let first = self.through(search, term, 0);
+            if (1..search.channels).any(|c| (self.through(search, term, c) / first - 1.0).abs() > SAME) {
+                return Err(Misfit::Apart);
+            }
         }
-        let fine = if search.layer.neuron.is_none() { finest.max(coarsest / SHARED) } else { coarsest };
-        units.unit.fill(fine);
+        let is_fine = search.layer.neuron.is_none() && passed.is_empty();
+        let shared = if is_fine { finest.max(coarsest / SHARED) } else { coarsest };
+        units.slack.iter_mut().zip(&units.unit).for_each(|(slack, unit)| *slack *= unit / shared);
+        units.unit.fill(shared);
         Ok(())
     }
 
-    /// Brings all currents that are passed on to the coarsest of their units, `factor` times as coarse.
-    fn bring_together(&mut self, search: &mut Search, factor: f64) -> Result<(), PassError> {
+    /// Brings all currents that are passed on to the coarsest of their units, times a factor per channel.
+    fn bring_together(&mut self, search: &mut Search, factors: &[f64]) -> Result<(), PassError> {
         let plain: Vec<usize> = (0..search.terms.len()).filter(|&t| self.is_passed_on(&search.terms[t])).collect();
         let through: Vec<Vec<f64>> =
             plain.iter().map(|&t| (0..search.channels).map(|c| self.through(search, &search.terms[t], c)).collect()).collect();
-        let mut target: Vec<f64> = (0..search.channels).map(|c| through.iter().map(|t| t[c]).fold(0.0, f64::max) * factor).collect();
+        let mut target: Vec<f64> = (0..search.channels).map(|c| through.iter().map(|t| t[c]).fold(0.0, f64::max) * factors[c]).collect();
         if search.one_unit {
             let coarsest = target.iter().copied().fold(0.0, f64::max);
             target.fill(coarsest);
@@ -311,31 +337,36 @@ impl Quantizer<'_> {
         Ok(())
     }
 
-    /// Makes something coarser where integers are too large: weights as long as that costs little, then
-    /// the currents that they multiply.
-    fn relieve(&mut self, search: &mut Search, units: &Units, excess: &[f64]) -> Result<(), PassError> {
-        let too_large = || (0..search.channels).filter(|&c| excess[c] > 1.0);
-        let currents: Vec<usize> = (0..search.terms.len())
-            .filter(|&t| self.is_current(search.terms[t].source))
-            .filter(|&t| self.ranges.magnitude(search.terms[t].source) >= 2 * LEAST_LEVELS)
-            .collect();
-        if currents.is_empty() || too_large().all(|c| units.slack[c] >= excess[c]) {
-            let all = if search.one_unit { too_large().map(|c| excess[c]).fold(1.0, f64::max) } else { 1.0 };
-            for c in 0..search.channels {
-                search.coarser[c] *= excess[c].max(all).max(1.0) * if excess[c] > 1.0 || all > 1.0 { 1.001 } else { 1.0 };
-            }
-            return Ok(());
+    /// Takes bits off currents where what reads them is too coarse beside them: its unit cannot be finer, since its
+    /// potential must fit and its threshold has so many steps at most. Says whether there was something to do.
+    fn make_finer(&mut self, search: &mut Search, units: &Units) -> Result<bool, PassError> {
+        let wanted = |slack: f64| if slack < 1.0 && slack > 0.0 { (1.0 / slack).log2().ceil().max(1.0) } else { 0.0 };
+        let bits = units.slack.iter().map(|&s| wanted(s)).fold(0.0, f64::max);
+        let can_lose = |t: &&Term| self.is_current(t.source) && self.ranges.magnitude(t.source) >= 2 * LEAST_LEVELS;
+        if bits == 0.0 || !search.terms.iter().any(|t| can_lose(&t)) {
+            return Ok(false);
         }
-        let wanted = too_large().map(|c| excess[c] / units.slack[c].clamp(1.0, excess[c])).fold(1.0, f64::max);
-        let bits = wanted.log2().ceil().max(1.0);
-        if currents.iter().any(|&t| is_plain(&search.terms[t].synapse)) {
-            self.bring_together(search, bits.exp2())?;
+        if search.terms.iter().filter(can_lose).any(is_plain_term) {
+            let factors: Vec<f64> = units.slack.iter().map(|&s| wanted(s).exp2()).collect();
+            self.bring_together(search, &factors)?;
         }
-        let weighted: Vec<usize> = currents.into_iter().filter(|&t| !is_plain(&search.terms[t].synapse)).collect();
-        for t in weighted {
+        self.take_bits_off(search, bits)?;
+        Ok(true)
+    }
+
+    /// Takes bits off the currents that weights multiply.
+    fn take_bits_off(&mut self, search: &mut Search, bits: f64) -> Result<(), PassError> {
+        for t in 0..search.terms.len() {
             let (origin, source) = (search.terms[t].origin, search.terms[t].source);
-            let bits = bits.min(f64::from(magnitude_bits(self.ranges.magnitude(source) / LEAST_LEVELS)));
-            let unit: Vec<f64> = self.units[&source].iter().map(|u| u * bits.exp2()).collect();
+            if is_plain(&search.terms[t].synapse) || !self.is_current(source) {
+                continue;
+            }
+            let own = self.units[&source].clone();
+            let magnitudes = self.ranges.magnitudes(source, own.len());
+            // Channels of small integers keep theirs: no channel has more levels than the others.
+            let levels = (magnitudes.iter().copied().max().unwrap_or(0) >> bits.min(62.0) as u32).max(LEAST_LEVELS);
+            let unit = |(u, m): (&f64, &i64)| u * f64::from(bits_to_lose(*m, levels)).exp2();
+            let unit: Vec<f64> = own.iter().zip(&magnitudes).map(unit).collect();
             search.terms[t].source = self.in_unit(origin, &unit)?;
         }
         Ok(())
@@ -382,6 +413,13 @@ impl Quantizer<'_> {
             _ => graph.ty(user).signal != Signal::Potential,
         })
     }
+}
+
+/// Mean over a synapse's rows of the sum of their squared integer weights.
+fn squares_per_row(synapse: &Op, rows: usize) -> f64 {
+    let rows = if let Op::Linear(l) = synapse { l.weight.shape()[0] } else { rows };
+    let squares = |t: &Tensor| t.values().map(|v| v * v).sum::<f64>() / rows.max(1) as f64;
+    synapse.parameters().first().map_or(1.0, |(_, t)| squares(t))
 }
 
 /// Neurons with their parameters in units of the current.
