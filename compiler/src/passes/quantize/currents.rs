@@ -50,7 +50,7 @@ impl Quantizer<'_> {
     }
 
     fn make_in_unit(&mut self, id: NodeId, unit: &[f64]) -> Result<NodeId, PassError> {
-        let own = self.units[&id].clone();
+        let own = self.units.get(&id).cloned().unwrap_or_else(|| vec![1.0; self.channels(id)]);
         let ratios: Vec<f64> = (0..unit.len()).map(|c| own[c.min(own.len() - 1)] / unit[c]).collect();
         let same = |r: f64, to: f64| (r / to - 1.0).abs() < SAME;
         if ratios.iter().all(|&r| same(r, 1.0)) {
@@ -60,7 +60,7 @@ impl Quantizer<'_> {
         let bits: Vec<f64> = ratios.iter().map(|r| (-r.log2()).round()).collect();
         let is_shift = ratios.iter().zip(&bits).all(|(&r, b)| same(r, (-b).exp2()));
         let least = bits.iter().copied().fold(f64::INFINITY, f64::min).min(f64::from(Requantize::MOST_BITS));
-        if is_shift && least >= 1.0 {
+        if is_shift && least >= 1.0 && self.is_current(id) {
             let coarse: Vec<f64> = (0..unit.len()).map(|c| own[c.min(own.len() - 1)] * least.exp2()).collect();
             let id = self.shifted(id, least as u32, coarse)?;
             return self.in_unit(id, unit);
@@ -136,8 +136,8 @@ impl Quantizer<'_> {
         let kept = if let Op::Concat { axis: 0 } = op { Some(known.concat()) } else { kept_channels(&op, &known) };
         let mut unit = match kept {
             _ if is_uniform => vec![first; self.channels(id)],
-            Some(kept) => kept,
-            None => {
+            Some(kept) if !self.needs_one_unit(id) => kept,
+            _ => {
                 // Elements of different channels or operands change places: all are brought to one unit first.
                 let common = self.meeting_unit(&operands, &known);
                 for (operand, known) in operands.iter_mut().zip(&known) {

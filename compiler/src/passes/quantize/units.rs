@@ -305,7 +305,8 @@ impl Quantizer<'_> {
             }
         }
         let is_fine = search.layer.neuron.is_none() && passed.is_empty();
-        let shared = if is_fine { finest.max(coarsest / SHARED) } else { coarsest };
+        let least = search.least.iter().copied().fold(0.0, f64::max);
+        let shared = if is_fine { finest.max(coarsest / SHARED).max(least) } else { coarsest };
         units.slack.iter_mut().zip(&units.unit).for_each(|(slack, unit)| *slack *= unit / shared);
         units.unit.fill(shared);
         Ok(())
@@ -362,7 +363,12 @@ impl Quantizer<'_> {
                 continue;
             }
             let own = self.units[&source].clone();
-            let magnitudes = self.ranges.magnitudes(source, own.len());
+            let mut magnitudes = self.ranges.magnitudes(source, own.len());
+            if matches!(search.terms[t].synapse, Op::Linear(_)) && search.shape.len() > 1 {
+                // Its weights are the same for all channels.
+                let largest = magnitudes.iter().copied().max().unwrap_or(0);
+                magnitudes.fill(largest);
+            }
             // Channels of small integers keep theirs: no channel has more levels than the others.
             let levels = (magnitudes.iter().copied().max().unwrap_or(0) >> bits.min(62.0) as u32).max(LEAST_LEVELS);
             let unit = |(u, m): (&f64, &i64)| u * f64::from(bits_to_lose(*m, levels)).exp2();
@@ -394,7 +400,7 @@ impl Quantizer<'_> {
     }
 
     /// Whether something downstream needs all elements of the current `id` to share one unit.
-    fn needs_one_unit(&self, id: NodeId) -> bool {
+    pub(super) fn needs_one_unit(&self, id: NodeId) -> bool {
         let graph = &*self.graph;
         let rank = graph.ty(id).shape.len();
         graph.users(id).into_iter().any(|user| match graph.op(user) {
