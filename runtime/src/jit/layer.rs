@@ -484,6 +484,7 @@ fn pack(synapse: &Synapse, family: Family, cpu: Cpu, channels: usize, lanes: usi
             (1, 1, padded, data.chunks_exact(channels).flat_map(row).collect(), 4 * padded)
         }
         Weights::Full { inputs, outputs, data, .. } if family == Family::ByteEvent => {
+            debug_assert!(data.iter().all(|&w| i8::try_from(w).is_ok()));
             let row = |row: &[i32]| row.iter().map(|&w| w as i8).chain(std::iter::repeat(0)).take(lanes).collect();
             let slice = |data: &[i32]| byte_event::pack(data.chunks_exact(*outputs).map(row), lanes);
             let bytes = data.chunks_exact(channels * outputs).flat_map(slice).collect();
@@ -492,6 +493,7 @@ fn pack(synapse: &Synapse, family: Family, cpu: Cpu, channels: usize, lanes: usi
         Weights::Full { groups, inputs, outputs, data } => {
             let row_lanes = if *groups == 1 { lanes } else { *outputs };
             let narrow = family == Family::Event && cpu != Cpu::Portable;
+            debug_assert!(!narrow || data.iter().all(|&w| i16::try_from(w).is_ok()));
             let mut bytes = Vec::with_capacity(data.len() / outputs * row_lanes * 4);
             for row in data.chunks_exact(*outputs) {
                 let padded = row.iter().copied().chain(std::iter::repeat(0)).take(row_lanes);

@@ -6,7 +6,7 @@ use crate::kernels::cumulative::{Running, Spikes};
 use crate::plan::kernel::Base;
 use crate::plan::memory::Buffer;
 #[cfg(any(test, debug_assertions))]
-use crate::plan::memory::GUARD;
+use crate::plan::{mask_bytes, memory::GUARD};
 use crate::plan::node::{Ends, LayerWork, PlanNode};
 use crate::plan::{Mode, Work, lanes};
 use crate::statistics::Statistics;
@@ -163,6 +163,7 @@ impl<'n> Machine<'n> {
                 Work::MaxPool(_) | Work::Maximum => self.maximum(i, steps),
                 _ => {}
             }
+            self.check_masks(i, steps);
             if let (true, Some(buffer)) = (plan.summed_over[i], plan.values[i]) {
                 if node.is_spikes() {
                     per_element(
@@ -217,6 +218,24 @@ impl<'n> Machine<'n> {
         let whole = plan.guards(i).into_iter().all(|at| arena[at..at + GUARD].iter().all(|&b| b == MARK));
         assert!(whole, "layer {} ({:?}) wrote behind a buffer", plan.nodes[i].name, plan.layers[i]);
     }
+
+    /// Panics if node `i` sent spikes of channels that it does not have: kernels that list spikes have no room for them.
+    #[cfg(any(test, debug_assertions))]
+    fn check_masks(&mut self, i: usize, steps: usize) {
+        let plan = &self.program.plan;
+        let (node, Some(buffer)) = (&plan.nodes[i], plan.values[i]) else { return };
+        let mask = mask_bytes(node.channels);
+        let spikes = if node.is_spikes() { &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes] } else { &[] };
+        for pixel in spikes.chunks_exact(plan.chunk * mask) {
+            for mask in pixel.chunks_exact(mask).take(steps) {
+                let none = (node.channels..8 * mask.len()).all(|c| mask[c / 8] >> (c % 8) & 1 == 0);
+                assert!(none, "{} has {} channels, but spikes beyond them", node.name, node.channels);
+            }
+        }
+    }
+
+    #[cfg(not(any(test, debug_assertions)))]
+    fn check_masks(&mut self, _: usize, _: usize) {}
 
     #[cfg(not(any(test, debug_assertions)))]
     fn set_guards(&mut self, _: usize) {}

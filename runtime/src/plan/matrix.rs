@@ -106,6 +106,7 @@ impl MatrixPlan {
     /// Weights as `[slab][block of 16 outputs][quad][output][4]`.
     pub fn pack(&self, weights: &Weights, channels: usize) -> Vec<u8> {
         let Weights::Full { outputs, data, .. } = weights else { unreachable!("products mix channels") };
+        debug_assert!(data.iter().all(|&w| i8::try_from(w).is_ok()), "the plan multiplies with 8 bits");
         let blocks = self.shape.lanes as usize / 16;
         let mut packed = vec![0; self.offsets.len() * blocks * TILE];
         for (at, &(slice, channel)) in self.bytes.iter().enumerate().filter_map(|(at, b)| b.as_ref().map(|b| (at, b))) {
