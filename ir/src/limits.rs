@@ -228,3 +228,90 @@ impl fmt::Display for Bytes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{AvgPool, Conv, Divisor, Linear, Pad, Reset, Slice};
+    use crate::tensor::Tensor;
+    use crate::verify::{VerifyError, verify_within};
+
+    /// What a network with one node behind its input needs.
+    fn needs(shape: &[usize], op: Op) -> Needs {
+        let mut graph = Graph::new("net");
+        let input = graph.add("input", Op::Input(Signal::Current, shape.to_vec()), &[]).unwrap();
+        graph.add("node", op, &[input]).unwrap();
+        Needs::of(&graph).0
+    }
+
+    fn too_much(needs: Needs) -> bool {
+        let limits = Limits::default();
+        needs.memory > limits.memory || needs.work > limits.work
+    }
+
+    #[test]
+    fn a_small_file_cannot_ask_for_much_by_naming_large_shapes() {
+        let none = || vec![0];
+        assert!(too_much(needs(&[1], Op::Pad(Pad { begin: none(), end: vec![(1 << 28) - 1], value: 0.0 }))));
+        assert!(too_much(needs(&[1], Op::Slice(Slice { start: none(), step: none().iter().map(|_| 0).collect(), shape: vec![1 << 28] }))));
+        // A convolution of one tap that is all padding, and a pool with a kernel as large as the map.
+        let padded = Window { pad_begin: vec![1 << 14; 2], pad_end: vec![1 << 14; 2], ..Window::unit([1, 1]) };
+        let conv = Conv { weight: Tensor::i8([1, 1, 1, 1], [1]), bias: None, window: padded, groups: 1 };
+        assert!(too_much(needs(&[1, 4, 4], Op::Conv(conv))));
+        let half = Window { pad_end: vec![1000; 2], ..Window::unit([1000; 2]) };
+        assert!(too_much(needs(&[1, 1000, 1000], Op::AvgPool(AvgPool { window: half, divisor: Divisor::One }))));
+        // A matrix that every channel has to itself.
+        let matrix = Linear { weight: Tensor::i8([100, 100], vec![1; 10_000]), bias: None };
+        assert!(too_much(needs(&[1 << 16, 1, 100], Op::Linear(matrix))));
+    }
+
+    #[test]
+    fn a_schedule_counts_for_every_neuron_and_step() {
+        let rows = 50_000;
+        let neuron = Neuron {
+            schedule: Some(Tensor::i32([rows], vec![1; rows])),
+            reset: Reset::Subtract,
+            ..Neuron::new(Tensor::scalar_i32(1))
+        };
+        assert!(needs(&[10_000], Op::If(neuron)).memory > 4 * 50_000 * 10_000);
+    }
+
+    #[test]
+    fn a_kernel_beyond_the_map_costs_no_more_than_the_map() {
+        let kernel = (1 << 30) - 2;
+        let window = Window { pad_begin: vec![1 << 29], pad_end: vec![1 << 29], ..Window::unit([kernel]) };
+        assert!(!too_much(needs(&[1, 2], Op::AvgPool(AvgPool { window, divisor: Divisor::One }))));
+    }
+
+    /// The convolutions of VGG-19 (Simonyan & Zisserman 2015), as layers of neurons.
+    #[test]
+    fn vgg_19_at_224_pixels_is_within_the_limits_and_at_448_it_is_refused_by_name() {
+        let network = |side: usize| {
+            let mut graph = Graph::new("vgg19");
+            let mut x = graph.add("image", Op::Input(Signal::Current, vec![3, side, side]), &[]).unwrap();
+            let mut inputs = 3;
+            for (block, (channels, convs)) in [(64, 2), (128, 2), (256, 4), (512, 4), (512, 4)].into_iter().enumerate() {
+                for conv in 0..convs {
+                    let window = Window { pad_begin: vec![1; 2], pad_end: vec![1; 2], ..Window::unit([3, 3]) };
+                    let weight = Tensor::i8([channels, inputs, 3, 3], vec![0; channels * inputs * 9]);
+                    let synapse = Op::Conv(Conv { weight, bias: None, window, groups: 1 });
+                    let neuron = Some(Neuron::new(Tensor::scalar_i32(1)));
+                    let layer = Layer { synapses: vec![synapse], bias: None, neuron };
+                    x = graph.add(format!("conv{block}.{conv}"), Op::Layer(layer), &[x]).unwrap();
+                    inputs = channels;
+                }
+                let window = Window { stride: vec![2; 2], ..Window::unit([2, 2]) };
+                x = graph.add(format!("pool{block}"), Op::CumulativeMaxPool(window), &[x]).unwrap();
+            }
+            let readout = graph.add("out", Op::Readout { scale: None, delay: 0 }, &[x]).unwrap();
+            graph.set_outputs([readout]);
+            graph
+        };
+        assert!(!too_much(Needs::of(&network(224)).0), "{:?}", Needs::of(&network(224)));
+        match verify_within(&network(448), &Limits::default()) {
+            Err(VerifyError::Memory { name, .. } | VerifyError::Work { name, .. }) => assert!(name.starts_with("conv0"), "{name}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(verify_within(&network(448), &Limits::of_memory(8 << 30)).is_ok());
+    }
+}
