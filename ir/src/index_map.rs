@@ -26,9 +26,7 @@ pub fn index_map(op: &Op, operands: &[&[usize]], result: &[usize]) -> Option<Vec
     let operand_strides: Vec<Vec<usize>> = operands.iter().map(|s| strides(s)).collect();
     // Of every index along the axis of a concatenation: the operand, and the index there.
     let joined: Vec<(usize, usize)> = match op {
-        Op::Concat { axis } => {
-            operands.iter().enumerate().flat_map(|(o, s)| (0..s[*axis]).map(move |i| (o, i))).collect()
-        }
+        Op::Concat { axis } => operands.iter().enumerate().flat_map(|(o, s)| (0..s[*axis]).map(move |i| (o, i))).collect(),
         _ => Vec::new(),
     };
     let mut at = vec![0usize; result.len()];

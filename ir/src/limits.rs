@@ -19,7 +19,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Memory that a network may take unless somebody says otherwise: 2 GiB. VGG-19 at 224×224 needs 1.6 GB.
+    /// Memory that a network may take unless somebody says otherwise: 2 GiB. By the bounds here VGG-19 at 224×224 needs
+    /// 1.1 GB.
     pub const MEMORY: u64 = 2 << 30;
 
     /// Work of a step that a network may need for each byte that it may take. With the default memory that are 2³⁶ operations a step,
@@ -107,9 +108,13 @@ impl Needs {
             }
             Op::ConvTranspose(c) => {
                 // Every tap is tried at every output; at most so many see something.
-                let seen = product(ty.shape.iter().skip(1).enumerate().map(|(a, &out)| {
-                    product([out as u64, (c.window.kernel[a] as u64).min(operand.shape[a + 1] as u64)])
-                }));
+                let seen = product(
+                    ty.shape
+                        .iter()
+                        .skip(1)
+                        .enumerate()
+                        .map(|(a, &out)| product([out as u64, (c.window.kernel[a] as u64).min(operand.shape[a + 1] as u64)])),
+                );
                 let work = product([c.weight.len() as u64, pixels(operand)]);
                 let tried = product([c.window.taps() as u64, pixels(ty)]);
                 Needs { memory: product([ENTRY + RUN, seen]), work: work.max(tried) }
@@ -136,10 +141,7 @@ impl Needs {
         let seen = product(seen_taps(window, operand, ty));
         let (channels, pixels) = (ty.shape[0] as u64, product(ty.shape[1..].iter().map(|&d| d as u64)));
         let mut needs = Needs::of_window(window, operand, ty);
-        needs.add(Needs {
-            memory: product([REPEATED, seen, channels.next_multiple_of(16)]),
-            work: product([seen, pixels, channels]),
-        });
+        needs.add(Needs { memory: product([REPEATED, seen, channels.next_multiple_of(16)]), work: product([seen, pixels, channels]) });
         needs
     }
 
@@ -173,13 +175,13 @@ impl Needs {
 
 /// Bytes of an element of an analog value: the number, and one for its user.
 const ANALOG: u64 = 8;
-/// Bytes of an element of a value in time: potential and count (12), threshold, start and bias (12), the synapses that its spikes cross
-/// and their classes (24).
-const TEMPORAL: u64 = 48;
+/// Bytes of an element of a value in time: potential and count (12), threshold, start and bias (12), the synapses that its
+/// spikes cross (8).
+const TEMPORAL: u64 = 32;
 /// Bytes of a lane of currents and potentials, with chunks of one step.
 const ROW: u64 = 12;
 /// Bytes of an element while its node runs: 16 steps of the reference engine, of the node and of its operand.
-const TRANSIENT: u64 = 160;
+const TRANSIENT: u64 = 128;
 /// Bytes of an operand of a node that takes many.
 const OPERAND: u64 = 128;
 /// Bytes of a listed tap: in the plan and among the constants of machine code.
@@ -268,11 +270,8 @@ mod tests {
     #[test]
     fn a_schedule_counts_for_every_neuron_and_step() {
         let rows = 50_000;
-        let neuron = Neuron {
-            schedule: Some(Tensor::i32([rows], vec![1; rows])),
-            reset: Reset::Subtract,
-            ..Neuron::new(Tensor::scalar_i32(1))
-        };
+        let neuron =
+            Neuron { schedule: Some(Tensor::i32([rows], vec![1; rows])), reset: Reset::Subtract, ..Neuron::new(Tensor::scalar_i32(1)) };
         assert!(needs(&[10_000], Op::If(neuron)).memory > 4 * 50_000 * 10_000);
     }
 

@@ -24,8 +24,8 @@ mod schema {
 }
 
 use crate::graph::Graph;
-use crate::preprocessing::Preprocessing;
 use crate::limits::Limits;
+use crate::preprocessing::Preprocessing;
 use crate::verify::{VerifyError, verify, verify_within};
 use prost::Message;
 use prost::bytes::Bytes;

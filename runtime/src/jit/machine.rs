@@ -5,10 +5,10 @@ use crate::kernels::count::{Counts, per_element};
 use crate::kernels::cumulative::{Running, Spikes};
 use crate::plan::kernel::Base;
 use crate::plan::memory::Buffer;
-#[cfg(any(test, debug_assertions))]
-use crate::plan::{mask_bytes, memory::GUARD};
 use crate::plan::node::{Ends, LayerWork, PlanNode};
 use crate::plan::{Mode, Work, lanes};
+#[cfg(any(test, debug_assertions))]
+use crate::plan::{mask_bytes, memory::GUARD};
 use crate::statistics::Statistics;
 use crate::sums::{constant_current, constants, delay, linear, potentials, widened};
 

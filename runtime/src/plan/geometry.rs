@@ -274,12 +274,7 @@ impl Table {
 }
 
 /// Calls `visit` with input pixel and slice of every combination of one tap an axis; `so_far` are those of the axes before.
-fn visit_products(
-    taps: &[&[Tap]],
-    (space, kernel): (&[usize], &[usize]),
-    so_far: (usize, usize),
-    visit: &mut dyn FnMut(usize, usize),
-) {
+fn visit_products(taps: &[&[Tap]], (space, kernel): (&[usize], &[usize]), so_far: (usize, usize), visit: &mut dyn FnMut(usize, usize)) {
     let Some((axis, further)) = taps.split_first() else { return visit(so_far.0, so_far.1) };
     for &(tap, input) in *axis {
         let so_far = (so_far.0 * space[0] + input, so_far.1 * kernel[0] + tap);

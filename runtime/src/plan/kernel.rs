@@ -8,9 +8,9 @@ use super::synapse::{Synapse, Weights};
 use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::cost_model::{Costs, SynapseSize, TableSize};
-use crate::kernels::{Cpu, Tap};
 use crate::kernels::byte_event::{self, LANES};
 use crate::kernels::matrix::SLAB;
+use crate::kernels::{Cpu, Tap};
 use std::fmt;
 
 /// A family of kernels: one way to turn operands into currents.

@@ -70,7 +70,14 @@ impl MatrixPlan {
     }
 
     /// The products of a window over a plane that may reach further than the window does; otherwise as [`MatrixPlan::new`].
-    pub fn over(plane: PlaneShape, window: &Plane, channels: usize, lanes: usize, (add, base): (bool, usize), width: usize) -> Option<Self> {
+    pub fn over(
+        plane: PlaneShape,
+        window: &Plane,
+        channels: usize,
+        lanes: usize,
+        (add, base): (bool, usize),
+        width: usize,
+    ) -> Option<Self> {
         // No distance within the plane is longer than the plane, whose bytes are counted without wrapping.
         plane.bytes().within(u32::MAX as usize)?;
         let (pixel, chunk) = (plane.pixel as usize, plane.chunk as usize);

@@ -199,9 +199,7 @@ pub fn pixel_major(e: usize, channels: usize, pixels: usize) -> usize {
 
 fn structural(op: &Op, operands: &[&ValueType], ty: &ValueType) -> Option<Result<ElementMap, Reason>> {
     let (fill, moves) = match op {
-        Op::Pad(p) if p.value.fract() == 0.0 && p.value.abs() < 1e9 => {
-            (p.value as i32, &Op::Pad(Pad { value: 0.0, ..p.clone() }))
-        }
+        Op::Pad(p) if p.value.fract() == 0.0 && p.value.abs() < 1e9 => (p.value as i32, &Op::Pad(Pad { value: 0.0, ..p.clone() })),
         Op::Pad(p) => return Some(Err(format!("it pads with {}, not an integer", p.value))),
         _ => (0, op),
     };
@@ -232,7 +230,16 @@ pub struct Ends(Vec<usize>);
 impl Ends {
     /// From the numbers of their elements.
     pub fn new(lengths: impl Iterator<Item = usize>) -> Self {
-        Ends(lengths.scan(0, |end, length| Some({ *end += length; *end })).collect())
+        Ends(
+            lengths
+                .scan(0, |end, length| {
+                    Some({
+                        *end += length;
+                        *end
+                    })
+                })
+                .collect(),
+        )
     }
 
     /// Those of the operands of `node` among `nodes`.

@@ -81,10 +81,7 @@ impl Synapse {
                 let (outputs, inputs) = (shape[0] / c.groups, shape[1]);
                 let w = integers(&c.weight, "its weight")?;
                 let at = |o: usize, i: usize, k: usize| (o * inputs + i % inputs) * taps + k;
-                Synapse {
-                    geometry: Geometry::window(&c.window, space, out_space)?,
-                    weights: full(&w, c.groups, inputs, outputs, taps, at),
-                }
+                Synapse { geometry: Geometry::window(&c.window, space, out_space)?, weights: full(&w, c.groups, inputs, outputs, taps, at) }
             }
             Op::ConvTranspose(c) => {
                 let (shape, taps) = (c.weight.shape(), c.window.taps());

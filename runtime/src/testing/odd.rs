@@ -1,9 +1,7 @@
 //! Networks of every shape that the verifier accepts: windows in nothing but padding, strides beyond the map, extreme numbers.
 
 use super::Random;
-use snn_ir::op::{
-    Amplitude, AvgPool, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Reset, Scale, Slice,
-};
+use snn_ir::op::{Amplitude, AvgPool, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Reset, Scale, Slice};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window, verify_within};
 
 /// Most elements of a value, so that thousands of networks run in minutes.
