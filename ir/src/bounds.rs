@@ -322,8 +322,8 @@ impl Channels {
 
     /// What a neuron's schedule may add in a step, or zero.
     fn of_schedule(n: &Neuron, shape: &[usize]) -> Channels {
-        n.schedule_rows().iter().fold(Channels(vec![(0, 0)]), |all, row| {
-            let row = Channels::of_bias(Some(row), shape);
+        n.schedule_steps().fold(Channels(vec![(0, 0)]), |all, row| {
+            let row = Channels::of_bias(Some(&row), shape);
             Channels((0..all.0.len().max(row.0.len())).map(|c| hull(all.at(c), row.at(c))).collect())
         })
     }
@@ -385,7 +385,7 @@ impl Channels {
                 let rows = rows.plus(&Channels::rows_bias(l.bias.as_ref()));
                 if shape.len() == 1 { rows } else { one(rows.hull()) }
             }
-            Op::AvgPool(p) => first().map(|i| product(i, (0, p.window.taps() as i64))),
+            Op::AvgPool(p) => first().map(|i| product(i, (0, i64::try_from(p.window.taps()).unwrap_or(i64::MAX)))),
             Op::Reduce(r) => {
                 let count: usize = r.axes.iter().map(|&a| operands.first().map_or(1, |o| o.shape[a])).product();
                 let summed = |i| product(i, (0, count as i64));

@@ -24,6 +24,11 @@ pub fn index_map(op: &Op, operands: &[&[usize]], result: &[usize]) -> Option<Vec
         return Some((0..count as u32).map(|i| Some((0, i))).collect());
     }
     let operand_strides: Vec<Vec<usize>> = operands.iter().map(|s| strides(s)).collect();
+    // Of every index along the axis of a concatenation: the operand, and the index there.
+    let joined: Vec<(usize, usize)> = match op {
+        Op::Concat { axis } => operands.iter().enumerate().flat_map(|(o, s)| (0..s[*axis]).map(move |i| (o, i))).collect(),
+        _ => Vec::new(),
+    };
     let mut at = vec![0usize; result.len()];
     let mut map = Vec::with_capacity(count);
     for _ in 0..count {
@@ -44,12 +49,7 @@ pub fn index_map(op: &Op, operands: &[&[usize]], result: &[usize]) -> Option<Vec
                 .sum::<Option<usize>>()
                 .map(|element| (0, element as u32)),
             Op::Concat { axis } => {
-                let mut along = at[*axis];
-                let mut operand = 0;
-                while along >= operands[operand][*axis] {
-                    along -= operands[operand][*axis];
-                    operand += 1;
-                }
+                let (operand, along) = joined[at[*axis]];
                 let s = &operand_strides[operand];
                 let element: usize = (0..at.len()).map(|a| if a == *axis { along } else { at[a] } * s[a]).sum();
                 Some((operand as u32, element as u32))

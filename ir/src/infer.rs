@@ -2,7 +2,8 @@
 
 use crate::op::{Firing, Neuron, Op, Requantize};
 use crate::signal::{Signal, ValueType};
-use crate::tensor::{Tensor, element_count};
+use crate::tensor::{Tensor, element_count, shape_broadcasts};
+use crate::window::Window;
 use thiserror::Error;
 
 /// Largest number of elements a per-sample value may have (2 Gi): beyond it a shape is a mistake or an attack.
@@ -103,8 +104,11 @@ fn neuron_fits(n: &Neuron, shape: &[usize]) -> Result<(), TypeError> {
         return Err(TypeError::Parameter("every threshold must be positive and finite".into()));
     }
     if let Some(schedule) = &n.schedule {
-        match n.schedule_rows().first() {
-            Some(row) => broadcasts("a row of the schedule", row, shape)?,
+        match n.schedule_shape() {
+            Some((_, row)) if shape_broadcasts(row, shape) => {}
+            Some((_, row)) => {
+                return shape_error(format!("a row of the schedule of shape {row:?} does not broadcast to {shape:?}"));
+            }
             None => return shape_error(format!("a schedule of shape {:?} has no rows", schedule.shape())),
         }
         if schedule.is_integer() != n.threshold.is_integer() {
@@ -130,9 +134,10 @@ fn spatial(operand: &ValueType, rank: usize) -> Result<(usize, &[usize]), TypeEr
     }
 }
 
-fn windowed(channels: usize, out: Option<Vec<usize>>, operand: &ValueType) -> Result<Vec<usize>, TypeError> {
+fn windowed(channels: usize, window: &Window, out: Option<Vec<usize>>, operand: &ValueType) -> Result<Vec<usize>, TypeError> {
     match out {
         Some(out) if !out.contains(&0) => Ok([&[channels][..], &out].concat()),
+        _ if window.taps() > MAX_ELEMENTS => shape_error(format!("a window has at most {MAX_ELEMENTS} taps")),
         _ => shape_error(format!("the window does not fit {operand}")),
     }
 }
@@ -175,7 +180,7 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
                 return shape_error(format!("weight {w:?} in {} groups does not fit {}", c.groups, operands[0]));
             }
             bias_fits(c.bias.as_ref(), w[0])?;
-            (linear_signal(operands)?, windowed(w[0], c.window.output(space), operands[0])?)
+            (linear_signal(operands)?, windowed(w[0], &c.window, c.window.output(space), operands[0])?)
         }
         Op::ConvTranspose(c) => {
             let (channels, space) = spatial(operands[0], c.window.rank())?;
@@ -187,11 +192,13 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             if w[0] != channels || !w[0].is_multiple_of(c.groups) || w[1] == 0 {
                 return shape_error(format!("weight {w:?} in {} groups does not fit {}", c.groups, operands[0]));
             }
-            let out_channels = w[1] * c.groups;
+            let Some(out_channels) = w[1].checked_mul(c.groups) else {
+                return shape_error(format!("weight {w:?} in {} groups gives too many channels", c.groups));
+            };
             bias_fits(c.bias.as_ref(), out_channels)?;
             let out =
                 c.window.transposed_output(space).and_then(|o| o.iter().zip(&c.output_padding).map(|(a, b)| a.checked_add(*b)).collect());
-            (linear_signal(operands)?, windowed(out_channels, out, operands[0])?)
+            (linear_signal(operands)?, windowed(out_channels, &c.window, out, operands[0])?)
         }
         Op::Linear(l) => {
             let w = l.weight.shape();
@@ -206,7 +213,7 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
         }
         Op::AvgPool(p) => {
             let (channels, space) = spatial(operands[0], p.window.rank())?;
-            (linear_signal(operands)?, windowed(channels, p.window.output(space), operands[0])?)
+            (linear_signal(operands)?, windowed(channels, &p.window, p.window.output(space), operands[0])?)
         }
         Op::Reduce(r) => {
             let mut shape = operands[0].shape.clone();
@@ -250,7 +257,7 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
                 if !fits {
                     return shape_error(format!("cannot join {} and {} along axis {axis}", operands[0], o));
                 }
-                shape[*axis] += o.shape[*axis];
+                shape[*axis] = shape[*axis].saturating_add(o.shape[*axis]);
             }
             (structural_signal(operands)?, shape)
         }
@@ -357,7 +364,7 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             if space.iter().enumerate().any(|(a, &extent)| w.pad_begin[a] > 0 && w.dilation[a] > extent) {
                 return shape_error(format!("a padded max-pool window is too dilated for {}", operands[0]));
             }
-            (operands[0].signal, windowed(channels, w.output(space), operands[0])?)
+            (operands[0].signal, windowed(channels, w, w.output(space), operands[0])?)
         }
         Op::Requantize(r) => {
             require(operands, &[Current], "a current")?;

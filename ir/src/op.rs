@@ -401,15 +401,28 @@ impl Neuron {
 
     /// The rows of the schedule, one tensor a step, each of which broadcasts over the population; none without a schedule.
     pub fn schedule_rows(&self) -> Vec<Tensor> {
-        let Some(schedule) = &self.schedule else { return Vec::new() };
-        let Some((&steps, row)) = schedule.shape().split_first().filter(|_| !schedule.is_empty()) else { return Vec::new() };
-        let each = schedule.len() / steps;
-        (0..steps)
-            .map(|t| match schedule.to_i32_vec() {
-                Some(v) if schedule.is_integer() => Tensor::i32(row, &v[t * each..(t + 1) * each]),
-                _ => Tensor::f32(row, &schedule.as_f32()[t * each..(t + 1) * each]),
-            })
-            .collect()
+        self.schedule_steps().collect()
+    }
+
+    /// [`Neuron::schedule_rows`], one after the other.
+    pub fn schedule_steps(&self) -> impl Iterator<Item = Tensor> {
+        let schedule = self.schedule.as_ref().filter(|s| !s.is_empty());
+        let (steps, row) = self.schedule_shape().unwrap_or((0, &[]));
+        let integers = schedule.filter(|s| s.is_integer()).and_then(Tensor::to_i32_vec);
+        (0..steps).zip(schedule.into_iter().cycle()).map(move |(t, schedule)| {
+            let each = schedule.len() / steps;
+            let at = t * each..(t + 1) * each;
+            match &integers {
+                Some(v) => Tensor::i32(row, &v[at]),
+                None => Tensor::f32(row, &schedule.as_f32()[at]),
+            }
+        })
+    }
+
+    /// Rows of the schedule and the shape of one; `None` where there are none.
+    pub fn schedule_shape(&self) -> Option<(usize, &[usize])> {
+        let schedule = self.schedule.as_ref().filter(|s| !s.is_empty())?;
+        schedule.shape().split_first().map(|(&steps, row)| (steps, row))
     }
 }
 

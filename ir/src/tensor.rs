@@ -82,6 +82,11 @@ pub fn element_count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
 }
 
+/// Whether a tensor of shape `from` broadcasts to `to` without growing it (numpy rules, right-aligned).
+pub(crate) fn shape_broadcasts(from: &[usize], to: &[usize]) -> bool {
+    from.len() <= to.len() && from.iter().rev().zip(to.iter().rev()).all(|(&a, &b)| a == b || a == 1)
+}
+
 fn assert_count(shape: &[usize], len: usize) {
     assert_eq!(element_count(shape), Some(len), "tensor of shape {shape:?} built from {len} elements");
 }
@@ -265,7 +270,7 @@ impl Tensor {
 
     /// Whether this tensor broadcasts to `shape` without growing it (numpy rules, right-aligned).
     pub fn broadcasts_to(&self, shape: &[usize]) -> bool {
-        self.shape.len() <= shape.len() && self.shape.iter().rev().zip(shape.iter().rev()).all(|(&a, &b)| a == b || a == 1)
+        shape_broadcasts(&self.shape, shape)
     }
 
     /// For every element of a value of `shape`, the index of the element of this tensor that broadcasts to it.

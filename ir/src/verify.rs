@@ -4,6 +4,7 @@ use crate::attr::Attr;
 use crate::bounds::{Bounds, BoundsError};
 use crate::graph::{Graph, GraphError, NodeId};
 use crate::infer::{TypeError, infer};
+use crate::limits::{Bytes, Limits, Needs};
 use crate::op::{Amplitude, Divisor, Neuron, Op};
 use crate::signal::{Signal, ValueType};
 use std::collections::HashSet;
@@ -106,6 +107,40 @@ pub enum VerifyError {
     /// An integer may overflow within the window the graph is for.
     #[error(transparent)]
     Overflow(#[from] BoundsError),
+    /// More memory than the network may take.
+    #[error(
+        "the network needs up to {} of memory, which is more than {}; most of it is for {name} ({op}). \
+         --max-memory allows more",
+        Bytes(*needs),
+        Bytes(*limit)
+    )]
+    Memory {
+        /// The node that needs most.
+        name: String,
+        /// Its operation.
+        op: &'static str,
+        /// Bytes that the network needs at most.
+        needs: u64,
+        /// Bytes that it may need.
+        limit: u64,
+    },
+    /// More work than a step may take.
+    #[error(
+        "a time step of the network takes up to {needs:.1e} operations, which is more than {limit:.1e}; most of them are for \
+         {name} ({op}). --max-memory allows more in proportion",
+        needs = *needs as f64,
+        limit = *limit as f64
+    )]
+    Work {
+        /// The node that needs most.
+        name: String,
+        /// Its operation.
+        op: &'static str,
+        /// Operations of a step, at most.
+        needs: u64,
+        /// Operations that it may take.
+        limit: u64,
+    },
 }
 
 /// Checks every invariant of the graph:
@@ -116,9 +151,24 @@ pub enum VerifyError {
 /// * a quantized graph (see [`Graph::is_quantized`]) computes in integers from `encode` on, its spikes are worth one,
 ///   and no integer leaves 32 bits within its window (see [`Bounds`]).
 ///
+/// How much the network needs is not among them: see [`verify_within`].
+///
 /// # Errors
 /// The first broken invariant, naming the node.
 pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
+    check(graph, None)
+}
+
+/// [`verify`], and that the network does not need more than `limits` allow (see [`crate::limits`]): what files from
+/// elsewhere must pass before an engine takes memory for them. Nothing is allocated here that a file's numbers could make large.
+///
+/// # Errors
+/// As [`verify`]; [`VerifyError::Memory`] and [`VerifyError::Work`], naming the node that needs most.
+pub fn verify_within(graph: &Graph, limits: &Limits) -> Result<(), VerifyError> {
+    check(graph, Some(limits))
+}
+
+fn check(graph: &Graph, limits: Option<&Limits>) -> Result<(), VerifyError> {
     let order = graph.topological().map_err(VerifyError::Cycle)?;
     if graph.outputs().is_empty() {
         return Err(VerifyError::NoOutput);
@@ -127,6 +177,9 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
         return Err(VerifyError::MissingOutput(i));
     }
     check_types(graph, &order)?;
+    if let Some(limits) = limits {
+        check_needs(graph, limits)?;
+    }
     check_signals(graph, &order)?;
     order.iter().try_for_each(|&id| check_finite(graph, id))?;
     if !graph.is_quantized() {
@@ -167,6 +220,20 @@ fn check_types(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
             }
             Err(source) => return Err(VerifyError::Type { name, op, source }),
         }
+    }
+    Ok(())
+}
+
+fn check_needs(graph: &Graph, limits: &Limits) -> Result<(), VerifyError> {
+    let (needs, most) = Needs::of(graph);
+    let label = |id: Option<NodeId>| id.map_or((String::new(), ""), |id| label(graph, id));
+    if needs.memory > limits.memory {
+        let (name, op) = label(most[0]);
+        return Err(VerifyError::Memory { name, op, needs: needs.memory, limit: limits.memory });
+    }
+    if needs.work > limits.work {
+        let (name, op) = label(most[1]);
+        return Err(VerifyError::Work { name, op, needs: needs.work, limit: limits.work });
     }
     Ok(())
 }

@@ -32,9 +32,9 @@ impl Window {
         self.kernel.len()
     }
 
-    /// Number of taps in a window.
+    /// Number of taps in a window; at most [`MAX_ELEMENTS`] for every window that fits a value.
     pub fn taps(&self) -> usize {
-        self.kernel.iter().product()
+        self.kernel.iter().fold(1, |taps, &k| taps.saturating_mul(k))
     }
 
     /// Extent of the dilated kernel along `axis`.
@@ -51,12 +51,12 @@ impl Window {
     }
 
     /// Output extent for each axis of an input of `spatial` extents (ONNX Conv / MaxPool / AveragePool); `None` when
-    /// the window does not fit or the padded extent is larger than any value may be.
+    /// the window does not fit, or has more taps or a padded extent larger than any value may have elements.
     ///
     /// With `ceil`, a last window that would start in the end padding is dropped, as the ONNX reference does since
     /// opset 19 and every framework always did.
     pub fn output(&self, spatial: &[usize]) -> Option<Vec<usize>> {
-        if !self.is_consistent() || spatial.len() != self.rank() {
+        if !self.is_consistent() || spatial.len() != self.rank() || self.taps() > MAX_ELEMENTS {
             return None;
         }
         (0..self.rank())
@@ -73,14 +73,16 @@ impl Window {
             .collect()
     }
 
-    /// Output extents of the transposed convolution over `spatial`, before `output_padding` (ONNX ConvTranspose).
+    /// Output extents of the transposed convolution over `spatial`, before `output_padding` (ONNX ConvTranspose); `None`
+    /// as for [`Window::output`].
     pub fn transposed_output(&self, spatial: &[usize]) -> Option<Vec<usize>> {
-        if !self.is_consistent() || spatial.len() != self.rank() {
+        if !self.is_consistent() || spatial.len() != self.rank() || self.taps() > MAX_ELEMENTS {
             return None;
         }
         (0..self.rank())
             .map(|a| {
                 let full = spatial[a].checked_sub(1)?.checked_mul(self.stride[a])?.checked_add(self.extent(a)?)?;
+                let full = Some(full).filter(|&f| f <= MAX_ELEMENTS)?;
                 full.checked_sub(self.pad_begin[a])?.checked_sub(self.pad_end[a])
             })
             .collect()
@@ -100,6 +102,15 @@ mod tests {
         let w = Window { stride: vec![2], ceil: true, ..Window::unit([3]) };
         assert_eq!(w.output(&[112]), Some(vec![56]));
         assert_eq!(Window { ceil: false, ..w }.output(&[112]), Some(vec![55]));
+    }
+
+    #[test]
+    fn a_window_whose_taps_no_number_holds_fits_nothing() {
+        let kernel = [1 << 22, 1 << 21, 1 << 21];
+        let w = Window { pad_end: kernel.map(|k| k - 1).into(), ..Window::unit(kernel) };
+        assert_eq!(w.output(&[1, 1, 1]), None);
+        assert_eq!(w.transposed_output(&[1, 1, 1]), None);
+        assert_eq!(w.taps(), usize::MAX);
     }
 
     #[test]

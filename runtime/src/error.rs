@@ -30,6 +30,9 @@ pub enum CompileError {
     /// The graph has no output.
     #[error("the graph has no output")]
     NoOutput,
+    /// The system does not give as much memory as the network may need.
+    #[error("out of memory: the network may need {0} bytes, which this process does not get")]
+    Memory(u64),
     /// Machine code could not be made: a CPU that Cranelift does not know, or a bug.
     #[error("no machine code for this network: {0}")]
     Code(String),
@@ -79,6 +82,9 @@ pub enum RunError {
     /// The network has neurons that cannot take spikes back.
     #[error("only networks whose neurons are all ternary settle")]
     NeverSettles,
+    /// The system does not give the memory for a whole window of two-phase neurons.
+    #[error("out of memory: the reference engine needs {0} bytes for this window, which this process does not get")]
+    Memory(u64),
     /// The window would be longer than [`crate::MAX_TIMESTEPS`].
     #[error("a window has at most {} time steps", crate::MAX_TIMESTEPS)]
     WindowTooLong,

@@ -8,6 +8,7 @@ use crate::kernels::Cpu;
 use crate::plan::{Domain, PlanSummary};
 use crate::reference;
 use crate::session::Session;
+use snn_ir::limits::Needs;
 use snn_ir::op::{Firing, Layer, Neuron};
 use snn_ir::{Graph, Op, ValueType};
 
@@ -26,6 +27,8 @@ pub struct Network {
     outputs: Vec<ValueType>,
     window_barrier: bool,
     settles: bool,
+    /// Elements of the largest value.
+    widest: usize,
     program: Program,
 }
 
@@ -72,12 +75,17 @@ impl Network {
 
     fn with(graph: &Graph, program: impl FnOnce() -> Result<Program, CompileError>) -> Result<Network, CompileError> {
         check_outputs(graph)?;
+        let needs = Needs::of(graph).0.memory;
+        if !is_available(needs) {
+            return Err(CompileError::Memory(needs));
+        }
         let program = program()?;
         Ok(Network {
             inputs: graph.inputs().iter().map(|&i| graph.ty(i).clone()).collect(),
             outputs: graph.outputs().iter().map(|&o| graph.ty(o).clone()).collect(),
             window_barrier: graph.ids().any(|id| has_window_barrier(graph.op(id))),
             settles: settles(graph),
+            widest: graph.ids().map(|id| graph.ty(id).len()).max().unwrap_or(0),
             program,
         })
     }
@@ -126,9 +134,28 @@ impl Network {
         self.settles
     }
 
+    /// What a window of so many steps needs beside what the network needs: the reference engine keeps the values of two nodes
+    /// for the whole window where neurons wait for it.
+    pub(crate) fn window_memory(&self, steps: u32) -> u64 {
+        match &self.program {
+            Program::Reference(_) if self.window_barrier => (self.widest as u64).saturating_mul(u64::from(steps)).saturating_mul(8),
+            _ => 0,
+        }
+    }
+
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
+}
+
+/// Whether the system would give so many bytes. They are not kept: a network takes its memory piece by piece, and an allocation that
+/// fails then ends the process.
+pub(crate) fn is_available(bytes: u64) -> bool {
+    let mut memory = Vec::<u8>::new();
+    let given = usize::try_from(bytes).is_ok_and(|bytes| memory.try_reserve_exact(bytes).is_ok());
+    // Without this the compiler may take an allocation that nobody uses for one that succeeds.
+    std::hint::black_box(memory);
+    given
 }
 
 fn check_outputs(graph: &Graph) -> Result<(), CompileError> {

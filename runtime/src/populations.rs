@@ -5,7 +5,8 @@ use crate::kernels::count::Crossings;
 use crate::plan::PlanNode;
 use crate::statistics::{LayerStatistics, Statistics};
 use crate::synapses::{is_population, spike_sources};
-use snn_ir::Graph;
+use snn_ir::{Graph, NodeId};
+use std::collections::HashMap;
 
 /// The populations of a network and all that sends spikes.
 pub(crate) struct Populations {
@@ -32,7 +33,8 @@ pub(crate) struct Source {
 impl Populations {
     /// The populations of `graph`, whose planned nodes are `nodes`.
     pub fn new(graph: &Graph, nodes: &[PlanNode]) -> Result<Self, CompileError> {
-        let at = |id| nodes.iter().position(|n| n.id == id).unwrap_or_default();
+        let places: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
+        let at = |id| places.get(&id).copied().unwrap_or_default();
         let source = |s: crate::synapses::SpikeSource| Source {
             node: at(s.node),
             population: s.population,

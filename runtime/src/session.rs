@@ -3,7 +3,7 @@
 use crate::counts;
 use crate::error::RunError;
 use crate::jit;
-use crate::network::{Network, Program};
+use crate::network::{Network, Program, is_available};
 use crate::reference;
 use crate::statistics::Statistics;
 
@@ -91,6 +91,10 @@ impl<'n> Session<'n> {
         }
         if total > self.network.max_steps() {
             return Err(RunError::Overflow(self.network.max_steps()));
+        }
+        let memory = self.network.window_memory(steps);
+        if !is_available(memory) {
+            return Err(RunError::Memory(memory));
         }
         match &mut self.machine {
             Machine::Reference(m) => m.advance(steps),

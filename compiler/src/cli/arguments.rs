@@ -1,7 +1,7 @@
 //! Arguments that several commands share, and how their values are written.
 
 use clap::{Args, ValueEnum};
-use snn_ir::Layout;
+use snn_ir::{Layout, Limits};
 use snn_runtime::EngineKind;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -100,6 +100,34 @@ impl Samples {
         }
         Ok(dataset)
     }
+}
+
+/// How much a network may ask for.
+#[derive(Args, Debug)]
+pub struct Memory {
+    /// Take networks that need up to so much memory beside their parameters, and work in proportion [default: 2G]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    max_memory: Option<u64>,
+}
+
+impl Memory {
+    /// The limits.
+    pub fn limits(&self) -> Limits {
+        self.max_memory.map_or_else(Limits::default, Limits::of_memory)
+    }
+}
+
+/// A number of bytes: `4G`, `512M`.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let unit = |suffix: char, shift: u32| text.strip_suffix([suffix, suffix.to_ascii_lowercase()]).map(|n| (n, shift));
+    let (number, shift) = unit('T', 40).or(unit('G', 30)).or(unit('M', 20)).or(unit('K', 10)).unwrap_or((text, 0));
+    let bytes = number.parse().ok().and_then(|n: u64| n.checked_mul(1 << shift)).filter(|&n| n > 0);
+    bytes.ok_or_else(|| "write it as 4G or 512M".into())
+}
+
+/// A whole number from 1 to a million: what is counted, not what is there.
+pub fn at_most_a_million(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().ok().filter(|n: &NonZeroUsize| n.get() <= 1_000_000).ok_or_else(|| "a whole number from 1 to 1000000".into())
 }
 
 /// `1x3x32x32` as dimensions.

@@ -1,6 +1,6 @@
 //! `snnc bench`: how long a sample takes, and what kernels cost.
 
-use super::arguments::{Format, Samples, timesteps};
+use super::arguments::{Format, Samples, at_most_a_million, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, load, output, progress};
 use crate::report::{BenchError, BenchRequest, bench, costs};
@@ -28,10 +28,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
     /// Samples per round, spread over the threads
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_most_a_million)]
     batch: NonZeroUsize,
     /// Rounds that count, after one that does not
-    #[arg(long, value_name = "N", default_value = "7")]
+    #[arg(long, value_name = "N", default_value = "7", value_parser = at_most_a_million)]
     rounds: NonZeroUsize,
     /// Measure what each family of kernels costs on this machine (seconds; leave it idle), for --cost-model
     #[arg(long, conflicts_with_all = ["network", "data", "cpu_level", "cost_model", "engine"])]
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (Some(path), Some(samples)) = (&arguments.network, &arguments.samples) else {
         return Err(Failure::new("a network and its data were not named").help("snnc bench NETWORK.snn --data DATA"));
     };
-    let program = load::program(path)?;
+    let program = load::program(path, &arguments.engine.limits())?;
     let network = arguments.engine.network(&program)?;
     let mut dataset = samples.open()?;
     let input = load::only_input(&network)?;

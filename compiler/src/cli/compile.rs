@@ -1,6 +1,6 @@
 //! `snnc MODEL.onnx -o OUT.snn`: from a trained network to a spiking one.
 
-use super::arguments::{Format, LayoutName, Scale, finite, percentage, positive, resize, timesteps};
+use super::arguments::{Format, LayoutName, Memory, Scale, finite, percentage, positive, resize, timesteps};
 use super::import::ImportArguments;
 use super::{Failure, output, progress};
 use crate::calibrate::{Calibration, synthetic};
@@ -56,6 +56,8 @@ pub struct Arguments {
     activation_error: Option<f32>,
     #[command(flatten)]
     import: ImportArguments,
+    #[command(flatten)]
+    memory: Memory,
     #[command(flatten)]
     calibration: CalibrationArguments,
     #[command(flatten)]
@@ -152,7 +154,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     recipes = recipes.into_iter().map(|r| arguments.with_activation_error(r)).collect::<Result<_, _>>()?;
     check_pass_name(arguments.print_ir_after.as_deref())?;
-    let (imported, model_crc32) = arguments.import.load(&arguments.model, arguments.check)?;
+    let (imported, model_crc32) = arguments.import.load(&arguments.model, arguments.check, &arguments.memory.limits())?;
     let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
     let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
     let check = match (arguments.check, &calibration) {

@@ -1,8 +1,9 @@
 //! Which engine runs a network, and what it compiles for.
 
 use super::Failure;
-use super::arguments::Engine;
+use super::arguments::{Engine, Memory};
 use clap::{Args, ValueEnum};
+use snn_ir::Limits;
 use snn_ir::file::Program;
 use snn_runtime::cost_model::CostModelError;
 use snn_runtime::{CostModel, Cpu, EngineKind, Network};
@@ -21,6 +22,8 @@ pub struct EngineArguments {
     /// What kernels cost, as snnc bench --calibrate-cost-model measures it [default: the table that comes with snnc]
     #[arg(long, value_name = "FILE")]
     cost_model: Option<PathBuf>,
+    #[command(flatten)]
+    memory: Memory,
 }
 
 /// Sets of instructions by their names on the command line.
@@ -48,6 +51,11 @@ impl From<CpuLevel> for Cpu {
 }
 
 impl EngineArguments {
+    /// How much the network may need.
+    pub fn limits(&self) -> Limits {
+        self.memory.limits()
+    }
+
     /// The network made ready to run: by the engine that was asked for, or by the faster one that can.
     pub fn network(&self, program: &Program) -> Result<Network, Failure> {
         let graph = &program.graph;

@@ -51,7 +51,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let program = load::program(&arguments.network)?;
+    let program = load::program(&arguments.network, &arguments.engine.limits())?;
     let network = arguments.engine.network(&program)?;
     load::early_exit(&network, arguments.early_exit)?;
     let dataset = arguments.samples.open()?;

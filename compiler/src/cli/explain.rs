@@ -1,6 +1,6 @@
 //! `snnc explain`: which layers lose the accuracy, and why.
 
-use super::arguments::{Format, Samples};
+use super::arguments::{Format, Memory, Samples};
 use super::{Failure, load, output, progress};
 use crate::explain::{ExplainError, ExplainRequest, explain};
 use crate::frontend::onnx::model::Model;
@@ -28,13 +28,15 @@ pub struct Arguments {
     /// Leave out the first N samples (those used for calibration, say)
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: usize,
+    #[command(flatten)]
+    memory: Memory,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let program = load::program(&arguments.network)?;
+    let program = load::program(&arguments.network, &arguments.memory.limits())?;
     let timesteps = load::windows(&program, &[])?[0];
     let ann = ann(&arguments.model, &arguments.network, &program)?;
     let &[input] = &program.graph.inputs()[..] else {

@@ -6,6 +6,7 @@ use crate::frontend::onnx::check::{check_import, too_large};
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{CheckError, ImportError, ImportOptions, Imported, import_model};
 use clap::Args;
+use snn_ir::{Limits, verify_within};
 use std::path::Path;
 
 /// How a model is read.
@@ -34,10 +35,11 @@ pub fn options(input_shape: Option<&Shape>) -> ImportOptions {
 
 impl ImportArguments {
     /// The imported model and the CRC-32 of its file. Warnings go to standard error; that tract cannot run the file is one.
-    /// Large networks are compared with tract only if `check` asks for it.
-    pub fn load(&self, path: &Path, check: bool) -> Result<(Imported, u32), Failure> {
+    /// Large networks are compared with tract only if `check` asks for it, those beyond `limits` are refused.
+    pub fn load(&self, path: &Path, check: bool, limits: &Limits) -> Result<(Imported, u32), Failure> {
         let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
         let imported = import_model(&Model::decode(path, &bytes)?, &options(self.input_shape.as_ref()))?;
+        verify_within(&imported.graph, limits).map_err(|e| Failure::from_error(&e))?;
         let crc32 = crc32fast::hash(&bytes);
         drop(bytes);
         imported.facts.warnings.iter().for_each(|w| eprintln!("warning: {w}"));

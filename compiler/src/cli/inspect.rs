@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.support {
         return Err(Failure::new("--support is about .onnx models").help("without it, snnc inspect says what is in a .snn"));
     }
-    let program = load::program(&arguments.file)?;
+    let program = load::program(&arguments.file, &arguments.engine.limits())?;
     if arguments.params {
         return output::print(&print(&program.graph, Parameters::Full));
     }

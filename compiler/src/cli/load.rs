@@ -3,18 +3,18 @@
 use super::Failure;
 use crate::compile::DEFAULT_TIMESTEPS;
 use crate::frontend::onnx::ImportOptions;
-use snn_ir::file::{Program, read};
-use snn_ir::{Graph, Op, ValueType};
+use snn_ir::file::{Program, read_within};
+use snn_ir::{Graph, Limits, Op, ValueType};
 use snn_runtime::Network;
 use std::path::Path;
 
-/// The network in a `.snn` file.
-pub fn program(path: &Path) -> Result<Program, Failure> {
+/// The network in a `.snn` file, if it is within `limits`.
+pub fn program(path: &Path, limits: &Limits) -> Result<Program, Failure> {
     if path.extension().is_some_and(|e| e == "onnx") {
         let failure = Failure::new(format!("{} is not a spiking network", path.display()));
         return Err(failure.help(format!("compile it first: snnc {} -o OUT.snn", path.display())));
     }
-    read(path).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot load {}", path.display())))
+    read_within(path, limits).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot load {}", path.display())))
 }
 
 /// Whether windows of the network may end early, as `margin` asks.

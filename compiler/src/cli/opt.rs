@@ -6,7 +6,7 @@ use crate::compile::DEFAULT_TIMESTEPS;
 use crate::passes::{Context, parse_list, pipeline};
 use clap::Args;
 use snn_ir::text::{Parameters, parse, print};
-use snn_ir::verify::verify;
+use snn_ir::{Limits, verify_within};
 use std::path::PathBuf;
 
 /// Arguments of `snnc opt`.
@@ -34,7 +34,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let passes = parse_list(&arguments.pass)?;
     let text = std::fs::read_to_string(&arguments.graph).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
     let mut graph = parse(&text).map_err(|e| Failure::from_error(&e).while_doing(format!("{path} is not a graph in text form")))?;
-    verify(&graph).map_err(|e| Failure::from_error(&e).while_doing(format!("the graph in {path} is broken")))?;
+    verify_within(&graph, &Limits::default())
+        .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot use the graph in {path}")))?;
     let timesteps = arguments.timesteps.or(graph.timesteps).unwrap_or(DEFAULT_TIMESTEPS);
     let mut context = Context::new(timesteps);
     pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;

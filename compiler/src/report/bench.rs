@@ -61,6 +61,7 @@ pub fn bench(network: &Network, inputs: &[Vec<f32>], request: BenchRequest) -> R
     let BenchRequest { timesteps, threads, batch, rounds } = request;
     assert!(!inputs.is_empty() && batch > 0 && rounds > 0);
     let pool = pool(threads, batch)?;
+    let threads = pool.current_num_threads();
     let run = |session: &mut snn_runtime::Session<'_>, sample: usize| {
         session.start(&[&inputs[sample % inputs.len()]])?;
         session.advance(timesteps)?;

@@ -24,8 +24,9 @@ mod schema {
 }
 
 use crate::graph::Graph;
+use crate::limits::Limits;
 use crate::preprocessing::Preprocessing;
-use crate::verify::{VerifyError, verify};
+use crate::verify::{VerifyError, verify, verify_within};
 use prost::Message;
 use prost::bytes::Bytes;
 use std::fs::File;
@@ -109,7 +110,19 @@ pub enum DecodeError {
     },
     /// The network breaks an invariant.
     #[error("the network in the file is broken: {0}")]
-    Graph(#[from] VerifyError),
+    Graph(#[source] VerifyError),
+    /// The network needs more than it may.
+    #[error(transparent)]
+    TooLarge(VerifyError),
+}
+
+impl From<VerifyError> for DecodeError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Memory { .. } | VerifyError::Work { .. } => DecodeError::TooLarge(error),
+            _ => DecodeError::Graph(error),
+        }
+    }
 }
 
 /// Why a file could not be read.
@@ -163,11 +176,19 @@ pub fn encode(program: &Program) -> Result<Vec<u8>, WriteError> {
     Ok(bytes)
 }
 
-/// The program in a file's bytes.
+/// The program in a file's bytes, within the default [`Limits`].
 ///
 /// # Errors
-/// [`DecodeError`] for all bytes that [`encode`] does not make.
+/// [`DecodeError`] for all bytes that [`encode`] does not make, and networks beyond the limits.
 pub fn decode(bytes: impl Into<Bytes>) -> Result<Program, DecodeError> {
+    decode_within(bytes, &Limits::default())
+}
+
+/// The program in a file's bytes, within `limits`.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_within(bytes: impl Into<Bytes>, limits: &Limits) -> Result<Program, DecodeError> {
     let bytes: Bytes = bytes.into();
     let header = bytes.get(..HEADER).ok_or(if bytes.starts_with(&MAGIC) {
         DecodeError::Length { expected: HEADER as u64, found: bytes.len() as u64 }
@@ -185,7 +206,7 @@ pub fn decode(bytes: impl Into<Bytes>) -> Result<Program, DecodeError> {
     wire::check(&payload)?;
     let message = schema::Program::decode(payload).map_err(|e| DecodeError::Payload(e.to_string()))?;
     let program = codec::from_message(message)?;
-    verify(&program.graph)?;
+    verify_within(&program.graph, limits)?;
     Ok(program)
 }
 
@@ -210,16 +231,24 @@ fn payload_length(header: &[u8]) -> Result<u64, DecodeError> {
     Ok(u64::from_le_bytes(length))
 }
 
-/// Reads a file.
+/// Reads a file within the default [`Limits`].
 ///
 /// # Errors
 /// [`ReadError`]: what the operating system says, or [`decode`].
 pub fn read(path: impl AsRef<Path>) -> Result<Program, ReadError> {
+    read_within(path, &Limits::default())
+}
+
+/// Reads a file within `limits`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within(path: impl AsRef<Path>, limits: &Limits) -> Result<Program, ReadError> {
     let mut file = File::open(path)?;
     let mut bytes = Vec::new();
     (&mut file).take(HEADER as u64).read_to_end(&mut bytes)?;
     if bytes.len() < HEADER {
-        return Ok(decode(bytes)?);
+        return Ok(decode_within(bytes, limits)?);
     }
     let length = payload_length(&bytes)?;
     let metadata = file.metadata()?;
@@ -229,10 +258,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<Program, ReadError> {
         if metadata.len() != expected {
             return Err(DecodeError::Length { expected, found: metadata.len() }.into());
         }
-        bytes.reserve_exact(length as usize);
+        let room = usize::try_from(length).ok().and_then(|n| bytes.try_reserve_exact(n).ok());
+        room.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
     }
     file.take(length).read_to_end(&mut bytes)?;
-    Ok(decode(bytes)?)
+    Ok(decode_within(bytes, limits)?)
 }
 
 /// Writes a file: all of it or nothing. It is made beside `path` and moved there when it is complete and on disk.

@@ -1,7 +1,7 @@
 //! Moved counts.
 
 use super::layout::Layout;
-use crate::plan::node::{ElementMap, PlanNode};
+use crate::plan::node::{ElementMap, Ends, PlanNode};
 
 /// Moved counts: runs of neighbouring bytes.
 #[derive(Debug)]
@@ -21,14 +21,11 @@ impl Copies {
         let (node, layout) = (&nodes[i], layouts[i].as_ref()?);
         let operands: Vec<(&PlanNode, &Layout)> =
             node.operands.iter().map(|&o| Some((&nodes[o], layouts[o].as_ref()?))).collect::<Option<_>>()?;
+        let ends = Ends::of_operands(node, nodes);
         let mut copies: Vec<Copy> = Vec::new();
         for (e, &source) in map.source.iter().enumerate().filter(|(_, s)| **s != ElementMap::FILL) {
             let to = layout.at(e / node.channels) + e % node.channels;
-            let (mut index, mut element) = (0, source as usize);
-            while element >= operands[index].0.len() {
-                element -= operands[index].0.len();
-                index += 1;
-            }
+            let (index, element) = ends.locate(source as usize);
             let (from, channels) = (operands[index].1, operands[index].0.channels);
             let (operand, from) = (node.operands[index], from.at(element / channels) + element % channels);
             match copies.last_mut() {

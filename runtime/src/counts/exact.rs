@@ -2,9 +2,8 @@
 
 use super::steps::{Machine, Phase, State};
 use super::values::Value;
-use crate::kernels::moves::locate;
 use crate::kernels::stepped::Pixels;
-use crate::plan::node::PlanNode;
+use crate::plan::node::Ends;
 use crate::plan::{Mode, Work, lanes};
 use crate::sums::linear;
 
@@ -15,14 +14,14 @@ impl Machine<'_> {
         let operands: Vec<Vec<i64>> = node.operands.iter().map(|&o| self.elements(o, t, phase)).collect();
         let result = match state {
             State::Running(running) => {
-                let sources: Vec<&PlanNode> = node.operands.iter().map(|&o| &nodes[o]).collect();
+                let ends = Ends::of_operands(node, nodes);
                 let current = |e: usize| {
-                    let (operand, element) = locate(e, &sources);
+                    let (operand, element) = ends.locate(e);
                     operands[operand][element] as i32
                 };
                 let taps = |p: usize, visit: &mut dyn FnMut(usize)| match &node.work {
                     Work::MaxPool(geometry) => geometry.for_each_tap(p, |pixel, _| visit(pixel * node.channels)),
-                    _ => (0..sources.len()).for_each(|o| visit((o * node.pixels + p) * node.channels)),
+                    _ => (0..node.operands.len()).for_each(|o| visit((o * node.pixels + p) * node.channels)),
                 };
                 let mut rises = vec![0; node.len()];
                 running.currents(current, &taps, node.channels, |e, x| rises[e] = i64::from(x));

@@ -141,7 +141,7 @@ impl SynapseWork {
         match weights {
             Weights::Full { groups: 1, data, .. } if data.iter().all(|&w| i8::try_from(w).is_ok()) => {
                 let width = slab_width(window, layout.channels);
-                let mut plan = MatrixPlan::over(layout.plane_shape(), window, layout.channels, lanes, (add, 0), width);
+                let mut plan = MatrixPlan::over(layout.plane_shape()?, window, layout.channels, lanes, (add, 0), width)?;
                 // Neighbouring pixels stand where the steps of one would.
                 plan.shape.step_pitch = plan.shape.pixel_pitch;
                 let packed = plan.pack(weights, layout.channels);

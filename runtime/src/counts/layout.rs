@@ -3,8 +3,8 @@
 
 use crate::kernels::matrix::PlaneShape;
 use crate::plan::Work;
-use crate::plan::geometry::{Geometry, Plane};
-use crate::plan::matrix::pixel_bytes;
+use crate::plan::geometry::{Geometry, Plane, is_mostly};
+use crate::plan::matrix::{narrow, pixel_bytes};
 use crate::plan::node::PlanNode;
 use snn_ir::ValueType;
 
@@ -43,12 +43,11 @@ const MAX_BORDER: usize = 64;
 fn window_on(geometry: &Geometry, grid: [usize; 2], output: [usize; 2]) -> Option<(Plane, [usize; 2], [usize; 2])> {
     let Geometry::Window(plane) = geometry else { return None };
     let plane = if plane.is_pointwise() { Plane { input: grid, output: grid, ..plane.clone() } } else { plane.clone() };
-    let behind = |a: usize| {
-        let reach = (plane.output[a] - 1) * plane.stride[a] + (plane.kernel[a] - 1) * plane.dilation[a] + 1;
-        reach.saturating_sub(plane.pad[a] + grid[a])
-    };
+    let behind = |a: usize| plane.reach(a).saturating_sub(plane.pad[a] + grid[a]);
     let (before, behind) = (plane.pad, [behind(0), behind(1)]);
-    let fits = plane.input == grid && plane.output == output && before.iter().chain(&behind).all(|&zeros| zeros <= MAX_BORDER);
+    let borders = before.iter().chain(&behind).all(|&zeros| zeros <= MAX_BORDER);
+    let fits = borders && plane.input == grid && plane.output == output;
+    let fits = fits && is_mostly([0, 1].map(|a| before[a] + grid[a] + behind[a]), grid);
     fits.then_some((plane, before, behind))
 }
 
@@ -124,10 +123,16 @@ impl Layout {
         (0..window.kernel[0]).flat_map(|ky| (0..window.kernel[1]).map(move |kx| (ky, kx))).map(|(ky, kx)| tap(ky, kx)).collect()
     }
 
-    /// The plane as matrix products see it.
-    pub fn plane_shape(&self) -> PlaneShape {
-        let both = |v: [usize; 2]| v.map(|x| x as u32);
-        PlaneShape { input: both(self.grid), size: both(self.size), pad: both(self.before), mask: 0, chunk: 1, pixel: self.pixel as u32 }
+    /// The plane as matrix products see it, if its numbers fit 32 bits.
+    pub fn plane_shape(&self) -> Option<PlaneShape> {
+        Some(PlaneShape {
+            input: narrow(self.grid)?,
+            size: narrow(self.size)?,
+            pad: narrow(self.before)?,
+            mask: 0,
+            chunk: 1,
+            pixel: u32::try_from(self.pixel).ok()?,
+        })
     }
 
     /// One count per element, pixel-major.

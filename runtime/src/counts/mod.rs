@@ -96,8 +96,13 @@ impl Program {
         let largest = |n: &PlanNode| bounds.current(n.id).map_or(i64::MAX, |(low, high)| high.max(low.saturating_neg()));
         let mode = if domain == Domain::Steps { Mode::Stepped } else { Mode::Summed };
         let in_bytes = |n: &PlanNode| n.is_spikes() && n.mode == mode;
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+        for (i, node) in nodes.iter().enumerate() {
+            node.operands.iter().for_each(|&o| readers[o].push(i));
+        }
+        readers.iter_mut().for_each(Vec::dedup);
         let layouts: Vec<Option<Layout>> = (0..nodes.len())
-            .map(|i| in_bytes(&nodes[i]).then(|| Layout::new(&nodes[i], nodes.iter().filter(|n| n.operands.contains(&i)), i)))
+            .map(|i| in_bytes(&nodes[i]).then(|| Layout::new(&nodes[i], readers[i].iter().map(|&n| &nodes[n]), i)))
             .collect();
         let zero = u8::from(nodes.iter().filter_map(|n| n.neuron()).any(|n| n.firing == Firing::Ternary));
         let fast = |(i, node): (usize, &PlanNode)| match &node.work {

@@ -27,7 +27,8 @@ impl Code {
     pub fn compile(plan: &Plan) -> Result<Code, String> {
         let mut flags = settings::builder();
         // Kernels are scheduled by hand; the optimiser makes vector code slower here, and takes longer.
-        for (name, value) in [("opt_level", "none"), ("is_pic", "false"), ("use_colocated_libcalls", "false"), ("enable_verifier", "false")]
+        let checked = if cfg!(any(test, debug_assertions)) { "true" } else { "false" };
+        for (name, value) in [("opt_level", "none"), ("is_pic", "false"), ("use_colocated_libcalls", "false"), ("enable_verifier", checked)]
         {
             flags.set(name, value).map_err(|e| e.to_string())?;
         }

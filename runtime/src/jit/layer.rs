@@ -116,11 +116,11 @@ impl<'a, M: Module> Lowering<'a, M> {
                 let before_stride = b.ins().select(body.first, initial_stride, stride);
                 let threshold_stride = per_pixel(&n.threshold);
                 let shape = FireShape {
-                    lanes: row as u32,
-                    mask: mask_bytes(node.channels) as u32,
-                    currents: (plan.chunk * row) as u32,
-                    threshold: threshold_stride as u32 / 4,
-                    spikes: plan.pixel_bytes(node) as u32,
+                    lanes: word(row),
+                    mask: word(mask_bytes(node.channels)),
+                    currents: word(plan.chunk * row),
+                    threshold: word(threshold_stride / 4),
+                    spikes: word(plan.pixel_bytes(node)),
                 };
                 let words = [shape.lanes, shape.mask, shape.currents, shape.threshold, shape.spikes];
                 let shape = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
@@ -289,12 +289,12 @@ impl<'a, M: Module> Lowering<'a, M> {
         }
         let (inputs, outputs, row, bytes, slice_bytes) = pack(synapse, planned.family, self.plan.cpu, source.channels, out_lanes);
         let shape = SynapseShape {
-            channels: source.channels as u32,
-            step_bytes: step_bytes as u32,
-            inputs: inputs as u32,
-            outputs: outputs as u32,
-            row: row as u32,
-            lanes: out_lanes as u32,
+            channels: word(source.channels),
+            step_bytes: word(step_bytes),
+            inputs: word(inputs),
+            outputs: word(outputs),
+            row: word(row),
+            lanes: word(out_lanes),
         };
         let words = [shape.channels, shape.step_bytes, shape.inputs, shape.outputs, shape.row, shape.lanes];
         let shape_value = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
@@ -343,19 +343,19 @@ impl<'a, M: Module> Lowering<'a, M> {
         residual: Option<&Wired>,
     ) -> Result<(), Box<ModuleError>> {
         let Some(synapse) = s.shape else { unreachable!("events have a shape") };
-        let two = |v: [usize; 2]| v.map(|v| v as u32);
+        let two = |v: [usize; 2]| v.map(word);
         let shape = RowShape {
             synapse,
             input: two(plane.input),
             kernel: two(plane.kernel),
             stride: two(plane.stride),
             pad: two(plane.pad),
-            columns: plane.output[1] as u32,
-            pixel_bytes: s.pixel_bytes as u32,
-            base: base_stride as u32 / 4,
-            threshold: n.threshold_stride as u32 / 4,
-            spikes: self.plan.pixel_bytes(body.node) as u32,
-            mask: mask_bytes(body.node.channels) as u32,
+            columns: word(plane.output[1]),
+            pixel_bytes: word(s.pixel_bytes),
+            base: word(base_stride / 4),
+            threshold: word(n.threshold_stride / 4),
+            spikes: word(self.plan.pixel_bytes(body.node)),
+            mask: word(mask_bytes(body.node.channels)),
         };
         let shape = self.constant(b, shape.words().into_iter().flat_map(u32::to_ne_bytes).collect())?;
         let (taps, list) = (plus(b, body.arena, body.layer.taps.offset), plus(b, body.arena, body.layer.list.offset));
@@ -460,6 +460,12 @@ struct Wired<'a> {
     matrix: Option<(Value, Value, [usize; 2])>,
 }
 
+/// A number among a kernel's constants: a count of what lies in the arena, whose bytes the plan keeps below 2³², or an extent, stride
+/// or padding that `byte_event::fits` let through.
+fn word(n: usize) -> u32 {
+    u32::try_from(n).expect("the plan has no number beyond 32 bits")
+}
+
 /// Rows of `i32` for every channel or element, padded to lanes with `padding`.
 fn rows(values: &PerElement, node: &PlanNode, padding: i32) -> Vec<u8> {
     let lanes = lanes(node.channels);
@@ -478,6 +484,7 @@ fn pack(synapse: &Synapse, family: Family, cpu: Cpu, channels: usize, lanes: usi
             (1, 1, padded, data.chunks_exact(channels).flat_map(row).collect(), 4 * padded)
         }
         Weights::Full { inputs, outputs, data, .. } if family == Family::ByteEvent => {
+            debug_assert!(data.iter().all(|&w| i8::try_from(w).is_ok()));
             let row = |row: &[i32]| row.iter().map(|&w| w as i8).chain(std::iter::repeat(0)).take(lanes).collect();
             let slice = |data: &[i32]| byte_event::pack(data.chunks_exact(*outputs).map(row), lanes);
             let bytes = data.chunks_exact(channels * outputs).flat_map(slice).collect();
@@ -486,6 +493,7 @@ fn pack(synapse: &Synapse, family: Family, cpu: Cpu, channels: usize, lanes: usi
         Weights::Full { groups, inputs, outputs, data } => {
             let row_lanes = if *groups == 1 { lanes } else { *outputs };
             let narrow = family == Family::Event && cpu != Cpu::Portable;
+            debug_assert!(!narrow || data.iter().all(|&w| i16::try_from(w).is_ok()));
             let mut bytes = Vec::with_capacity(data.len() / outputs * row_lanes * 4);
             for row in data.chunks_exact(*outputs) {
                 let padded = row.iter().copied().chain(std::iter::repeat(0)).take(row_lanes);

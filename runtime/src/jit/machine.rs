@@ -3,14 +3,19 @@
 use super::Program;
 use crate::kernels::count::{Counts, per_element};
 use crate::kernels::cumulative::{Running, Spikes};
-use crate::kernels::moves::locate;
 use crate::plan::kernel::Base;
 use crate::plan::memory::Buffer;
-use crate::plan::node::{LayerWork, PlanNode};
+use crate::plan::node::{Ends, LayerWork, PlanNode};
 use crate::plan::{Mode, Work, lanes};
+#[cfg(any(test, debug_assertions))]
+use crate::plan::{mask_bytes, memory::GUARD};
 use crate::statistics::Statistics;
 use crate::sums::{constant_current, constants, delay, linear, potentials, widened};
 use snn_ir::op::Requantize;
+
+/// What guards hold while a layer runs.
+#[cfg(any(test, debug_assertions))]
+const MARK: u8 = 0xa5;
 
 /// A line of the arena, aligned for every kernel.
 #[repr(C, align(64))]
@@ -151,13 +156,13 @@ impl<'n> Machine<'n> {
                 Work::Layer(_) => self.run_layer(i, steps),
                 Work::Structural(_) if node.is_spikes() => self.move_spikes(i, steps),
                 Work::Structural(map) => {
-                    let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+                    let ends = Ends::of_operands(node, &plan.nodes);
                     for t in 0..steps {
                         for (e, &source) in map.source.iter().enumerate() {
                             let x = if source == crate::plan::node::ElementMap::FILL {
                                 map.fill
                             } else {
-                                let (operand, element) = locate(source as usize, &operands);
+                                let (operand, element) = ends.locate(source as usize);
                                 self.element(node.operands[operand], element, t)
                             };
                             self.set_current(i, e, t, x);
@@ -168,6 +173,7 @@ impl<'n> Machine<'n> {
                 Work::Requantize(r) => self.requantize(i, *r, steps),
                 _ => {}
             }
+            self.check_masks(i, steps);
             if let (true, Some(buffer)) = (plan.summed_over[i], plan.values[i]) {
                 if node.is_spikes() {
                     per_element(
@@ -195,6 +201,7 @@ impl<'n> Machine<'n> {
 
     /// Runs layer `i` for `steps` steps, at most a chunk, on the values of its operands as they are.
     pub(crate) fn run_layer(&mut self, i: usize, steps: usize) {
+        self.set_guards(i);
         let arena = self.arena.as_mut_ptr().cast();
         match &self.program.tables[i] {
             // SAFETY: as below; the plan chose tables because the CPU has the instructions.
@@ -203,7 +210,48 @@ impl<'n> Machine<'n> {
             // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
             _ => unsafe { self.program.code.run(i, arena, steps, self.steps == 0) },
         }
+        self.check_guards(i);
     }
+
+    /// Marks what layer `i` may not write.
+    #[cfg(any(test, debug_assertions))]
+    fn set_guards(&mut self, i: usize) {
+        let arena = bytes(&mut self.arena);
+        self.program.plan.guards(i).into_iter().for_each(|at| arena[at..at + GUARD].fill(MARK));
+    }
+
+    /// Panics if layer `i` wrote what it may not.
+    #[cfg(any(test, debug_assertions))]
+    fn check_guards(&mut self, i: usize) {
+        let plan = &self.program.plan;
+        let arena = bytes(&mut self.arena);
+        let whole = plan.guards(i).into_iter().all(|at| arena[at..at + GUARD].iter().all(|&b| b == MARK));
+        assert!(whole, "layer {} ({:?}) wrote behind a buffer", plan.nodes[i].name, plan.layers[i]);
+    }
+
+    /// Panics if node `i` sent spikes of channels that it does not have: kernels that list spikes have no room for them.
+    #[cfg(any(test, debug_assertions))]
+    fn check_masks(&mut self, i: usize, steps: usize) {
+        let plan = &self.program.plan;
+        let (node, Some(buffer)) = (&plan.nodes[i], plan.values[i]) else { return };
+        let mask = mask_bytes(node.channels);
+        let spikes = if node.is_spikes() { &bytes(&mut self.arena)[buffer.offset..][..buffer.bytes] } else { &[] };
+        for pixel in spikes.chunks_exact(plan.chunk * mask) {
+            for mask in pixel.chunks_exact(mask).take(steps) {
+                let none = (node.channels..8 * mask.len()).all(|c| mask[c / 8] >> (c % 8) & 1 == 0);
+                assert!(none, "{} has {} channels, but spikes beyond them", node.name, node.channels);
+            }
+        }
+    }
+
+    #[cfg(not(any(test, debug_assertions)))]
+    fn check_masks(&mut self, _: usize, _: usize) {}
+
+    #[cfg(not(any(test, debug_assertions)))]
+    fn set_guards(&mut self, _: usize) {}
+
+    #[cfg(not(any(test, debug_assertions)))]
+    fn check_guards(&mut self, _: usize) {}
 
     fn move_spikes(&mut self, i: usize, steps: usize) {
         let plan = &self.program.plan;
@@ -243,15 +291,15 @@ impl<'n> Machine<'n> {
             };
             running.spikes(plan.cpu, &operands, &taps, (node.pixels, node.channels), masks, (plan.chunk, steps));
         } else {
-            let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+            let ends = Ends::of_operands(node, &plan.nodes);
             let taps = |p: usize, visit: &mut dyn FnMut(usize)| match &node.work {
                 Work::MaxPool(geometry) => geometry.for_each_tap(p, |pixel, _| visit(pixel * node.channels)),
-                _ => (0..operands.len()).for_each(|o| visit((o * node.pixels + p) * node.channels)),
+                _ => (0..node.operands.len()).for_each(|o| visit((o * node.pixels + p) * node.channels)),
             };
             let mut results = vec![0; node.len()];
             for t in 0..steps {
                 let current = |e: usize| {
-                    let (operand, element) = locate(e, &operands);
+                    let (operand, element) = ends.locate(e);
                     self.element(node.operands[operand], element, t)
                 };
                 running.currents(current, &taps, node.channels, |e, x| results[e] = x);

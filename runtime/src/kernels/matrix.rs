@@ -6,6 +6,8 @@
 //! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`, so that the taps of one window
 //! row are contiguous and the steps of a pixel stand at a fixed distance. Borders hold zeros.
 
+use crate::plan::memory::Size;
+
 /// Most bytes of a slab.
 pub const SLAB: usize = 64;
 
@@ -41,9 +43,9 @@ impl PlaneShape {
         self.chunk as usize * self.step_pitch()
     }
 
-    /// Bytes of the plane.
-    pub fn bytes(&self) -> usize {
-        self.size[0] as usize * self.row_pitch()
+    /// Bytes of the plane. The distances above are right where these fit.
+    pub fn bytes(&self) -> Size {
+        Size::product([self.size[0], self.chunk, self.size[1], self.pixel].map(|n| n as usize))
     }
 }
 

@@ -1,21 +1,23 @@
 //! Structural operations on stepped values: elements move, nothing is computed.
 
 use super::bits;
-use crate::plan::node::ElementMap;
+use crate::plan::node::{ElementMap, Ends};
 use crate::plan::{PlanNode, mask_bytes};
 
 /// Where the elements of a value come from, in the form that moves spikes fastest.
 #[derive(Debug)]
 pub enum Moves {
-    /// Runs of channels, copied word by word: `runs[first[p]..first[p + 1]]` make output pixel `p`.
+    /// Runs of channels, copied word by word: `runs[first[o]..first[o + 1]]` are those of operand `o`.
     Runs {
-        /// Where the runs of each output pixel start.
+        /// Where the runs of each operand start.
         first: Vec<u32>,
         /// The runs.
         runs: Vec<Run>,
     },
     /// Single elements, moved spike by spike: input element `e` (operands end to end) goes to `to[first[e]..first[e + 1]]`.
     Scatter {
+        /// Where the elements of each operand end.
+        ends: Ends,
         /// Where the targets of each input element start.
         first: Vec<u32>,
         /// Output elements, pixel-major.
@@ -29,6 +31,7 @@ pub struct Run {
     operand: u32,
     pixel: u32,
     from: u32,
+    to_pixel: u32,
     to: u32,
     length: u32,
 }
@@ -68,24 +71,28 @@ impl Run {
 impl Moves {
     /// The moves of `map` from `operands` to a value of `channels` channels.
     pub fn new(map: &ElementMap, operands: &[&PlanNode], channels: usize) -> Self {
-        let (mut first, mut runs) = (vec![0u32], Vec::<Run>::new());
-        for row in map.source.chunks_exact(channels) {
+        let (ends, mut runs) = (Ends::new(operands.iter().map(|o| o.len())), Vec::<Run>::new());
+        for (to_pixel, row) in map.source.chunks_exact(channels).enumerate() {
             let mut expected = None;
             for (to, &source) in row.iter().enumerate().filter(|(_, s)| **s != ElementMap::FILL) {
-                let (operand, element) = locate(source as usize, operands);
+                let (operand, element) = ends.locate(source as usize);
                 let (pixel, from) = (element / operands[operand].channels, element % operands[operand].channels);
                 match runs.last_mut() {
                     Some(run) if expected == Some((operand, pixel, from, to)) => run.length += 1,
-                    _ => runs.push(Run { operand: operand as u32, pixel: pixel as u32, from: from as u32, to: to as u32, length: 1 }),
+                    _ => {
+                        let [operand, pixel, from, to_pixel, to] = [operand, pixel, from, to_pixel, to].map(|n| n as u32);
+                        runs.push(Run { operand, pixel, from, to_pixel, to, length: 1 });
+                    }
                 }
                 expected = Some((operand, pixel, from + 1, to + 1));
             }
-            first.push(runs.len() as u32);
         }
         if runs.len() * 4 <= map.source.len() {
+            runs.sort_by_key(|run| run.operand);
+            let first = (0..=operands.len()).map(|o| runs.partition_point(|run| (run.operand as usize) < o) as u32).collect();
             return Moves::Runs { first, runs };
         }
-        let elements: usize = operands.iter().map(|o| o.len()).sum();
+        let elements = ends.all();
         let mut first = vec![0u32; elements + 1];
         map.source.iter().filter(|s| **s != ElementMap::FILL).for_each(|&s| first[s as usize + 1] += 1);
         (0..elements).for_each(|e| first[e + 1] += first[e]);
@@ -95,7 +102,7 @@ impl Moves {
             to[next[source as usize] as usize] = target as u32;
             next[source as usize] += 1;
         }
-        Moves::Scatter { first, to }
+        Moves::Scatter { ends, first, to }
     }
 
     /// Moves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed before the first operand.
@@ -104,17 +111,15 @@ impl Moves {
         let (from_bytes, out_bytes) = (mask_bytes(operands[index].channels), mask_bytes(channels));
         match self {
             Moves::Runs { first, runs } => {
-                for p in 0..first.len() - 1 {
-                    for run in runs[first[p] as usize..first[p + 1] as usize].iter().filter(|r| r.operand as usize == index) {
-                        let from = &from[run.pixel as usize * chunk * from_bytes..][..steps * from_bytes];
-                        let out = &mut out[p * chunk * out_bytes..][..steps * out_bytes];
-                        run.copy(from, from_bytes, out, out_bytes);
-                    }
+                for run in &runs[first[index] as usize..first[index + 1] as usize] {
+                    let from = &from[run.pixel as usize * chunk * from_bytes..][..steps * from_bytes];
+                    let out = &mut out[run.to_pixel as usize * chunk * out_bytes..][..steps * out_bytes];
+                    run.copy(from, from_bytes, out, out_bytes);
                 }
             }
-            Moves::Scatter { first, to } => {
+            Moves::Scatter { ends, first, to } => {
                 let operand = operands[index];
-                let before: usize = operands[..index].iter().map(|o| o.len()).sum();
+                let before = ends.start(index);
                 for p in 0..operand.pixels {
                     for t in 0..steps {
                         let mask = &from[(p * chunk + t) * from_bytes..][..from_bytes];
@@ -130,14 +135,4 @@ impl Moves {
             }
         }
     }
-}
-
-/// The operand that element `e` of the operands laid end to end belongs to, and its index there.
-pub fn locate(mut e: usize, operands: &[&PlanNode]) -> (usize, usize) {
-    let mut index = 0;
-    while e >= operands[index].len() {
-        e -= operands[index].len();
-        index += 1;
-    }
-    (index, e)
 }

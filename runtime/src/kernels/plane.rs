@@ -13,8 +13,11 @@ unsafe fn walk(masks: *const u8, plane: *mut u8, steps: usize, shape: &PlaneShap
     // SAFETY: the caller's.
     unsafe {
         let (row_pitch, step_pitch, bytes) = (shape.row_pitch(), shape.step_pitch(), shape.pixel as usize);
-        let [width, columns, left] = [shape.input[1] as usize, shape.size[1] as usize, shape.pad[1] as usize];
+        let [width, columns, pad] = [shape.input[1] as usize, shape.size[1] as usize, shape.pad[1] as usize];
+        // Windows may see nothing but padding, or end before the row does.
+        let left = pad.min(columns);
         let inside = width.min(columns - left);
+        debug_assert!(steps <= shape.chunk as usize && shape.bytes().within(u32::MAX as usize).is_some());
         for row in 0..shape.size[0] as usize {
             let to = plane.add(row * row_pitch);
             let y = row.wrapping_sub(shape.pad[0] as usize);

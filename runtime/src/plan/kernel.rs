@@ -2,15 +2,15 @@
 
 use super::geometry::{Geometry, Plane};
 use super::matrix::{MatrixPlan, slab_width};
-use super::memory::Buffer;
+use super::memory::{Buffer, Size};
 use super::node::{LayerWork, PerElement, PlanNode};
 use super::synapse::{Synapse, Weights};
 use super::table::{TablePlan, TableSynapse};
 use super::{Mode, Plan, Work, lanes, mask_bytes};
 use crate::cost_model::{Costs, SynapseSize, TableSize};
-use crate::kernels::Cpu;
 use crate::kernels::byte_event::{self, LANES};
 use crate::kernels::matrix::SLAB;
+use crate::kernels::{Cpu, Tap};
 use std::fmt;
 
 /// A family of kernels: one way to turn operands into currents.
@@ -107,13 +107,16 @@ fn unplaced(request: usize) -> Buffer {
 
 impl LayerPlan {
     /// Chooses kernels for layer `node` and asks for its memory.
-    pub(super) fn new(plan: &Plan, node: usize, persist: &mut dyn FnMut(usize) -> usize, scratch: &mut dyn FnMut(usize) -> usize) -> Self {
+    pub(super) fn new(plan: &Plan, node: usize, persist: &mut dyn FnMut(Size) -> usize, scratch: &mut dyn FnMut(Size) -> usize) -> Self {
         let layer = &plan.nodes[node];
         let Work::Layer(work) = &layer.work else { unreachable!("only layers are planned as layers") };
         // Tables read the base in their own order, which a schedule would have to be written in.
         let by_table = Self::by_table(plan, layer, work).filter(|_| layer.schedule().is_empty());
         let table = by_table.is_some().then(|| TablePlan::new(plan, layer, work, scratch)).flatten();
-        let bytes = if table.is_some() { TablePlan::rows(layer, work) } else { 4 * layer.pixels * lanes(layer.channels) };
+        let bytes = match table {
+            Some(_) => TablePlan::rows(layer, work),
+            None => Size::product([4, layer.pixels, lanes(layer.channels)]),
+        };
         let constant = !layer.schedule().is_empty() || layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
         let base = match (&work.bias, constant) {
             (_, true) => Base::Window(unplaced(persist(bytes))),
@@ -136,9 +139,9 @@ impl LayerPlan {
                 membrane: Some(unplaced(persist(bytes))),
                 columns: 0,
                 block: 0,
-                currents: unplaced(scratch(0)),
-                taps: unplaced(scratch(0)),
-                list: unplaced(scratch(0)),
+                currents: unplaced(scratch(Size::ZERO)),
+                taps: unplaced(scratch(Size::ZERO)),
+                list: unplaced(scratch(Size::ZERO)),
                 table: Some(table.clone()),
             };
         }
@@ -149,7 +152,7 @@ impl LayerPlan {
             _ => None,
         });
         let width = widths.next().filter(|w| widths.all(|v| v == *w)).unwrap_or(SLAB);
-        let (mut taps, mut listed) = (1, 0);
+        let (mut taps, mut listed) = (1, Size::ZERO);
         let moving = work.synapses.iter().find_map(|s| match &s.geometry {
             Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
             _ => None,
@@ -161,11 +164,29 @@ impl LayerPlan {
                 continue;
             }
             taps = taps.max(synapse.geometry.max_taps());
-            let (mut family, mut why) = choose(plan, source, synapse, lanes(layer.channels));
-            let rows = synapse.geometry.max_taps() * source.channels;
+            let product = |plane: &Plane| {
+                let add = synapses.iter().any(|s| s.matrix.is_some());
+                let grid = [layer.pixels / columns, columns];
+                let plane = if plane.is_pointwise() { &Plane { input: grid, output: grid, ..plane.clone() } } else { plane };
+                MatrixPlan::new(
+                    plane,
+                    source.channels,
+                    mask_bytes(source.channels),
+                    lanes(layer.channels),
+                    plan.chunk,
+                    (add, base_stride),
+                    width,
+                )
+            };
+            let matrix = match (&synapse.geometry, &synapse.weights) {
+                (Geometry::Window(plane), Weights::Full { groups: 1, .. }) if source.is_spikes() => product(plane),
+                _ => None,
+            };
+            let (mut family, mut why) = choose(plan, source, synapse, lanes(layer.channels), matrix.is_some());
+            let matrix = matrix.filter(|_| family == Family::Matrix);
             listed = listed.max(match (family, &synapse.geometry) {
                 (Family::ByteEvent, Geometry::Window(p)) => byte_event::row_scratch(p.kernel, p.stride, source.channels, plan.chunk),
-                _ => 8 * rows,
+                _ => Size::product([8, synapse.geometry.max_taps(), source.channels]),
             });
             // The fire kernels take one residual along.
             let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
@@ -173,25 +194,10 @@ impl LayerPlan {
             if family == Family::Masked && own_place && !taken {
                 (family, why) = (Family::Residual, "added while the neurons integrate".into());
             }
-            let matrix = match (family, &synapse.geometry) {
-                (Family::Matrix, Geometry::Window(plane)) => {
-                    let add = synapses.iter().any(|s| s.matrix.is_some());
-                    let grid = [layer.pixels / columns, columns];
-                    let plane = if plane.is_pointwise() { &Plane { input: grid, output: grid, ..plane.clone() } } else { plane };
-                    let m = MatrixPlan::new(
-                        plane,
-                        source.channels,
-                        mask_bytes(source.channels),
-                        lanes(layer.channels),
-                        plan.chunk,
-                        (add, base_stride),
-                        width,
-                    );
-                    let bytes = m.plane.bytes();
-                    Some((m, unplaced(scratch(bytes))))
-                }
-                _ => None,
-            };
+            let matrix = matrix.map(|m| {
+                let bytes = m.plane.bytes();
+                (m, unplaced(scratch(bytes)))
+            });
             // Matrix products come first: they need nothing to add to. The residual comes last.
             let order = |family| match family {
                 Family::Matrix => 0,
@@ -212,8 +218,8 @@ impl LayerPlan {
             base,
             membrane: work.neuron.as_ref().map(|_| unplaced(persist(bytes))),
             block,
-            currents: unplaced(scratch(4 * block * plan.chunk * lanes(layer.channels))),
-            taps: unplaced(scratch(16 * (taps + 1))),
+            currents: unplaced(scratch(Size::product([4, block, plan.chunk, lanes(layer.channels)]))),
+            taps: unplaced(scratch(Size::product([size_of::<Tap>(), taps.saturating_add(1)]))),
             list: unplaced(scratch(listed)),
             table: None,
         }
@@ -243,6 +249,15 @@ impl LayerPlan {
             .then(|| format!("{cost:.0} ns a pixel and step against {otherwise:.0} by events at {} or by matrix", rates.join(" and ")))
     }
 
+    /// All of its memory.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn buffers(&self) -> impl Iterator<Item = Buffer> + '_ {
+        let planes = self.synapses.iter().filter_map(|s| s.matrix.as_ref().map(|m| m.1));
+        let tables = self.table.iter().flat_map(|t| t.synapses.iter().map(|s| s.plane.1));
+        let base = if let Base::Window(b) = self.base { Some(b) } else { None };
+        planes.chain(tables).chain(self.membrane).chain(base).chain([self.currents, self.taps, self.list])
+    }
+
     pub(super) fn place(&mut self, state: &[Buffer], transient: &[Buffer]) {
         if let Base::Window(b) = &mut self.base {
             *b = state[b.offset];
@@ -258,8 +273,8 @@ impl LayerPlan {
     }
 }
 
-/// Chooses the kernel of one synapse.
-fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize) -> (Family, String) {
+/// Chooses the kernel of one synapse; `planned` says whether it can be a product.
+fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize, planned: bool) -> (Family, String) {
     let Weights::Full { groups, data, .. } = &synapse.weights else {
         let family = if source.is_spikes() { Family::Masked } else { Family::DenseChannel };
         return (family, "channels do not mix".into());
@@ -277,7 +292,7 @@ fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize) -> (F
     let event = by_events(plan, costs, source, synapse, data, &size);
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
     // The kernels of AVX2 sum in 16 bits, as those for events.
-    let matrix = matches!(synapse.geometry, Geometry::Window(_)) && bytes && (event.is_some() || plan.cpu > Cpu::Avx2);
+    let matrix = planned && bytes && (event.is_some() || plan.cpu > Cpu::Avx2);
     let product = matrix.then(|| costs.matrix(&size, plan.chunk));
     let rate = source.rate;
     match (product, event) {

@@ -21,6 +21,11 @@ pub struct MatrixPlan {
     pub stride: [usize; 2],
 }
 
+/// Two numbers in 32 bits, if they fit.
+pub fn narrow(pair: [usize; 2]) -> Option<[u32; 2]> {
+    Some([u32::try_from(pair[0]).ok()?, u32::try_from(pair[1]).ok()?])
+}
+
 /// Contiguous taps of a window: a row of it, unless it is dilated.
 fn run(window: &Plane) -> usize {
     if window.dilation[1] == 1 { window.kernel[1] } else { 1 }
@@ -39,22 +44,42 @@ pub fn slab_width(window: &Plane, channels: usize) -> usize {
 
 impl MatrixPlan {
     /// The products of a window over a value of `channels` channels whose masks have `mask` bytes. `add` says whether currents
-    /// are added to, `base` how far what they start from is from pixel to pixel. `width` is the slabs'.
-    pub fn new(window: &Plane, channels: usize, mask: usize, lanes: usize, chunk: usize, (add, base): (bool, usize), width: usize) -> Self {
-        let reach = |a: usize| (window.output[a] - 1) * window.stride[a] + (window.kernel[a] - 1) * window.dilation[a] + 1;
+    /// are added to, `base` how far what they start from is from pixel to pixel. `width` is the slabs'. None where the plane would be
+    /// mostly padding, or a number of the plan would leave 32 bits.
+    pub fn new(
+        window: &Plane,
+        channels: usize,
+        mask: usize,
+        lanes: usize,
+        chunk: usize,
+        (add, base): (bool, usize),
+        width: usize,
+    ) -> Option<Self> {
+        if !window.is_mostly_input() {
+            return None;
+        }
         let plane = PlaneShape {
-            input: window.input.map(|v| v as u32),
-            size: [reach(0) as u32, reach(1) as u32],
-            pad: window.pad.map(|v| v as u32),
-            mask: mask as u32,
-            chunk: chunk as u32,
-            pixel: pixel_bytes(channels) as u32,
+            input: narrow(window.input)?,
+            size: narrow([window.reach(0), window.reach(1)])?,
+            pad: narrow(window.pad)?,
+            mask: u32::try_from(mask).ok()?,
+            chunk: u32::try_from(chunk).ok()?,
+            pixel: u32::try_from(pixel_bytes(channels)).ok()?,
         };
         Self::over(plane, window, channels, lanes, (add, base), width)
     }
 
     /// The products of a window over a plane that may reach further than the window does; otherwise as [`MatrixPlan::new`].
-    pub fn over(plane: PlaneShape, window: &Plane, channels: usize, lanes: usize, (add, base): (bool, usize), width: usize) -> Self {
+    pub fn over(
+        plane: PlaneShape,
+        window: &Plane,
+        channels: usize,
+        lanes: usize,
+        (add, base): (bool, usize),
+        width: usize,
+    ) -> Option<Self> {
+        // No distance within the plane is longer than the plane, whose bytes are counted without wrapping.
+        plane.bytes().within(u32::MAX as usize)?;
         let (pixel, chunk) = (plane.pixel as usize, plane.chunk as usize);
         let (mut offsets, mut bytes) = (Vec::new(), Vec::new());
         let run = run(window);
@@ -62,7 +87,7 @@ impl MatrixPlan {
             for kx in (0..window.kernel[1]).step_by(run) {
                 let start = ky * window.dilation[0] * plane.row_pitch() + kx * window.dilation[1] * pixel;
                 for slab in (0..run * pixel).step_by(width) {
-                    offsets.push((start + slab) as u32);
+                    offsets.push(u32::try_from(start + slab).ok()?);
                     bytes.extend((slab..slab + width).map(|b| {
                         let (tap, channel) = (b / pixel, b % pixel);
                         (tap < run && channel < channels).then_some((ky * window.kernel[1] + kx + tap, channel))
@@ -70,23 +95,25 @@ impl MatrixPlan {
                 }
             }
         }
+        let narrow = |n: usize| u32::try_from(n).ok();
         let shape = MatrixShape {
-            step_pitch: plane.step_pitch() as u32,
-            pixel_pitch: (window.stride[1] * pixel) as u32,
-            lanes: lanes as u32,
-            cell: (chunk * lanes) as u32,
-            slabs: offsets.len() as u32,
+            step_pitch: narrow(plane.step_pitch())?,
+            pixel_pitch: narrow(window.stride[1] * pixel)?,
+            lanes: narrow(lanes)?,
+            cell: narrow(chunk * lanes)?,
+            slabs: narrow(offsets.len())?,
             add: u32::from(add),
-            base: base as u32,
-            quads: width as u32 / 4,
+            base: narrow(base)?,
+            quads: narrow(width)? / 4,
         };
         let stride = [window.stride[0] * plane.row_pitch(), window.stride[1] * pixel];
-        MatrixPlan { plane, shape, offsets, bytes, width, stride }
+        Some(MatrixPlan { plane, shape, offsets, bytes, width, stride })
     }
 
     /// Weights as `[slab][block of 16 outputs][quad][output][4]`.
     pub fn pack(&self, weights: &Weights, channels: usize) -> Vec<u8> {
         let Weights::Full { outputs, data, .. } = weights else { unreachable!("products mix channels") };
+        debug_assert!(data.iter().all(|&w| i8::try_from(w).is_ok()), "the plan multiplies with 8 bits");
         let blocks = self.shape.lanes as usize / 16;
         let mut packed = vec![0; self.offsets.len() * blocks * TILE];
         for (at, &(slice, channel)) in self.bytes.iter().enumerate().filter_map(|(at, b)| b.as_ref().map(|b| (at, b))) {

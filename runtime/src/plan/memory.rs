@@ -1,7 +1,51 @@
 //! Where buffers live: one arena, in which buffers that are never alive together share bytes.
 
+use std::iter::Sum;
+use std::ops::Add;
+
+/// A number of bytes that a plan asks for. What does not fit a number stays the largest one, so that
+/// nothing too large ever looks small: [`Size::within`] is the only way to a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(usize);
+
+impl Size {
+    /// No bytes.
+    pub const ZERO: Size = Size(0);
+
+    /// The product of all `factors`.
+    pub fn product(factors: impl IntoIterator<Item = usize>) -> Size {
+        Size(factors.into_iter().fold(1, usize::saturating_mul))
+    }
+
+    /// The number, if it is at most `limit`, which is less than the largest one.
+    pub fn within(self, limit: usize) -> Option<usize> {
+        debug_assert!(limit < usize::MAX, "the largest number stands for all that are larger");
+        Some(self.0).filter(|&n| n <= limit)
+    }
+}
+
+impl Add for Size {
+    type Output = Size;
+
+    fn add(self, other: Size) -> Size {
+        Size(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sum for Size {
+    fn sum<I: Iterator<Item = Size>>(sizes: I) -> Size {
+        sizes.fold(Size::ZERO, Add::add)
+    }
+}
+
 /// Alignment of every buffer, and slack behind it, so that kernels may use whole 512-bit vectors.
 pub const ALIGNMENT: usize = 64;
+
+/// Bytes behind every buffer's slack that nobody may write, where that is checked (see `jit::machine`).
+pub const GUARD: usize = if cfg!(any(test, debug_assertions)) { ALIGNMENT } else { 0 };
+
+/// Most bytes of an arena; kernels' offsets are 32 bits.
+pub const ARENA_LIMIT: usize = 1 << 31;
 
 /// Bytes of the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,46 +56,72 @@ pub struct Buffer {
     pub bytes: usize,
 }
 
+impl Buffer {
+    /// The first byte behind its slack.
+    pub fn end(&self) -> usize {
+        self.offset + (self.bytes + ALIGNMENT).next_multiple_of(ALIGNMENT)
+    }
+}
+
 /// A buffer that wants a place: alive from step `first` to step `last`.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
+    /// The plan's node that it is for.
+    pub node: usize,
     /// Where it is written.
     pub first: usize,
     /// Where it is read last.
     pub last: usize,
     /// Its size.
-    pub bytes: usize,
+    pub bytes: Size,
+}
+
+/// Buffers that do not fit an arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// The node that asks for the largest one.
+    pub node: usize,
 }
 
 /// Places every request behind `start`: the largest first, each at the lowest offset that no buffer alive at the same
 /// time overlaps. Returns the places and the end of the last one.
-pub fn allocate(requests: &[Request], start: usize) -> (Vec<Buffer>, usize) {
-    let padded = |r: &Request| (r.bytes + ALIGNMENT).next_multiple_of(ALIGNMENT);
+///
+/// # Errors
+/// When all of it does not end within [`ARENA_LIMIT`].
+pub fn allocate(requests: &[Request], start: usize) -> Result<(Vec<Buffer>, usize), TooLarge> {
+    let too_large = || TooLarge { node: requests.iter().max_by_key(|r| r.bytes).map_or(0, |r| r.node) };
+    // Sums of numbers within the limit do not wrap.
+    let sizes: Option<Vec<usize>> = requests.iter().map(|r| r.bytes.within(ARENA_LIMIT)).collect();
+    let sizes = sizes.ok_or_else(too_large)?;
     let mut order: Vec<usize> = (0..requests.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(requests[i].bytes), i));
+    order.sort_by_key(|&i| (std::cmp::Reverse(sizes[i]), i));
     let mut places = vec![Buffer { offset: 0, bytes: 0 }; requests.len()];
     let mut placed: Vec<usize> = Vec::new();
     let mut end = start;
     for i in order {
         let r = &requests[i];
+        let padded = Buffer { offset: 0, bytes: sizes[i] }.end() + GUARD;
         let mut taken: Vec<(usize, usize)> = placed
             .iter()
             .filter(|&&p| requests[p].first <= r.last && r.first <= requests[p].last)
-            .map(|&p| (places[p].offset, places[p].offset + padded(&requests[p])))
+            .map(|&p| (places[p].offset, places[p].end() + GUARD))
             .collect();
         taken.sort_unstable();
         let mut offset = start.next_multiple_of(ALIGNMENT);
         for (from, to) in taken {
-            if offset + padded(r) <= from {
+            if offset + padded <= from {
                 break;
             }
             offset = offset.max(to);
         }
-        places[i] = Buffer { offset, bytes: r.bytes };
-        end = end.max(offset + padded(r));
+        places[i] = Buffer { offset, bytes: sizes[i] };
+        end = end.max(offset + padded);
+        if end > ARENA_LIMIT {
+            return Err(too_large());
+        }
         placed.push(i);
     }
-    (places, end)
+    Ok((places, end))
 }
 
 #[cfg(test)]
@@ -60,9 +130,9 @@ mod tests {
 
     #[test]
     fn buffers_alive_together_never_overlap_and_others_share() {
-        let r = |first, last, bytes| Request { first, last, bytes };
+        let r = |first, last, bytes| Request { node: first, first, last, bytes: Size(bytes) };
         let requests = [r(0, 1, 1000), r(1, 2, 500), r(2, 3, 1000), r(3, 3, 10)];
-        let (places, end) = allocate(&requests, 128);
+        let (places, end) = allocate(&requests, 128).unwrap();
         for i in 0..4 {
             for j in 0..i {
                 let together = requests[i].first <= requests[j].last && requests[j].first <= requests[i].last;
@@ -70,6 +140,16 @@ mod tests {
                 assert!(!together || a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset);
             }
         }
-        assert!(end < 128 + 2510, "{end}");
+        assert!(end < 128 + 2510 + 3 * GUARD, "{end}");
+    }
+
+    #[test]
+    fn sizes_that_no_number_holds_get_no_place() {
+        let r = |node, bytes| Request { node, first: 0, last: 0, bytes };
+        for large in [Size::product([1 << 32, 1 << 32]), Size::product([1 << 31, 2]), Size(usize::MAX) + Size(1)] {
+            assert_eq!(allocate(&[r(1, Size(8)), r(2, large)], 0), Err(TooLarge { node: 2 }));
+        }
+        let halves = [r(1, Size(ARENA_LIMIT / 2)), r(2, Size(ARENA_LIMIT / 2))];
+        assert!(allocate(&halves, 0).is_err(), "together they end beyond the limit");
     }
 }

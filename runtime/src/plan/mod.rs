@@ -29,7 +29,7 @@ use crate::front_end::FrontEnd;
 use crate::kernels::Cpu;
 pub use domain::Domain;
 use kernel::LayerPlan;
-use memory::{Buffer, allocate};
+use memory::{ARENA_LIMIT, Buffer, Size, TooLarge, allocate};
 pub use node::{Mode, PlanNode, Work};
 pub use show::{PlanSummary, PlannedNode};
 use snn_ir::{Graph, NodeId};
@@ -40,9 +40,6 @@ pub const MAX_CHUNK: usize = 32;
 
 /// Transient memory that the plan stays below by running fewer steps at a time, where it can.
 const TRANSIENT_LIMIT: usize = 12 << 20;
-
-/// Most bytes of an arena; kernels' offsets are 32 bits.
-const ARENA_LIMIT: usize = 1 << 31;
 
 /// Steps of a chunk where memory allows it: those of the window that the network was compiled for, so that what is computed together
 /// lies together.
@@ -136,19 +133,21 @@ impl Plan {
             nodes,
         };
         loop {
-            plan.lay_out(&users);
-            if plan.arena - plan.persistent <= TRANSIENT_LIMIT || plan.chunk == 1 {
-                break;
+            match plan.lay_out(&users) {
+                Ok(()) if plan.arena - plan.persistent <= TRANSIENT_LIMIT || plan.chunk == 1 => return Ok(plan),
+                Err(TooLarge { node }) if plan.chunk == 1 => {
+                    let node = &plan.nodes[node];
+                    return Err(CompileError::Node {
+                        node: node.name.clone(),
+                        op: graph.op(node.id).name(),
+                        why: format!(
+                            "the network needs more buffers than the {ARENA_LIMIT} bytes that the JIT engine has, most of them here; \
+                             use --engine reference"
+                        ),
+                    });
+                }
+                _ => plan.chunk /= 2,
             }
-            plan.chunk /= 2;
-        }
-        match plan.nodes.iter().max_by_key(|n| n.len()) {
-            Some(largest) if plan.arena > ARENA_LIMIT => Err(CompileError::Node {
-                node: largest.name.clone(),
-                op: graph.op(largest.id).name(),
-                why: format!("the network needs {} bytes of buffers, the JIT engine has at most {ARENA_LIMIT}", plan.arena),
-            }),
-            _ => Ok(plan),
         }
     }
 
@@ -158,7 +157,10 @@ impl Plan {
     }
 
     /// Chooses kernels and gives every buffer its place, for the current chunk.
-    fn lay_out(&mut self, users: &[Vec<usize>]) {
+    ///
+    /// # Errors
+    /// When they do not fit an arena.
+    fn lay_out(&mut self, users: &[Vec<usize>]) -> Result<(), TooLarge> {
         let mut state = Vec::new();
         let mut transient = Vec::new();
         let stepped: Vec<usize> = self.stepped().collect();
@@ -167,33 +169,42 @@ impl Plan {
             let node = &self.nodes[i];
             let last = users[i].iter().copied().filter(|&u| self.nodes[u].mode == Mode::Stepped).max().unwrap_or(i);
             values[i] = Some(transient.len());
-            transient.push(memory::Request { first: i, last, bytes: self.value_bytes(node) });
+            transient.push(memory::Request { node: i, first: i, last, bytes: self.value_bytes(node) });
         }
         let mut layers: Vec<Option<LayerPlan>> = self.nodes.iter().map(|_| None).collect();
         for &i in &stepped {
             let node = &self.nodes[i];
-            let mut persist = |bytes: usize| {
-                state.push(memory::Request { first: 0, last: 0, bytes });
+            let mut persist = |bytes: Size| {
+                state.push(memory::Request { node: i, first: 0, last: 0, bytes });
                 state.len() - 1
             };
             if matches!(node.work, Work::Layer(_)) {
-                let mut scratch = |bytes: usize| {
-                    transient.push(memory::Request { first: i, last: i, bytes });
+                let mut scratch = |bytes: Size| {
+                    transient.push(memory::Request { node: i, first: i, last: i, bytes });
                     transient.len() - 1
                 };
                 layers[i] = Some(LayerPlan::new(self, i, &mut persist, &mut scratch));
             }
         }
-        let (state, persistent) = allocate(&state, 0);
-        let (transient, arena) = allocate(&transient, persistent);
+        let (state, persistent) = allocate(&state, 0)?;
+        let (transient, arena) = allocate(&transient, persistent)?;
         self.values = values.iter().map(|v| v.map(|v: usize| transient[v])).collect();
         layers.iter_mut().flatten().for_each(|l| l.place(&state, &transient));
         self.layers = layers;
         (self.persistent, self.arena) = (persistent, arena);
+        Ok(())
     }
 
-    fn value_bytes(&self, node: &PlanNode) -> usize {
-        node.pixels * self.pixel_bytes(node)
+    fn value_bytes(&self, node: &PlanNode) -> Size {
+        Size::product([node.pixels, self.pixel_bytes(node)])
+    }
+
+    /// The bytes behind the buffers of layer `i` that it may not write, [`memory::GUARD`] each: where they begin.
+    #[cfg(any(test, debug_assertions))]
+    pub fn guards(&self, i: usize) -> Vec<usize> {
+        let values = self.nodes[i].operands.iter().chain([&i]).filter_map(|&o| self.values[o]);
+        let scratch = self.layers[i].iter().flat_map(LayerPlan::buffers);
+        values.chain(scratch).map(|b| b.end()).collect()
     }
 
     /// Bytes of a chunk of one pixel of a stepped node's value.

@@ -1,11 +1,13 @@
 //! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each is computed.
 
 use super::domain::Domain;
+use super::geometry::Geometry;
 use super::rate::Rate;
 use super::synapse::{Reason, Synapse};
 use crate::front_end::FrontEnd;
 use crate::kernels::stepped::MOST_LANES;
-use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Requantize, Reset};
+use snn_ir::index_map::index_map;
+use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Pad, Requantize, Reset};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
 
 /// When a node's value is computed.
@@ -58,7 +60,7 @@ pub enum Work {
     /// Moved elements.
     Structural(ElementMap),
     /// Difference of the running maximum over a window.
-    MaxPool(super::geometry::Geometry),
+    MaxPool(Geometry),
     /// Difference of the running maximum over operands.
     Maximum,
     /// Coarser integers.
@@ -185,7 +187,7 @@ fn neuron_work(n: &Neuron, shape: &[usize], domain: Domain) -> Result<NeuronWork
     Ok(NeuronWork {
         threshold: PerElement::new(&n.threshold, shape, "threshold")?,
         initial: PerElement::new(&n.initial, shape, "init")?,
-        schedule: n.schedule_rows().iter().map(|row| PerElement::new(row, shape, "schedule")).collect::<Result<_, _>>()?,
+        schedule: n.schedule_steps().map(|row| PerElement::new(&row, shape, "schedule")).collect::<Result<_, _>>()?,
         reset: n.reset,
         firing: n.firing,
         signed: n.signed,
@@ -197,89 +199,76 @@ pub fn pixel_major(e: usize, channels: usize, pixels: usize) -> usize {
     (e % pixels) * channels + e / pixels
 }
 
-/// For every row-major result element, the row-major operand element (operands end to end) it comes from.
-fn structural_sources(op: &Op, operands: &[&ValueType], shape: &[usize]) -> Option<Vec<Option<usize>>> {
-    let count: usize = shape.iter().product();
-    let from = |at: &dyn Fn(&[usize]) -> Option<usize>| {
-        let mut index = vec![0; shape.len()];
-        let mut out = Vec::with_capacity(count);
-        for _ in 0..count {
-            out.push(at(&index));
-            for axis in (0..shape.len()).rev() {
-                index[axis] += 1;
-                if index[axis] < shape[axis] {
-                    break;
-                }
-                index[axis] = 0;
-            }
-        }
-        Some(out)
-    };
-    let input = &operands[0].shape;
-    let flat = |index: &mut dyn Iterator<Item = usize>| index.zip(input).fold(0, |i, (a, &e)| i * e + a);
-    match op {
-        Op::Identity | Op::Reshape { .. } => Some((0..count).map(Some).collect()),
-        Op::Transpose { perm } => from(&|at| {
-            let mut source = vec![0; perm.len()];
-            perm.iter().zip(at).for_each(|(&axis, &i)| source[axis] = i);
-            Some(flat(&mut source.into_iter()))
-        }),
-        Op::Pad(p) => from(&|at| {
-            let inside: Option<Vec<usize>> =
-                at.iter().zip(&p.begin).zip(input).map(|((&i, &b), &e)| i.checked_sub(b).filter(|&i| i < e)).collect();
-            Some(flat(&mut inside?.into_iter()))
-        }),
-        Op::Slice(s) => from(&|at| Some(flat(&mut (0..at.len()).map(|a| (s.start[a] as isize + at[a] as isize * s.step[a]) as usize)))),
-        Op::Gather { axis, indices } => from(&|at| Some(flat(&mut (0..at.len()).map(|a| if a == *axis { indices[at[a]] } else { at[a] })))),
-        Op::Concat { axis } => from(&|at| {
-            let (mut base, mut i) = (0, at[*axis]);
-            for o in operands {
-                if i < o.shape[*axis] {
-                    let index = at.iter().enumerate().map(|(a, &x)| if a == *axis { i } else { x });
-                    return Some(base + index.zip(&o.shape).fold(0, |f, (x, &e)| f * e + x));
-                }
-                i -= o.shape[*axis];
-                base += o.len();
-            }
-            None
-        }),
-        _ => None,
-    }
-}
-
 fn structural(op: &Op, operands: &[&ValueType], ty: &ValueType) -> Option<Result<ElementMap, Reason>> {
-    let sources = structural_sources(op, operands, &ty.shape)?;
-    let fill = match op {
-        Op::Pad(p) if p.value.fract() == 0.0 && p.value.abs() < 1e9 => p.value as i32,
+    let (fill, moves) = match op {
+        Op::Pad(p) if p.value.fract() == 0.0 && p.value.abs() < 1e9 => (p.value as i32, &Op::Pad(Pad { value: 0.0, ..p.clone() })),
         Op::Pad(p) => return Some(Err(format!("it pads with {}, not an integer", p.value))),
-        _ => 0,
+        _ => (0, op),
     };
-    let total: usize = operands.iter().map(|o| o.len()).sum();
-    if total >= ElementMap::FILL as usize {
+    let shapes: Vec<&[usize]> = operands.iter().map(|o| o.shape.as_slice()).collect();
+    if !moves.is_structural() {
+        return None;
+    }
+    let ends = Ends::new(operands.iter().map(|o| o.len()));
+    if ends.all() >= ElementMap::FILL as usize {
         return Some(Err("its operands are too large".into()));
     }
-    let pixel_major_source = |mut e: usize| {
-        let mut base = 0;
-        for o in operands {
-            if e < o.len() {
-                let (channels, pixels) = channels_pixels(&o.shape);
-                return (base + pixel_major(e, channels, pixels)) as u32;
-            }
-            e -= o.len();
-            base += o.len();
-        }
-        ElementMap::FILL
-    };
     let (channels, pixels) = channels_pixels(&ty.shape);
-    let mut source = vec![ElementMap::FILL; sources.len()];
-    for (e, from) in sources.into_iter().enumerate() {
-        source[pixel_major(e, channels, pixels)] = from.map_or(ElementMap::FILL, pixel_major_source);
+    let mut source = vec![ElementMap::FILL; channels * pixels];
+    for (e, from) in index_map(moves, &shapes, &ty.shape)?.into_iter().enumerate() {
+        let Some((operand, element)) = from else { continue };
+        let (operand, element) = (operand as usize, element as usize);
+        let (of_channels, of_pixels) = channels_pixels(shapes[operand]);
+        let place = ends.start(operand) + pixel_major(element, of_channels, of_pixels);
+        source[pixel_major(e, channels, pixels)] = place as u32;
     }
     Some(Ok(ElementMap { source, fill }))
 }
 
-fn pool_geometry(window: &Window, operand: &ValueType, ty: &ValueType) -> super::geometry::Geometry {
-    super::geometry::Geometry::window(window, &operand.shape[1..], &ty.shape[1..])
+/// Where the elements of several operands end that are laid end to end.
+#[derive(Clone, Debug)]
+pub struct Ends(Vec<usize>);
+
+impl Ends {
+    /// From the numbers of their elements.
+    pub fn new(lengths: impl Iterator<Item = usize>) -> Self {
+        Ends(
+            lengths
+                .scan(0, |end, length| {
+                    Some({
+                        *end += length;
+                        *end
+                    })
+                })
+                .collect(),
+        )
+    }
+
+    /// Those of the operands of `node` among `nodes`.
+    pub fn of_operands(node: &PlanNode, nodes: &[PlanNode]) -> Self {
+        Ends::new(node.operands.iter().map(|&o| nodes[o].len()))
+    }
+
+    /// Elements of all operands.
+    pub fn all(&self) -> usize {
+        self.0.last().copied().unwrap_or(0)
+    }
+
+    /// Where those of `operand` start.
+    pub fn start(&self, operand: usize) -> usize {
+        if operand == 0 { 0 } else { self.0[operand - 1] }
+    }
+
+    /// The operand that element `e` belongs to, and its index there.
+    pub fn locate(&self, e: usize) -> (usize, usize) {
+        // Operands have elements, so no two ends are the same.
+        let operand = self.0.partition_point(|&end| end <= e);
+        (operand, e - self.start(operand))
+    }
+}
+
+fn pool_geometry(window: &Window, operand: &ValueType, ty: &ValueType) -> Result<Geometry, Reason> {
+    Ok(Geometry::pool(window, &operand.shape[1..], &ty.shape[1..])?.0)
 }
 
 impl PlanNode {
@@ -314,7 +303,7 @@ impl PlanNode {
             Op::Readout { scale, delay } => {
                 (Mode::Summed, Work::Readout { scale: scale.as_ref().map(|s| s.expanded(&ty.shape)), delay: *delay })
             }
-            Op::CumulativeMaxPool(w) => (mode, Work::MaxPool(pool_geometry(w, types[0], &ty))),
+            Op::CumulativeMaxPool(w) => (mode, Work::MaxPool(pool_geometry(w, types[0], &ty)?)),
             Op::CumulativeMax => (mode, Work::Maximum),
             // What it sends differs from step to step even where its operand does not.
             Op::Requantize(r) => {

@@ -21,7 +21,8 @@ impl Rate {
     /// The rate of what `op` computes from `operands`, `len` elements.
     pub(super) fn of(op: &Op, operands: &[&PlanNode], len: usize) -> Rate {
         if let Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) = op {
-            return neuron.rate.map_or(Rate::Assumed, |rate| Rate::Calibrated(f64::from(rate)));
+            // Whatever a file says: costs are of a bit for every neuron and step.
+            return neuron.rate.map_or(Rate::Assumed, |rate| Rate::Calibrated(f64::from(rate).clamp(0.0, 1.0)));
         }
         let spikes = |o: &&PlanNode| if let Rate::Calibrated(rate) = o.rate { Some(rate * o.len() as f64) } else { None };
         let Some(total) = operands.iter().map(spikes).sum::<Option<f64>>() else { return Rate::Assumed };

@@ -1,6 +1,6 @@
 //! What is done to nodes before they are laid out: less of them runs step by step.
 
-use super::node::{ElementMap, Mode, PlanNode, Work};
+use super::node::{ElementMap, Ends, Mode, PlanNode, Work};
 
 /// The users of every node's value.
 pub fn users(nodes: &[PlanNode]) -> Vec<Vec<usize>> {
@@ -33,34 +33,41 @@ pub fn join_moves(nodes: &mut [PlanNode]) {
         if !moves(&nodes[i]) || !nodes[i].operands.iter().any(|&o| moves(&nodes[o])) {
             continue;
         }
+        let ends = Ends::of_operands(&nodes[i], nodes);
         let (mut operands, mut parts, mut end) = (Vec::new(), Vec::new(), 0);
         for &o in &nodes[i].operands {
             let inner = if let (true, Work::Structural(map)) = (moves(&nodes[o]), &nodes[o].work) { Some(map) } else { None };
             let sources = if inner.is_some() { nodes[o].operands.clone() } else { vec![o] };
-            parts.push((nodes[o].len(), end, inner));
+            parts.push((end, inner));
             end += sources.iter().map(|&s| nodes[s].len()).sum::<usize>();
             operands.extend(sources);
         }
+        // A few elements of many operands, again and again, would grow without end.
+        if operands.len() > nodes[i].len() + nodes[i].operands.len() || end >= ElementMap::FILL as usize {
+            continue;
+        }
         let Work::Structural(map) = &nodes[i].work else { continue };
         let through = |&source: &u32| {
-            let mut e = source as usize;
-            for &(len, base, inner) in &parts {
-                if e < len {
-                    let from = inner.map_or(e as u32, |m| m.source[e]);
-                    return if from == ElementMap::FILL { from } else { base as u32 + from };
-                }
-                e -= len;
+            if source == ElementMap::FILL {
+                return source;
             }
-            ElementMap::FILL
+            let (operand, e) = ends.locate(source as usize);
+            let (base, inner) = parts[operand];
+            match inner.map_or(e as u32, |m| m.source[e]) {
+                ElementMap::FILL => ElementMap::FILL,
+                from => base as u32 + from,
+            }
         };
         let source = map.source.iter().map(through).collect();
         nodes[i].work = Work::Structural(ElementMap { source, fill: 0 });
         nodes[i].operands = operands;
     }
+    let mut used = vec![false; nodes.len()];
     for i in (0..nodes.len()).rev() {
-        let used = nodes[i + 1..].iter().any(|n| n.mode != Mode::Unused && n.operands.contains(&i));
-        if moves(&nodes[i]) && !used {
+        if moves(&nodes[i]) && !used[i] {
             nodes[i].mode = Mode::Unused;
+        } else {
+            nodes[i].operands.iter().for_each(|&o| used[o] = true);
         }
     }
 }

@@ -54,6 +54,15 @@ fn full(weight: &[i32], groups: usize, inputs: usize, outputs: usize, taps: usiz
     Weights::Full { groups, inputs, outputs, data }
 }
 
+/// Most weights that one weight a tap or a row becomes when it is repeated for every channel.
+const MOST_REPEATED: usize = 1 << 28;
+
+/// The number of weights when `weights` are repeated for `channels` channels.
+fn repeated(weights: usize, channels: usize) -> Result<usize, Reason> {
+    let count = weights.checked_mul(channels).filter(|&n| n <= MOST_REPEATED);
+    count.ok_or_else(|| "it has too many weights when every channel has its own; use --engine reference".into())
+}
+
 impl Synapse {
     /// The synapse that `op` is on an operand of type `operand`, giving `output`.
     ///
@@ -64,15 +73,15 @@ impl Synapse {
         let space = operand.shape.get(1..).unwrap_or(&[]);
         let out_space = output.get(1..).unwrap_or(&[]);
         let pixels: usize = space.iter().product();
-        let ones = |slices: usize| Weights::Channel(vec![1; slices * channels]);
+        let ones = |slices: usize| Ok::<_, Reason>(Weights::Channel(vec![1; repeated(slices, channels)?]));
         Ok(match op {
-            Op::Identity => Synapse { geometry: Geometry::pointwise(pixels), weights: ones(1) },
+            Op::Identity => Synapse { geometry: Geometry::pointwise(pixels), weights: ones(1)? },
             Op::Conv(c) => {
                 let (shape, taps) = (c.weight.shape(), c.window.taps());
                 let (outputs, inputs) = (shape[0] / c.groups, shape[1]);
                 let w = integers(&c.weight, "its weight")?;
                 let at = |o: usize, i: usize, k: usize| (o * inputs + i % inputs) * taps + k;
-                Synapse { geometry: Geometry::window(&c.window, space, out_space), weights: full(&w, c.groups, inputs, outputs, taps, at) }
+                Synapse { geometry: Geometry::window(&c.window, space, out_space)?, weights: full(&w, c.groups, inputs, outputs, taps, at) }
             }
             Op::ConvTranspose(c) => {
                 let (shape, taps) = (c.weight.shape(), c.window.taps());
@@ -83,7 +92,7 @@ impl Synapse {
                     if inputs == 1 && outputs == 1 { o * taps + k } else { (i * outputs + o % outputs) * taps + k }
                 };
                 Synapse {
-                    geometry: Geometry::Table(Table::transposed(&c.window, space, out_space)),
+                    geometry: Geometry::Table(Table::transposed(&c.window, space, out_space)?),
                     weights: full(&w, c.groups, inputs, outputs, taps, at),
                 }
             }
@@ -95,17 +104,16 @@ impl Synapse {
                     // A 1×1 matrix is a channel's weight.
                     return Ok(Synapse { geometry: Geometry::pointwise(1), weights: full(&w, 1, inputs, outputs, 1, at) });
                 }
-                if w.len().checked_mul(channels).is_none_or(|n| n > 1 << 28) {
-                    return Err("its matrix is too large for an operand of more than one axis".into());
-                }
+                repeated(w.len(), channels)?;
                 let weights = Weights::Channel(w.iter().flat_map(|&w| std::iter::repeat_n(w, channels)).collect());
-                Synapse { geometry: Geometry::Table(Table::linear(pixels / inputs, inputs, outputs)), weights }
+                Synapse { geometry: Geometry::Table(Table::linear(pixels / inputs, inputs, outputs)?), weights }
             }
             Op::AvgPool(p) => {
                 if p.divisor != Divisor::One && p.window.taps() > 1 {
                     return Err("it divides, which integers cannot".into());
                 }
-                Synapse { geometry: Geometry::window(&p.window, space, out_space), weights: ones(p.window.taps()) }
+                let (geometry, taps) = Geometry::pool(&p.window, space, out_space)?;
+                Synapse { geometry, weights: ones(taps)? }
             }
             Op::Reduce(r) => {
                 let count: usize = r.axes.iter().map(|&a| operand.shape[a]).product();
@@ -113,21 +121,21 @@ impl Synapse {
                     return Err("it divides, which integers cannot".into());
                 }
                 let keep: Vec<bool> = (1..operand.shape.len()).map(|a| !r.axes.contains(&a)).collect();
-                let geometry = Geometry::Table(Table::reduction(space, &keep));
+                let geometry = Geometry::Table(Table::reduction(space, &keep)?);
                 let mixes = r.axes.contains(&0) && channels > 1;
                 let weights =
-                    if mixes { Weights::Full { groups: 1, inputs: channels, outputs: 1, data: vec![1; channels] } } else { ones(1) };
+                    if mixes { Weights::Full { groups: 1, inputs: channels, outputs: 1, data: vec![1; channels] } } else { ones(1)? };
                 Synapse { geometry, weights }
             }
             Op::Scale(s) => match &s.weight {
-                None => Synapse { geometry: Geometry::pointwise(pixels), weights: ones(1) },
+                None => Synapse { geometry: Geometry::pointwise(pixels), weights: ones(1)? },
                 Some(t) => {
                     let w = integers(t, "its weight")?;
                     let at = t.broadcast_indices(&operand.shape);
                     let per_channel = (0..channels).all(|c| (1..pixels).all(|p| at[c * pixels + p] == at[c * pixels]));
                     let slices = if per_channel { 1 } else { pixels };
                     let weights = (0..slices).flat_map(|p| (0..channels).map(move |c| c * pixels + p)).map(|e| w[at[e] as usize]).collect();
-                    let geometry = if per_channel { Geometry::pointwise(pixels) } else { Geometry::Table(Table::elementwise(pixels)) };
+                    let geometry = if per_channel { Geometry::pointwise(pixels) } else { Geometry::Table(Table::elementwise(pixels)?) };
                     Synapse { geometry, weights: Weights::Channel(weights) }
                 }
             },

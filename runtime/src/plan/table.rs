@@ -2,7 +2,7 @@
 
 use super::geometry::{Geometry, Plane};
 use super::kernel::Base;
-use super::memory::Buffer;
+use super::memory::{Buffer, Size};
 use super::node::{LayerWork, NeuronWork, PerElement, PlanNode};
 use super::synapse::Weights;
 use super::{Mode, Plan, mask_bytes};
@@ -37,7 +37,7 @@ fn grid(node: &PlanNode, work: &LayerWork) -> [usize; 2] {
 
 impl TablePlan {
     /// The layer by table look-up, if the CPU and the layer allow it; `place` gives planes their place.
-    pub(super) fn new(plan: &Plan, node: &PlanNode, work: &LayerWork, place: &mut dyn FnMut(usize) -> usize) -> Option<Self> {
+    pub(super) fn new(plan: &Plan, node: &PlanNode, work: &LayerWork, place: &mut dyn FnMut(Size) -> usize) -> Option<Self> {
         let NeuronWork { threshold: PerElement::Channel(_), initial: PerElement::Channel(_), .. } = work.neuron.as_ref()? else {
             return None;
         };
@@ -62,7 +62,7 @@ impl TablePlan {
                 Weights::Channel(_) if window.is_pointwise() => false,
                 _ => return None,
             };
-            if !source.is_spikes() || window.output != grid {
+            if !source.is_spikes() || window.output != grid || !window.is_mostly_input() {
                 return None;
             }
             let [stride, reach] = [window.stride[1], (window.kernel[1] - 1) * window.dilation[1]];
@@ -76,6 +76,8 @@ impl TablePlan {
                 chunk: plan.chunk,
                 mask: mask_bytes(source.channels),
             };
+            // Offsets into the plane are 32 bits.
+            shape.bytes().within(u32::MAX as usize)?;
             synapses.push((index, shape, mixes.then_some(window)));
         }
         if !synapses.iter().any(|s| s.2.is_some()) {
@@ -101,8 +103,8 @@ impl TablePlan {
     }
 
     /// Bytes of an array with a value for every pixel of every block and every channel.
-    pub(super) fn rows(node: &PlanNode, work: &LayerWork) -> usize {
-        4 * Blocks::new(grid(node, work)).count() * BLOCK * node.channels
+    pub(super) fn rows(node: &PlanNode, work: &LayerWork) -> Size {
+        Size::product([4, Blocks::new(grid(node, work)).count(), BLOCK, node.channels])
     }
 
     /// The layer with its tables.

@@ -168,8 +168,10 @@ impl<N: BodyNumber> Body<N> {
         }
         for &output in graph.outputs() {
             let Op::Readout { scale, delay } = graph.op(output) else { continue };
-            let real =
-                |t: &Tensor| t.broadcast_indices(&graph.ty(output).shape).iter().map(|&i| t.to_f64_vec()[i as usize] as f32).collect();
+            let real = |t: &Tensor| {
+                let numbers = t.to_f64_vec();
+                t.broadcast_indices(&graph.ty(output).shape).iter().map(|&i| numbers[i as usize] as f32).collect()
+            };
             body.outputs.push(Output { node: at[&output], scale: scale.as_ref().map(real), delay: *delay });
         }
         body.find_last_uses();

@@ -30,7 +30,7 @@ impl<N: Number> Population<N> {
         Some(Population {
             threshold: Broadcast::new(&neuron.threshold, shape)?,
             initial: Broadcast::new(&neuron.initial, shape)?,
-            schedule: neuron.schedule_rows().iter().map(|row| Broadcast::new(row, shape)).collect::<Option<_>>()?,
+            schedule: neuron.schedule_steps().map(|row| Broadcast::new(&row, shape)).collect::<Option<_>>()?,
             reset: neuron.reset,
             amplitude: neuron.amplitude,
             firing: neuron.firing,

@@ -13,7 +13,7 @@ const BLOCKS: usize = LANES / 16;
 ///
 /// # Safety
 /// As [`crate::kernels::Synaptic`]; weights are as [`super::pack`] packs every slice, the first tap's slice comes before the others',
-/// the list is as long as [`super::scratch`] says, and the CPU has AVX-512 with VBMI2.
+/// the list is as long as [`super::row_scratch`] says, and the CPU has AVX-512 with VBMI2.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
 pub unsafe extern "C" fn byte_event(
     taps: *const Tap,

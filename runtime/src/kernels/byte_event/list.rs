@@ -78,6 +78,7 @@ impl Lists {
         for (t, count) in self.counts.iter_mut().enumerate().take(self.steps) {
             let bits = bits(t);
             let (set, events) = (_mm512_maskz_compress_epi8(bits, order), bits.count_ones());
+            debug_assert!(*count as usize + 64 <= self.room, "{count} events in room for {}", self.room);
             // SAFETY: the caller's.
             unsafe {
                 let to = list.add(*count as usize);

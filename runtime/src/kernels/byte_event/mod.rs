@@ -7,6 +7,7 @@
 use super::{Cpu, SynapseShape};
 use crate::plan::MAX_CHUNK;
 use crate::plan::geometry::Plane;
+use crate::plan::memory::Size;
 
 #[cfg(target_arch = "x86_64")]
 mod kernel;
@@ -88,23 +89,22 @@ fn columns(windows: usize, kernel: [usize; 2], stride: [usize; 2]) -> usize {
     (windows - 1) * stride[1] + kernel[1]
 }
 
-/// Bytes of scratch for the events of `rows` inputs in each of `steps` steps.
-fn scratch(rows: usize, steps: usize) -> usize {
-    2 * steps * room(rows)
-}
-
-/// The same for rows of neurons whose windows have `kernel` taps of `channels` inputs and are `stride` apart.
-pub fn row_scratch(kernel: [usize; 2], stride: [usize; 2], channels: usize, steps: usize) -> usize {
+/// Bytes of scratch for rows of neurons whose windows have `kernel` taps of `channels` inputs and are `stride` apart: where columns
+/// begin, and lists for the events of each of `steps` steps.
+pub fn row_scratch(kernel: [usize; 2], stride: [usize; 2], channels: usize, steps: usize) -> Size {
     let columns = columns(windows(kernel, stride, channels), kernel, stride);
-    4 * MAX_CHUNK * columns + scratch(columns * kernel[0] * channels, steps)
+    // Kernels that `fits` admits have few rows, and so many windows are at most as far apart as rows are listed.
+    Size::product([4, MAX_CHUNK, columns]) + Size::product([2, steps, room(columns * kernel[0] * channels)])
 }
 
 /// Rows, those of zeros included, that a list's 16-bit entries tell apart.
 const MOST_LISTED: usize = 1 << 16;
 
-/// Whether lists have entries for all rows of `channels` inputs through `plane`.
+/// Whether lists have entries for all rows of `channels` inputs through `plane`, and [`RowShape`] for its numbers.
 pub fn fits(plane: &Plane, channels: usize) -> bool {
-    plane.dilation == [1, 1] && (plane.kernel[0] + 1) * plane.kernel[1] * (channels + 1) <= MOST_LISTED
+    let rows = [plane.kernel[0] + 1, plane.kernel[1], channels + 1].into_iter().fold(1, usize::saturating_mul);
+    let numbers = [plane.input, plane.output, plane.stride, plane.pad];
+    plane.dilation == [1, 1] && rows <= MOST_LISTED && numbers.as_flattened().iter().all(|&n| u32::try_from(n).is_ok())
 }
 
 /// Whether `cpu` has the instructions.

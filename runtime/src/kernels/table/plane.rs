@@ -1,6 +1,7 @@
 //! Index planes: where a layer's spikes are as indices of its tables.
 
 use super::BLOCK;
+use crate::plan::memory::Size;
 
 /// No channel of any group.
 const NOTHING: u32 = 0x3020_1000;
@@ -37,9 +38,9 @@ impl IndexPlane {
         self.chunk * self.step_pitch()
     }
 
-    /// Bytes of the plane.
-    pub fn bytes(&self) -> usize {
-        self.rows * self.row_pitch()
+    /// Bytes of the plane. The distances above are right where these fit.
+    pub fn bytes(&self) -> Size {
+        Size::product([4, self.groups, self.stride, self.phase, self.chunk, self.rows])
     }
 
     /// The byte of a group's pixel in column `column` of the plane, from the step's first.

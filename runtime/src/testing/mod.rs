@@ -16,6 +16,10 @@
 //! Parameters are small multiples of 1/64, so that `f32` sums are exact and engines that add in another order still agree
 //! to the last bit, but for the means of pools.
 
+mod odd;
+
+pub use odd::odd_graph;
+
 use crate::Network;
 use snn_ir::op::{
     Amplitude, AvgPool, BatchNorm, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Reset, Scale, Slice,
@@ -93,6 +97,10 @@ impl Random {
 
     fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
     }
 }
 
