@@ -498,9 +498,10 @@ fn kept_channels(op: &Op, known: &[Vec<f64>]) -> Option<Vec<f64>> {
         Op::CumulativeMax => known.iter().all(|k| k == first).then(|| first.clone()),
         Op::Gather { axis: 0, indices } => Some(indices.iter().map(|&i| first[i]).collect()),
         Op::Gather { .. } => Some(first.clone()),
+        Op::Slice(s) if s.shape.is_empty() => Some(first.clone()),
         Op::Slice(s) => Some((0..s.shape[0] as isize).map(|i| first[(s.start[0] as isize + i * s.step[0]) as usize]).collect()),
-        Op::Pad(p) if p.begin[0] == 0 && p.end[0] == 0 => Some(first.clone()),
-        Op::Transpose { perm } if perm[0] == 0 => Some(first.clone()),
+        Op::Pad(p) if [&p.begin, &p.end].iter().all(|pad| pad.first().is_none_or(|&n| n == 0)) => Some(first.clone()),
+        Op::Transpose { perm } if perm.first().is_none_or(|&a| a == 0) => Some(first.clone()),
         _ => None,
     }
 }
@@ -550,7 +551,7 @@ fn carry_unit(
             for (i, &operand) in operands.iter().enumerate().filter(|(_, o)| !front.contains(o)) {
                 let values: Vec<f64> = known[i].iter().map(|u| u / common).collect();
                 let mut shape = vec![1; graph.ty(operand).shape.len()];
-                shape[0] = values.len();
+                shape.iter_mut().take(1).for_each(|channels| *channels = values.len());
                 let synapse = Op::Scale(Scale { weight: Some(narrow(&shape, &values)), bias: None });
                 let fresh = graph.fresh_name(&format!("{}.unit", graph.node(operand).name()));
                 inputs[i] = graph.add(fresh, Op::Layer(Layer { synapses: vec![synapse], bias: None, neuron: None }), &[operand])?;
