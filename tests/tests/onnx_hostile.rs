@@ -443,3 +443,27 @@ fn a_pipe_in_the_place_of_a_model_or_of_its_data_is_refused_without_waiting() {
         assert!(message.contains("tensor `c`") && message.contains("not a file"), "{message}");
     }
 }
+
+#[test]
+fn weights_that_overflow_are_named_and_no_pass_is_blamed() {
+    let model = Onnx::new(13)
+        .input("x", &[1, 4])
+        .floats("w", &[4, 4], &[3e38; 16])
+        .weight("v", &[4, 2])
+        .node("MatMul", "x w", "a", &[])
+        .named("huge")
+        .node("Relu", "a", "r", &[])
+        .node("MatMul", "r v", "y", &[])
+        .output("y");
+    let graph = model.import().expect("the weights are finite").graph;
+    let options = snnc::compile::CompileOptions {
+        recipe: snnc::recipe::Recipe::load("mmse").expect("a built-in recipe"),
+        timesteps: 8,
+        weights: snnc::compile::Weights::Recipe,
+        calibration: None,
+        progress: &|_, _, _| {},
+        check: Vec::new(),
+    };
+    let error = snnc::compile::compile(graph, options, |_, _| {}).map(|_| ()).expect_err("its values are infinite").to_string();
+    assert!(error.contains("`huge`") && error.contains("infinite") && !error.contains("bug"), "{error}");
+}

@@ -34,7 +34,23 @@ fn known_faults_of_tract_are_noted_and_the_import_computes_what_onnx_says() {
         (x(11).node("ReduceSum", "x", "y", &[ints("axes", &[]), int("keepdims", 0)]), vec![-1.75]),
         (x(11).node("ReduceL1", "x", "y", &[ints("axes", &[]), int("keepdims", 0)]), vec![6.75]),
     ];
-    for (model, expected) in cases {
+    let image = |opset| Onnx::new(opset).input("x", &[1, 1, 1, 6]);
+    let outside = [string("coordinate_transformation_mode", "pytorch_half_pixel"), string("mode", "cubic")];
+    let more = [
+        (image(13).node("GlobalLpPool", "x", "y", &[int("p", 1)]), vec![6.75]),
+        (
+            image(13).floats("s", &[4], &[1.0, 1.0, 1.0, 0.2]).node("Resize", "x _ s", "y", &outside),
+            // The kernel at position 0 is 1 on the first element and 0 on the others.
+            vec![-3.0],
+        ),
+        (
+            image(13).floats("w", &[1, 1, 1, 2], &[1.0, 1.0]).node("ConvTranspose", "x w", "y", &[ints("output_shape", &[1, 6])]),
+            // The first of seven sums is cut off.
+            vec![-4.0, -1.25, -0.25, 0.5, 2.5, 2.0],
+        ),
+        (image(10).floats("s", &[4], &[1.0, 1.0, 1.0, 0.75]).node("Resize", "x s", "y", &[]), vec![-3.0, -0.25, 0.0, 0.5]),
+    ];
+    for (model, expected) in cases.into_iter().chain(more) {
         let op = model.0.graph.as_ref().expect("a graph").node[0].op_type.clone();
         let (imported, checked) = checked(&model.output("y"));
         assert!(checked.notes.iter().any(|n| n.contains(&op) && n.contains("snnc is right")), "{op}: {:?}", checked.notes);

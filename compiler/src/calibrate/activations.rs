@@ -24,11 +24,15 @@ pub fn channel_of(shape: &[usize], axis: usize, element: usize) -> usize {
     element / inner % shape.get(axis).copied().unwrap_or(1)
 }
 
+/// Why a network cannot be calibrated whose values leave the floats.
+const OUT_OF_RANGE: &str = "its value is infinite or not a number on a calibration sample: weights or samples are too large for floats; \
+     look for weights of 1e30 and more, and see that --scale, --mean and --std suit the network";
+
 /// Calls `see` with every node's value for every sample, in parallel over samples; each thread folds into its own
 /// accumulator, and accumulators are merged pairwise by an operation that must not depend on order.
 ///
 /// # Errors
-/// When the network cannot be executed.
+/// When the network cannot be executed, or a value is infinite or not a number.
 pub fn fold_activations<A: Send>(
     graph: &Graph,
     calibration: &Calibration,
@@ -50,7 +54,16 @@ pub fn fold_activations<A: Send>(
             let mut accumulator = fresh();
             for sample in samples {
                 let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
-                network.run(&inputs, &mut |id, value| see(&mut accumulator, id, value));
+                let mut broken = None;
+                network.run(&inputs, &mut |id, value| {
+                    if broken.is_none() && !value.iter().all(|v| v.is_finite()) {
+                        broken = Some(id);
+                    }
+                    see(&mut accumulator, id, value);
+                });
+                if let Some(id) = broken {
+                    return Err(PassError::node(graph, id, OUT_OF_RANGE));
+                }
                 (context.progress)(what, done.fetch_add(1, Ordering::Relaxed) + 1, total);
             }
             Ok(accumulator)

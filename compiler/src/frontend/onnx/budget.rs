@@ -15,20 +15,20 @@ const REPEATED: usize = 160 << 20;
 
 /// Most elements of one value (half a gigabyte of floats): the 64 feature maps of a network that enlarges 1080p images have
 /// 133 million.
-const LARGEST_VALUE: usize = 1 << 27;
+pub const LARGEST_VALUE: usize = 1 << 27;
 /// Elements that all values of a network may have whatever the file's size: 128 MiB of floats. Calibration without data keeps
 /// several samples of them.
-const FREE_VALUES: usize = 1 << 25;
+pub const FREE_VALUES: usize = 1 << 25;
 /// Elements of values per weight of the file. DnCNN on 1080p images has 3,600, ESPCN 11,000.
-const VALUES_PER_WEIGHT: usize = 1 << 14;
+pub const VALUES_PER_WEIGHT: usize = 1 << 14;
 /// Multiplications of a sample whatever the file's size: two thirds of what ResNet-18 takes.
-const FREE_WORK: usize = 1 << 30;
+pub const FREE_WORK: usize = 1 << 30;
 /// Multiplications per weight of the file: as many as a 4K image has positions.
-const WORK_PER_WEIGHT: usize = 1 << 23;
+pub const WORK_PER_WEIGHT: usize = 1 << 23;
 /// Most nodes that a model may become; NASNet has 3,000. Passes, and tract, take time quadratic in it, and some recurse.
-const MOST_NODES: usize = 1 << 13;
+pub const MOST_NODES: usize = 1 << 13;
 /// Most operands of a node. DenseNet-264 joins 65 values.
-const MOST_OPERANDS: usize = 1 << 12;
+pub const MOST_OPERANDS: usize = 1 << 12;
 
 /// What is left to spend.
 #[derive(Debug)]

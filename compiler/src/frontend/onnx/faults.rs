@@ -67,6 +67,29 @@ pub const FAULTS: &[Fault] = &[
         onnx: "the element before the position where an axis grows, the one after it where it shrinks (the specification's example; onnxruntime)",
         applies: |n| n.opset == 10 && n.string("mode", "nearest") == "nearest",
     },
+    Fault {
+        ops: &["Resize"],
+        condition: "mode is cubic, coordinates are pytorch_half_pixel, and an axis shrinks to one element",
+        tract: "takes that element half a pixel outside",
+        onnx: "its position is 0",
+        applies: |n| {
+            n.string("mode", "nearest") == "cubic" && n.string("coordinate_transformation_mode", "half_pixel") == "pytorch_half_pixel"
+        },
+    },
+    Fault {
+        ops: &["GlobalLpPool"],
+        condition: "p is 1",
+        tract: "adds up the elements without their absolute values",
+        onnx: "the sum of the absolute values",
+        applies: |n| n.int("p", 2) == 1,
+    },
+    Fault {
+        ops: &["ConvTranspose"],
+        condition: "output_shape is smaller than the full output",
+        tract: "cuts off what is too much at the end",
+        onnx: "half of it is cut off at either side, the larger half first unless auto_pad is SAME_UPPER",
+        applies: |n| n.ints("output_shape").is_some_and(|s| !s.is_empty()),
+    },
 ];
 
 /// The fault that tract has at a node of the model, if one is known.
