@@ -67,8 +67,9 @@ impl Axis {
             // Of opsets 11 and 12; older versions of tf2onnx write it.
             "tf_half_pixel_for_nn" => (i + 0.5) / self.scale,
             "half_pixel_symmetric" => n / 2.0 * (1.0 - self.output as f32 / m) + half_pixel,
+            // Whole elements, unlike in the formulas below: onnxruntime and PyTorch.
             "pytorch_half_pixel" => {
-                if m > 1.0 {
+                if self.output > 1 {
                     half_pixel
                 } else {
                     0.0
