@@ -25,6 +25,11 @@ pub const VALUES_PER_WEIGHT: usize = 1 << 14;
 pub const FREE_WORK: usize = 1 << 30;
 /// Multiplications per weight of the file: as many as a 4K image has positions.
 pub const WORK_PER_WEIGHT: usize = 1 << 23;
+/// Elements of values per weight that is one value repeated, in files that hold an architecture without its weights. DenseNet-121
+/// takes about ten.
+const VALUES_PER_REPEATED: usize = 32;
+/// Multiplications per weight that is one value repeated: those of VGG-19's first layers have 50,176 positions each.
+const WORK_PER_REPEATED: usize = 1 << 16;
 /// Most nodes that a model may become; NASNet has 3,000. Passes, and tract, take time quadratic in it, and some recurse.
 pub const MOST_NODES: usize = 1 << 13;
 /// Most operands of a node. DenseNet-264 joins 65 values.
@@ -75,7 +80,10 @@ impl Budget {
     /// # Errors
     /// When that is more than is left.
     pub fn spend_repeated(&mut self, count: usize) -> Result<(), Refusal> {
-        take(&mut self.repeated, count)
+        take(&mut self.repeated, count)?;
+        self.values = self.values.saturating_add(count.saturating_mul(VALUES_PER_REPEATED));
+        self.work = self.work.saturating_add(count.saturating_mul(WORK_PER_REPEATED));
+        Ok(())
     }
 
     /// Pays for multiplications on constants.
@@ -87,8 +95,8 @@ impl Budget {
             Some(left) => self.work = left,
             None => {
                 return Err(too_much(format!(
-                    "a sample takes more than {} multiplications, the most for a file with {} weights",
-                    FREE_WORK.saturating_add(self.weights.saturating_mul(WORK_PER_WEIGHT)),
+                    "a sample takes more multiplications than a file with {} weights may ask for ({FREE_WORK}, and {WORK_PER_WEIGHT} for \
+                     every weight)",
                     self.weights
                 )));
             }
@@ -113,8 +121,8 @@ impl Budget {
             Some(left) => self.values = left,
             None => {
                 return Err(too_much(format!(
-                    "the values of the network have more than {} elements in all, the most for a file with {} weights",
-                    FREE_VALUES.saturating_add(self.weights.saturating_mul(VALUES_PER_WEIGHT)),
+                    "the values of the network have more elements in all than a file with {} weights may ask for ({FREE_VALUES}, and \
+                     {VALUES_PER_WEIGHT} for every weight)",
                     self.weights
                 )));
             }
