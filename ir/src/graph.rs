@@ -145,12 +145,22 @@ impl Graph {
         self.names.get(name).copied()
     }
 
-    /// `base`, or `base` with the first free number behind it.
+    /// `base`, or `base` followed by a free number: the first one, unless nodes with lower numbers
+    /// were removed. It takes a logarithm of the number of names of that base, since one ONNX node
+    /// may become a hundred thousand nodes.
     pub fn fresh_name(&self, base: &str) -> String {
         if !self.names.contains_key(base) {
             return base.to_string();
         }
-        (1..).map(|i| format!("{base}.{i}")).find(|n| !self.names.contains_key(n)).expect("there are endlessly many names")
+        let is_taken = |i: &usize| self.names.contains_key(&format!("{base}.{i}"));
+        // `taken` is a number that is taken, or 0 for the base itself, and `free` one that is not.
+        let mut free = std::iter::successors(Some(1), |i| Some(i * 2)).find(|i| !is_taken(i)).unwrap_or(usize::MAX);
+        let mut taken = free / 2;
+        while taken + 1 < free {
+            let middle = taken.midpoint(free);
+            if is_taken(&middle) { taken = middle } else { free = middle }
+        }
+        format!("{base}.{free}")
     }
 
     /// Number of nodes.

@@ -230,7 +230,9 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             (linear_signal(operands)?, shape.clone())
         }
         Op::BatchNorm(b) => {
-            let channels = operands[0].shape.first().copied().unwrap_or(0);
+            let Some(&channels) = operands[0].shape.first() else {
+                return shape_error("a batch-norm needs an operand [C, ..], not a scalar".into());
+            };
             for (name, t) in op.parameters() {
                 if t.shape() != [channels] {
                     return shape_error(format!("{name} has shape {:?}, expected [{channels}]", t.shape()));

@@ -139,11 +139,13 @@ impl Tensor {
     }
 
     /// One float per channel of a value with `rank` dimensions: shape `[C, 1, 1, ..]`, which broadcasts over a
-    /// `[C, spatial..]` value.
+    /// `[C, spatial..]` value; a scalar for the one channel of a value without dimensions.
     pub fn per_channel(values: impl Into<Arc<[f32]>>, rank: usize) -> Self {
         let values = values.into();
-        let mut shape = vec![1; rank.max(1)];
-        shape[0] = values.len();
+        let mut shape = vec![1; rank];
+        if let Some(channels) = shape.first_mut() {
+            *channels = values.len();
+        }
         Tensor::f32(shape, values)
     }
 

@@ -317,3 +317,153 @@ fn a_file_that_is_not_there_or_no_model_says_so() {
     let clash = import_model(&model.expect("a model"), &options).expect_err("the shape is another");
     assert!(clash.to_string().contains("the given input shape 1x5 does not fit"), "{clash}");
 }
+
+#[test]
+fn towers_of_scalar_steps_are_refused_and_not_evaluated_over_and_over() {
+    let tower = |op: &str, steps: usize, inputs: usize| {
+        let mut model = Onnx::new(13).input("x0", &[1, 4]);
+        for i in 0..steps {
+            model = model.node(op, &vec![format!("x{i}"); inputs].join(" "), &format!("x{}", i + 1), &[]);
+        }
+        model.output(&format!("x{steps}"))
+    };
+    for (op, steps, inputs) in [("Mul", 60, 2), ("Exp", 3000, 1), ("Pow", 60, 2)] {
+        let message = attempt(&tower(op, steps, inputs).bytes()).expect_err(op);
+        assert!(message.contains("`x1`") && message.contains(op), "{message}");
+    }
+    // Sums of a value with itself are linear, and their compilation is, too.
+    let model = tower("Add", 100, 2).node("Relu", "x100", "y", &[]);
+    assert_eq!(attempt(&model.bytes()), Ok(()));
+    let mut graph = model.import().expect("sums convert").graph;
+    let canonicalize = snnc::recipe::Recipe::parse("name: one\npasses:\n  - canonicalize\n", "test").expect("a recipe").passes;
+    let mut context = snnc::passes::Context::new(1);
+    snnc::passes::pipeline::run(&mut graph, &canonicalize, &mut context, |_, _| Ok(())).expect("it runs");
+}
+
+#[test]
+fn operations_that_make_much_of_little_are_refused_before_anything_is_allocated() {
+    let _alone = ALONE.lock();
+    let before = peak();
+    let image = || Onnx::new(13).input("x", &[1, 1, 2, 2]);
+    let kernel = |n: i64| ints("kernel_shape", &[n, n]);
+    let around = |n: i64| ints("pads", &[n, n, n, n]);
+    let models = [
+        Onnx::new(13).input("x", &[1, 1 << 31]).node("Relu", "x", "y", &[]),
+        Onnx::new(13).input("x", &[1, 1 << 28]).node("Relu", "x", "y", &[]),
+        image().list("p", &[0, 0, 0, 0, 0, 0, 1 << 14, 1 << 14]).node("Pad", "x p", "y", &[]),
+        image().node("AveragePool", "x", "y", &[kernel(1 << 14), around((1 << 14) - 1)]),
+        image().node("AveragePool", "x", "y", &[kernel(1 << 14), around(1 << 13)]),
+        image().node("MaxPool", "x", "y", &[kernel(1 << 13), around((1 << 13) - 1)]),
+        image().floats("s", &[4], &[1.0, 1.0, 6000.0, 6000.0]).node("Resize", "x _ s", "y", &[snn_tests::onnx::string("mode", "linear")]),
+        image().list("t", &[1, 1, 1 << 13, 1 << 13]).node("Tile", "x t", "y", &[]),
+        image().weight("w", &[1, 1, 1, 1]).node("ConvTranspose", "x w", "y", &[ints("strides", &[1 << 14, 1 << 14])]),
+        image().weight("w", &[1, 1, 1, 1]).node("Conv", "x w", "y", &[around(1 << 14), ints("strides", &[1 << 13, 1 << 13])]),
+        image().node("Sum", &["x"; 100_000].join(" "), "y", &[]),
+        image().node("Concat", &["x"; 100_000].join(" "), "y", &[int("axis", 1)]),
+    ];
+    for model in models {
+        let op = model.0.graph.as_ref().expect("a graph").node[0].op_type.clone();
+        let message = attempt(&model.output("y").bytes()).expect_err(&op);
+        let says_the_limit = ["at most", "the most", "elements"].iter().any(|words| message.contains(words));
+        assert!(says_the_limit, "{op}: {message}");
+    }
+    if let (Some(before), Some(after)) = (before, peak()) {
+        assert!(after - before < 256 << 20, "{} MiB", (after - before) >> 20);
+    }
+}
+
+#[test]
+fn functions_do_not_multiply_their_constants_and_names() {
+    let _alone = ALONE.lock();
+    let before = peak();
+    for (elements, name) in [(20_000, "n".to_string()), (1, "n".repeat(20_000))] {
+        let data = AttributeProto {
+            name: "value".into(),
+            r#type: 4,
+            t: Some(tensor("", &[elements], &vec![0.0; elements as usize])),
+            ..Default::default()
+        };
+        let node = |op: &str, input: &[&str], output: &str, attribute: Vec<AttributeProto>| NodeProto {
+            op_type: op.into(),
+            input: input.iter().map(ToString::to_string).collect(),
+            output: vec![output.into()],
+            attribute,
+            ..NodeProto::default()
+        };
+        let function = tract_onnx::pb::FunctionProto {
+            name: Some("F".into()),
+            domain: Some("f".into()),
+            input: vec!["a".into()],
+            output: vec!["b".into()],
+            node: vec![node("Constant", &[], &name, vec![data]), node("Relu", &["a"], "b", vec![])],
+            ..Default::default()
+        };
+        let mut model = Onnx::new(13).input("x0", &[1, 4]);
+        for i in 0..30_000 {
+            model = model.node("F", &format!("x{i}"), &format!("x{}", i + 1), &[]);
+        }
+        model.graph().node.iter_mut().for_each(|n| n.domain = "f".into());
+        model.0.functions.push(function);
+        let message = attempt(&model.output("x30000").bytes()).expect_err("gigabytes");
+        assert!(message.contains("MiB"), "{message}");
+    }
+    if let (Some(before), Some(after)) = (before, peak()) {
+        assert!(after - before < 256 << 20, "{} MiB", (after - before) >> 20);
+    }
+}
+
+/// A tensor whose data is said to be in the file `location`.
+fn external(location: &str) -> TensorProto {
+    let external_data = vec![StringStringEntryProto { key: "location".into(), value: location.into() }];
+    TensorProto { data_location: Some(1), external_data, ..tensor("c", &[4], &[]) }
+}
+
+#[test]
+fn a_tensor_nobody_reads_whose_data_lies_outside_of_the_models_folder_is_an_error() {
+    for location in ["/etc/passwd", "../secret", "/dev/zero"] {
+        let model = Onnx::new(13).input("x", &[1, 4]).initializer(external(location)).node("Relu", "x", "y", &[]).output("y");
+        let message = attempt(&model.bytes()).expect_err(location);
+        assert!(message.contains("tensor `c`") && message.contains("out of the model's folder"), "{message}");
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_model_or_of_its_data_is_refused_without_waiting() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pipe = folder.path().join("data.bin");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    assert!(import(&pipe, &ImportOptions::default()).expect_err("a pipe").to_string().contains("not a regular file"));
+    assert!(import(Path::new("/dev/zero"), &ImportOptions::default()).expect_err("a device").to_string().contains("not a regular file"));
+    for read in [true, false] {
+        let model = Onnx::new(13).input("x", &[1, 4]).initializer(external("data.bin"));
+        let model = if read { model.node("Add", "x c", "y", &[]) } else { model.node("Relu", "x", "y", &[]) };
+        let path = folder.path().join("model.onnx");
+        std::fs::write(&path, model.output("y").bytes()).expect("a file");
+        let message = import(&path, &ImportOptions::default()).expect_err("a pipe").to_string();
+        assert!(message.contains("tensor `c`") && message.contains("not a file"), "{message}");
+    }
+}
+
+#[test]
+fn weights_that_overflow_are_named_and_no_pass_is_blamed() {
+    let model = Onnx::new(13)
+        .input("x", &[1, 4])
+        .floats("w", &[4, 4], &[3e38; 16])
+        .weight("v", &[4, 2])
+        .node("MatMul", "x w", "a", &[])
+        .named("huge")
+        .node("Relu", "a", "r", &[])
+        .node("MatMul", "r v", "y", &[])
+        .output("y");
+    let graph = model.import().expect("the weights are finite").graph;
+    let options = snnc::compile::CompileOptions {
+        recipe: snnc::recipe::Recipe::load("mmse").expect("a built-in recipe"),
+        timesteps: 8,
+        weights: snnc::compile::Weights::Recipe,
+        calibration: None,
+        progress: &|_, _, _| {},
+        check: Vec::new(),
+    };
+    let error = snnc::compile::compile(graph, options, |_, _| {}).map(|_| ()).expect_err("its values are infinite").to_string();
+    assert!(error.contains("`huge`") && error.contains("infinite") && !error.contains("bug"), "{error}");
+}

@@ -18,7 +18,7 @@ fn failures(files: &[PathBuf]) -> Vec<String> {
                 println!("{name}: {nodes} nodes in {:.2} s {:?}", start.elapsed().as_secs_f32(), imported.facts.warnings);
                 match check_import(file, &imported) {
                     Err(e) => wrong.push(format!("{name}: {e}")),
-                    Ok(d) => println!("    differs from tract by {d:.1e}"),
+                    Ok(checked) => println!("    differs from tract by {:.1e} {:?}", checked.difference, checked.notes),
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use snn_ir::{Activation, Graph, Op};
 use snn_tests::onnx::{Onnx, float, int, ints, string};
+use snnc::frontend::onnx::ImportError;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto, TensorProto};
 
@@ -409,7 +410,7 @@ fn an_import_that_computes_something_else_is_refused_naming_the_first_node_that_
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, model.bytes()).unwrap();
     let mut imported = model.import().unwrap();
-    assert!(snnc::frontend::onnx::check_import(&path, &imported).unwrap() < 1e-5);
+    assert!(snnc::frontend::onnx::check_import(&path, &imported).unwrap().difference < 1e-5);
     let second = imported.graph.find("second").unwrap();
     imported.graph.set_op(second, Op::Activation(Activation::Softsign)).unwrap();
     let error = snnc::frontend::onnx::check_import(&path, &imported).unwrap_err().to_string();
@@ -447,4 +448,65 @@ fn a_classifier_over_a_table_answers_with_scores_and_its_label_is_left_out() {
     let got = snn_runtime::analog::AnalogNetwork::new(&graph).unwrap().run(&[&[3.0, 6.0]], &mut |_, _| {}).swap_remove(0);
     let w = snn_tests::onnx::noise(6);
     assert!((got[0] - (w[0] + w[3])).abs() < 1e-6, "{got:?}");
+}
+
+#[test]
+fn an_exponential_that_is_no_step_of_an_activation_is_blamed_and_not_what_reads_it() {
+    let model =
+        Onnx::new(13).input("x", &[1, 4]).weight("w", &[4, 4]).node("MatMul", "x w", "a", &[]).node("Exp", "a", "e", &[]).named("power");
+    let model = model.node("Add", "e x", "s", &[]).named("sum").node("MatMul", "s w", "y", &[]).output("y");
+    let message = model.import().expect_err("neurons have no exponential").to_string();
+    assert!(message.starts_with("1 node of"), "{message}");
+    assert!(message.contains("node `power` (Exp") && message.contains("end the model at `a`"), "{message}");
+    let alone = Onnx::new(13).input("x", &[1, 4]).node("Relu", "x", "r", &[]).node("Sqrt", "r", "y", &[]).named("root").output("y");
+    let message = alone.import().expect_err("a root is no activation").to_string();
+    assert!(message.contains("node `root` (Sqrt") && message.contains("end the model at `r`"), "{message}");
+}
+
+#[test]
+fn obstacles_of_one_reason_are_one_entry_and_every_one_is_in_the_error() {
+    let mut model = Onnx::new(13).input("x", &[1, 4]).weight("w", &[4, 4]);
+    for i in 0..30 {
+        model = model.node("Mod", &format!("x{} x", if i == 0 { String::new() } else { i.to_string() }), &format!("x{}", i + 1), &[]);
+    }
+    let error = model.node("MatMul", "x30 w", "y", &[]).output("y").import().expect_err("remainders have no spiking form");
+    let message = error.to_string();
+    assert!(message.starts_with("30 nodes of") && message.lines().count() <= 4, "{message}");
+    assert!(message.contains("30 nodes `x1`, `x2`"), "{message}");
+    assert!(matches!(error, ImportError::Unsupported { obstacles, .. } if obstacles.len() == 30));
+}
+
+/// Two heads of a detector, and what decodes their boxes.
+fn detector() -> Onnx {
+    let mut model = Onnx::new(13).input("x", &[1, 3, 8, 8]).weight("w", &[8, 3, 3, 3]).list("flat", &[1, 5, -1]).list("most", &[4]);
+    model = model.floats("anchor", &[1], &[2.0]).node("Conv", "x w", "c", &[]).node("Relu", "c", "f", &[]);
+    for head in ["small", "large"] {
+        model = model.weight(&format!("w_{head}"), &[5, 8, 3, 3]).node("Conv", &format!("f w_{head}"), head, &[]).node(
+            "Reshape",
+            &format!("{head} flat"),
+            &format!("{head}_flat"),
+            &[],
+        );
+    }
+    model
+        .node("Concat", "small_flat large_flat", "all", &[int("axis", 2)])
+        .node("Exp", "all", "size", &[])
+        .node("Mul", "size anchor", "boxes", &[])
+        .node("Sigmoid", "all", "scores", &[])
+        .node("TopK", "scores most", "best index", &[])
+        .node("Add", "boxes scores", "y", &[])
+        .output("y")
+        .output("best")
+}
+
+#[test]
+fn a_detector_is_told_to_end_at_its_raw_heads() {
+    let error = detector().import().expect_err("boxes are decoded by exponentials");
+    let message = error.to_string();
+    assert!(message.contains("end the model at the raw heads, `small`, `large`"), "{message}");
+    assert!(matches!(error, ImportError::Unsupported { heads, .. } if heads == ["small", "large"]));
+    // Where weights follow, what is refused is no decoder.
+    let inside = detector().weight("more", &[98, 9]);
+    let inside = inside.node("MatMul", "y more", "z", &[]).output("z").import().expect_err("it is inside").to_string();
+    assert!(!inside.contains("raw heads"), "{inside}");
 }

@@ -17,17 +17,22 @@ pub fn channel_axis(graph: &Graph, relu: NodeId) -> usize {
     }
 }
 
-/// Index of the channel of each element of a value of `shape` with channels along `axis`.
+/// Index of the channel of each element of a value of `shape` with channels along `axis`. A value
+/// without axes is one channel.
 pub fn channel_of(shape: &[usize], axis: usize, element: usize) -> usize {
-    let inner: usize = shape[axis + 1..].iter().product();
-    element / inner % shape[axis]
+    let inner: usize = shape.iter().skip(axis + 1).product();
+    element / inner % shape.get(axis).copied().unwrap_or(1)
 }
+
+/// Why a network cannot be calibrated whose values leave the floats.
+const OUT_OF_RANGE: &str = "its value is infinite or not a number on a calibration sample: weights or samples are too large for floats; \
+     look for weights of 1e30 and more, and see that --scale, --mean and --std suit the network";
 
 /// Calls `see` with every node's value for every sample, in parallel over samples; each thread folds into its own
 /// accumulator, and accumulators are merged pairwise by an operation that must not depend on order.
 ///
 /// # Errors
-/// When the network cannot be executed.
+/// When the network cannot be executed, or a value is infinite or not a number.
 pub fn fold_activations<A: Send>(
     graph: &Graph,
     calibration: &Calibration,
@@ -49,7 +54,16 @@ pub fn fold_activations<A: Send>(
             let mut accumulator = fresh();
             for sample in samples {
                 let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
-                network.run(&inputs, &mut |id, value| see(&mut accumulator, id, value));
+                let mut broken = None;
+                network.run(&inputs, &mut |id, value| {
+                    if broken.is_none() && !value.iter().all(|v| v.is_finite()) {
+                        broken = Some(id);
+                    }
+                    see(&mut accumulator, id, value);
+                });
+                if let Some(id) = broken {
+                    return Err(PassError::node(graph, id, OUT_OF_RANGE));
+                }
                 (context.progress)(what, done.fetch_add(1, Ordering::Relaxed) + 1, total);
             }
             Ok(accumulator)
@@ -58,7 +72,28 @@ pub fn fold_activations<A: Send>(
         .unwrap_or_else(|| Ok(fresh()))
 }
 
-/// One histogram per channel of every relu of an analog graph.
+/// Most channels of a relu that have histograms of their own; VGG's widest layer has 4,096. A histogram takes 8 KiB.
+const MOST_CHANNELS: usize = 1 << 13;
+/// Most histograms of a network (1 GiB a thread). MobileNet v3, whose activations become eight relus each, has 100,000.
+const MOST_HISTOGRAMS: usize = 1 << 17;
+
+/// How many histograms each relu gets, given its channels: one for each, or one for all in the widest layers, so that memory
+/// stays bounded.
+fn histogram_counts(channels: &[usize]) -> Vec<usize> {
+    let mut counts: Vec<usize> = channels.iter().map(|&c| if c > MOST_CHANNELS { 1 } else { c }).collect();
+    let mut widest: Vec<usize> = (0..counts.len()).collect();
+    widest.sort_by_key(|&i| std::cmp::Reverse(counts[i]));
+    let mut total: usize = counts.iter().sum();
+    for i in widest {
+        if total <= MOST_HISTOGRAMS {
+            break;
+        }
+        total -= std::mem::replace(&mut counts[i], 1) - 1;
+    }
+    counts
+}
+
+/// One histogram per channel of every relu of an analog graph, or one for all channels where there are very many.
 ///
 /// # Errors
 /// When the network cannot be executed.
@@ -70,17 +105,18 @@ pub fn relu_histograms(
     let relus: Vec<NodeId> = graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Relu(_))).collect();
     let slots: HashMap<NodeId, usize> = relus.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let axes: Vec<usize> = relus.iter().map(|&id| channel_axis(graph, id)).collect();
-    let channels = |i: usize| graph.ty(relus[i]).shape.get(axes[i]).copied().unwrap_or(1);
+    let channels: Vec<usize> = (0..relus.len()).map(|i| graph.ty(relus[i]).shape.get(axes[i]).copied().unwrap_or(1)).collect();
+    let counts = histogram_counts(&channels);
 
     let maxima = fold_activations(
         graph,
         calibration,
         context,
         "activation ranges",
-        || (0..relus.len()).map(|i| vec![0f32; channels(i)]).collect::<Vec<_>>(),
+        || counts.iter().map(|&n| vec![0f32; n]).collect::<Vec<_>>(),
         |maxima, id, value| {
             if let Some(&slot) = slots.get(&id) {
-                let inner = graph.ty(id).shape[axes[slot] + 1..].iter().product::<usize>();
+                let inner = graph.ty(id).shape.iter().skip(axes[slot] + 1).product::<usize>();
                 let count = maxima[slot].len();
                 for (i, plane) in value.chunks_exact(inner).enumerate() {
                     let max = &mut maxima[slot][i % count];
@@ -101,7 +137,7 @@ pub fn relu_histograms(
         || maxima.iter().map(|m| m.iter().map(|&max| Histogram::new(max)).collect::<Vec<_>>()).collect::<Vec<_>>(),
         |histograms, id, value| {
             if let Some(&slot) = slots.get(&id) {
-                let inner = graph.ty(id).shape[axes[slot] + 1..].iter().product::<usize>();
+                let inner = graph.ty(id).shape.iter().skip(axes[slot] + 1).product::<usize>();
                 let count = histograms[slot].len();
                 for (i, plane) in value.chunks_exact(inner).enumerate() {
                     let histogram = &mut histograms[slot][i % count];

@@ -27,6 +27,11 @@ impl Distribution {
         Distribution { low: low - room, high: high + room, bins: vec![0.0; BINS] }
     }
 
+    /// Whether its bounds are numbers.
+    pub fn is_finite(&self) -> bool {
+        self.low.is_finite() && self.high.is_finite()
+    }
+
     /// Counts `value`.
     pub fn add(&mut self, value: f32) {
         let place = (f64::from(value) - self.low) / (self.high - self.low) * BINS as f64;
@@ -59,7 +64,8 @@ pub fn distributions(graph: &Graph, nodes: &[NodeId], context: &Context<'_>) -> 
         return observed(graph, nodes, calibration, context);
     }
     let known = moments::propagate(graph, &context.batch_norm_moments, &graph.topological()?);
-    let (stated, unknown): (Vec<NodeId>, Vec<NodeId>) = nodes.iter().copied().partition(|n| known.contains_key(n));
+    let (stated, unknown): (Vec<NodeId>, Vec<NodeId>) =
+        nodes.iter().copied().partition(|n| known.get(n).is_some_and(|m| m.distribution().is_finite()));
     let mut found: HashMap<NodeId, Distribution> = stated.iter().map(|n| (*n, known[n].distribution())).collect();
     if !unknown.is_empty() {
         found.extend(observed(graph, &unknown, &synthetic::samples(graph), context)?);

@@ -104,7 +104,7 @@ impl<'a> Site<'a> {
 
 impl Past {
     fn reader(&self, graph: &Graph, node: NodeId, root: NodeId) -> Result<Reader<'_>, PassError> {
-        let ann = self.ann.ids().any(|id| id == root).then(|| Region::before(&self.ann, root)).transpose()?;
+        let ann = self.ann.contains(root).then(|| Region::before(&self.ann, root)).transpose()?;
         Ok(Reader { region: Region::before(graph, node)?, ann, past: self })
     }
 }

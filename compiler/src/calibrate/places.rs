@@ -40,7 +40,7 @@ impl Places {
         let n: usize = shape.iter().product();
         let channels = shape.get(axis).copied().unwrap_or(1);
         let mut of_channel: Vec<Vec<usize>> = vec![Vec::new(); channels];
-        (0..n).for_each(|i| of_channel[if shape.is_empty() { 0 } else { channel_of(shape, axis, i) }].push(i));
+        (0..n).for_each(|i| of_channel[channel_of(shape, axis, i)].push(i));
         let space = n / channels;
         let positions = (most / samples).clamp(1, space);
         let elements = (0..samples)

@@ -68,6 +68,9 @@ impl WeightStep {
     }
 }
 
+/// Largest change of a weight that is taken for one.
+const LARGEST_STEP: f64 = 1e30;
+
 impl Refit {
     /// The first conv or linear node that reaches the site through sums, biases and factors per channel, gets spikes, and
     /// stands before nothing that was visited.
@@ -268,7 +271,11 @@ impl Refit {
     }
 
     fn solve(&self, moments: &[Vec<f64>], ridge: usize) -> WeightStep {
-        let solve = |(c, m): (usize, &Vec<f64>)| self.groups[c / self.outputs_per_group].factors[ridge].solve(m);
+        let solve = |(c, m): (usize, &Vec<f64>)| {
+            let step = self.groups[c / self.outputs_per_group].factors[ridge].solve(m);
+            // Weights that the floats do not hold are no solution.
+            if step.iter().all(|s| s.abs() < LARGEST_STEP) { step } else { vec![0.0; step.len()] }
+        };
         WeightStep(moments.par_iter().enumerate().map(solve).collect())
     }
 }

@@ -25,21 +25,24 @@ impl Region {
     /// # Errors
     /// When it cannot be executed.
     pub fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
-        let mut inside = vec![root];
-        let mut seen: HashSet<NodeId> = inside.iter().copied().collect();
-        let mut at = 0;
-        while at < inside.len() {
-            let id = inside[at];
-            at += 1;
-            if has_memory(graph.op(id)) {
-                continue;
+        // The nodes of the part alone, operands first: to sort the whole graph for every population takes quadratic time.
+        let mut order = Vec::new();
+        let mut seen: HashSet<NodeId> = HashSet::new();
+        let mut open = vec![(root, false)];
+        while let Some((id, has_operands)) = open.pop() {
+            if has_operands {
+                order.push(id);
+            } else if seen.insert(id) {
+                open.push((id, true));
+                if !has_memory(graph.op(id)) {
+                    open.extend(graph.operands(id).into_iter().rev().map(|o| (o, false)));
+                }
             }
-            inside.extend(graph.operands(id).into_iter().filter(|&o| seen.insert(o)));
         }
         let mut part = Graph::new("region");
         let mut copies: HashMap<NodeId, NodeId> = HashMap::new();
         let (mut sources, mut nodes) = (Vec::new(), Vec::new());
-        for id in graph.topological()?.into_iter().filter(|id| seen.contains(id)) {
+        for id in order {
             let (op, operands) = match graph.op(id) {
                 op if has_memory(op) => {
                     sources.push(id);

@@ -5,6 +5,8 @@ use snn_ir::{Graph, ValueType};
 
 /// How many samples are made.
 const SAMPLES: usize = 64;
+/// Elements of all samples together beyond which fewer are made (256 MiB): those of 64 samples of a million pixels.
+const ELEMENTS: usize = 1 << 26;
 
 /// A small deterministic generator (SplitMix64, Steele et al. 2014).
 struct Generator(u64);
@@ -30,8 +32,10 @@ impl Generator {
 pub fn samples(graph: &Graph) -> Calibration {
     let types: Vec<ValueType> = graph.inputs().into_iter().map(|id| graph.ty(id).clone()).collect();
     let mut generator = Generator(0x5eed);
-    let samples = (0..SAMPLES).map(|_| types.iter().map(|ty| sample(&mut generator, &ty.shape)).collect()).collect();
-    Calibration { samples, description: format!("{SAMPLES} synthetic inputs") }
+    let elements: usize = types.iter().map(ValueType::len).sum();
+    let count = (ELEMENTS / elements.max(1)).clamp(1, SAMPLES);
+    let samples = (0..count).map(|_| types.iter().map(|ty| sample(&mut generator, &ty.shape)).collect()).collect();
+    Calibration { samples, description: format!("{count} synthetic inputs") }
 }
 
 fn sample(generator: &mut Generator, shape: &[usize]) -> Vec<f32> {

@@ -3,8 +3,9 @@
 use super::Failure;
 use super::arguments::shape;
 use crate::frontend::onnx::check::{check_import, too_large};
+use crate::frontend::onnx::file::read_regular;
 use crate::frontend::onnx::model::Model;
-use crate::frontend::onnx::{CheckError, ImportError, ImportOptions, Imported, import_model};
+use crate::frontend::onnx::{CheckError, Checked, ImportError, ImportOptions, Imported, import_model};
 use clap::Args;
 use snn_ir::{Limits, verify_within};
 use std::path::Path;
@@ -37,7 +38,7 @@ impl ImportArguments {
     /// The imported model and the CRC-32 of its file. Warnings go to standard error; that tract cannot run the file is one.
     /// Large networks are compared with tract only if `check` asks for it, those beyond `limits` are refused.
     pub fn load(&self, path: &Path, check: bool, limits: &Limits) -> Result<(Imported, u32), Failure> {
-        let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+        let bytes = read_regular(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
         let imported = import_model(&Model::decode(path, &bytes)?, &options(self.input_shape.as_ref()))?;
         verify_within(&imported.graph, limits).map_err(|e| Failure::from_error(&e))?;
         let crc32 = crc32fast::hash(&bytes);
@@ -48,11 +49,12 @@ impl ImportArguments {
             eprintln!("warning: the import was not compared with what tract computes, which would take long: {why}; --check does it");
         } else if !self.no_check {
             match check_import(path, &imported) {
-                Ok(difference) => {
+                Ok(Checked { difference, notes }) if notes.is_empty() => {
                     eprintln!("note: the import computes what tract computes from the file, to {difference:.1e} of the largest output")
                 }
+                Ok(Checked { notes, .. }) => notes.iter().for_each(|note| eprintln!("note: {note}")),
                 Err(CheckError::Oracle(reason)) => eprintln!("warning: the import could not be checked: {reason}"),
-                Err(error) => return Err(Failure::from(error).help("--no-check converts it all the same")),
+                Err(error) => return Err(Failure::from(error).help("--no-check converts it as snnc understands it")),
             }
         }
         Ok((imported, crc32))

@@ -47,10 +47,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let options = options(arguments.input_shape.as_ref());
         if arguments.support {
             let report = SupportReport::new(&model, &options)?;
-            return output::print(&match arguments.format {
+            output::print(&match arguments.format {
                 Format::Text => report.to_text(),
                 Format::Json => output::json(&report)?,
-            });
+            })?;
+            return match report.convertible {
+                true => Ok(()),
+                false => Err(Failure::new(format!("{} cannot be converted", arguments.file.display()))),
+            };
         }
         let report = OnnxReport::new(&model, &options)?;
         return output::print(&match arguments.format {

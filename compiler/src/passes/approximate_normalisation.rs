@@ -101,12 +101,13 @@ impl Pass for ApproximateNormalisation {
     }
 }
 
-/// Number of gains of a normalisation: one per index of the first axis, or one for all.
+/// Number of gains of a normalisation: one per index of the first axis, or one for all. A value
+/// without axes has one.
 fn gains(graph: &Graph, id: NodeId) -> usize {
     let shape = &graph.ty(id).shape;
     match graph.op(id) {
         Op::RmsNorm(n) if !n.axes.iter().copied().eq(1..shape.len()) => 1,
-        _ => shape[0],
+        _ => shape.first().copied().unwrap_or(1),
     }
 }
 

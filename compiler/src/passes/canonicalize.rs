@@ -13,7 +13,7 @@ use super::{Context, Pass, PassError};
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Divisor, Pad, Relu, Scale};
 use snn_ir::{Activation, Graph, NodeId, Op, Tensor, Window};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The pass; it has no options.
 #[derive(Debug, Default, Deserialize)]
@@ -40,7 +40,7 @@ impl Pass for Canonicalize {
                 pad_into_window,
             ] {
                 for id in graph.topological()? {
-                    if graph.ids().any(|other| other == id) && rule(graph, id, context)? {
+                    if graph.contains(id) && rule(graph, id, context)? {
                         changes += 1;
                     }
                 }
@@ -108,9 +108,29 @@ fn drop_final_squashing(graph: &mut Graph, id: NodeId, context: &mut Context<'_>
     Ok(true)
 }
 
-/// Whether `id` can never be below zero, and its upper bound where one is known.
+/// Nodes before a rectifier that are looked at for whether it has anything to do.
+const LOOKED_AT: usize = 1024;
+
+/// Whether `id` can never be below zero, and its upper bound where one is known, as far as a look at the nodes before it
+/// tells.
 fn never_negative(graph: &Graph, id: NodeId) -> Option<f32> {
-    match graph.op(id) {
+    bounded_below(graph, id, &mut HashMap::new())
+}
+
+/// [`never_negative`] with what is known by now: sums of a value with itself would be looked at twice as often with every
+/// step.
+fn bounded_below(graph: &Graph, id: NodeId, known: &mut HashMap<NodeId, Option<f32>>) -> Option<f32> {
+    if let Some(&bound) = known.get(&id) {
+        return bound;
+    }
+    if known.len() >= LOOKED_AT {
+        return None;
+    }
+    known.insert(id, None);
+    let mut fold = |start: f32, f: fn(f32, f32) -> f32| {
+        graph.operands(id).into_iter().try_fold(start, |all, o| Some(f(all, bounded_below(graph, o, known)?)))
+    };
+    let bound = match graph.op(id) {
         Op::Relu(r) => Some(r.cap.unwrap_or(f32::INFINITY)),
         Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. }) => Some(1.0),
         Op::Activation(Activation::Softplus | Activation::Abs) => Some(f32::INFINITY),
@@ -121,13 +141,15 @@ fn never_negative(graph: &Graph, id: NodeId) -> Option<f32> {
         | Op::Gather { .. }
         | Op::MaxPool(_)
         | Op::Concat { .. }
-        | Op::Maximum => graph.operands(id).into_iter().map(|o| never_negative(graph, o)).try_fold(0.0, |m: f32, b| Some(m.max(b?))),
-        Op::Pad(p) if p.value >= 0.0 => Some(never_negative(graph, graph.operands(id)[0])?.max(p.value)),
-        Op::AvgPool(AvgPool { divisor: Divisor::Padded | Divisor::Valid, .. }) => never_negative(graph, graph.operands(id)[0]),
-        Op::Reduce(r) if r.mean => never_negative(graph, graph.operands(id)[0]),
-        Op::Add => graph.operands(id).into_iter().map(|o| never_negative(graph, o)).try_fold(0.0, |m, b| Some(m + b?)),
+        | Op::Maximum
+        | Op::AvgPool(AvgPool { divisor: Divisor::Padded | Divisor::Valid, .. }) => fold(0.0, f32::max),
+        Op::Pad(p) if p.value >= 0.0 => fold(p.value, f32::max),
+        Op::Reduce(r) if r.mean => fold(0.0, f32::max),
+        Op::Add => fold(0.0, |a, b| a + b),
         _ => None,
-    }
+    };
+    known.insert(id, bound);
+    bound
 }
 
 fn relu_of_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {

@@ -53,7 +53,7 @@ impl CorrectBias {
         let axis = channel_axis(site.graph, site.id);
         let channels = shape.get(axis).copied().unwrap_or(1);
         let n = site.graph.ty(site.id).len();
-        let channel: Vec<usize> = (0..n).map(|i| if shape.is_empty() { 0 } else { channel_of(&shape, axis, i) }).collect();
+        let channel: Vec<usize> = (0..n).map(|i| channel_of(&shape, axis, i)).collect();
         let neurons = site.neuron().map(|neuron| ExpandedNeuron::new(neuron, &shape));
         let count = (site.samples * (n / channels)) as f64;
         let reader = site.reader(site.operand())?;

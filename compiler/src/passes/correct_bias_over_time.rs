@@ -64,7 +64,7 @@ impl CorrectBiasOverTime {
         let axis = channel_axis(site.graph, site.id);
         let channels = shape.get(axis).copied().unwrap_or(1);
         let n = site.graph.ty(site.id).len();
-        let channel: Vec<usize> = (0..n).map(|i| if shape.is_empty() { 0 } else { channel_of(&shape, axis, i) }).collect();
+        let channel: Vec<usize> = (0..n).map(|i| channel_of(&shape, axis, i)).collect();
         let expanded = ExpandedNeuron::new(&neuron, &shape);
         let samples = site.samples.min(CURRENT_BUDGET / (4 * n * site.timesteps)).max(1);
         let reader = site.reader(site.operand())?;

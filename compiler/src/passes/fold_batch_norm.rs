@@ -64,12 +64,14 @@ fn batch_norm_moments(bn: &BatchNorm) -> Moments {
     }
 }
 
-/// One value per output channel of `tensor`, if it is constant along all axes but `axis` of a value of `shape`.
+/// One value per output channel of `tensor`, if it is constant along all axes but `axis` of a value
+/// of `shape`. A value without axes is one channel.
 pub(super) fn along_axis(tensor: Option<&Tensor>, shape: &[usize], axis: usize, default: f32) -> Option<Vec<f32>> {
-    let Some(tensor) = tensor else { return Some(vec![default; shape[axis]]) };
+    let channels = shape.get(axis).copied().unwrap_or(1);
+    let Some(tensor) = tensor else { return Some(vec![default; channels]) };
     let data = tensor.as_f32();
     if data.len() == 1 {
-        return Some(vec![data[0]; shape[axis]]);
+        return Some(vec![data[0]; channels]);
     }
     let skipped = shape.len() - tensor.shape().len();
     let on_axis = tensor.shape().iter().enumerate().all(|(a, &d)| d == 1 || a + skipped == axis);
@@ -102,24 +104,22 @@ fn folded_bias(bias: Option<&Tensor>, weight: &[f32], summand: &[f32]) -> Option
 /// The operation of `before` with `scale` applied to its result, or `None` where that is not one operation.
 pub(super) fn fold_into(graph: &Graph, before: NodeId, scale: &Scale) -> Option<Op> {
     let shape = &graph.ty(before).shape;
-    let channel_axis = match graph.op(before) {
-        Op::Linear(_) => shape.len() - 1,
-        _ => 0,
+    let per_channel = |axis: usize| {
+        let weight = along_axis(scale.weight.as_ref(), shape, axis, 1.0)?;
+        Some((weight, along_axis(scale.bias.as_ref(), shape, axis, 0.0)?))
     };
-    let weight = along_axis(scale.weight.as_ref(), shape, channel_axis, 1.0);
-    let bias = along_axis(scale.bias.as_ref(), shape, channel_axis, 0.0);
     match graph.op(before) {
         Op::Conv(c) => {
-            let (weight, bias) = (weight?, bias?);
+            let (weight, bias) = per_channel(0)?;
             Some(Op::Conv(Conv { weight: scale_rows(&c.weight, &weight), bias: folded_bias(c.bias.as_ref(), &weight, &bias), ..c.clone() }))
         }
         Op::ConvTranspose(c) => {
-            let (weight, bias) = (weight?, bias?);
+            let (weight, bias) = per_channel(0)?;
             let scaled = scale_transposed(&c.weight, &weight, c.groups);
             Some(Op::ConvTranspose(ConvTranspose { weight: scaled, bias: folded_bias(c.bias.as_ref(), &weight, &bias), ..c.clone() }))
         }
         Op::Linear(l) => {
-            let (weight, bias) = (weight?, bias?);
+            let (weight, bias) = per_channel(shape.len() - 1)?;
             Some(Op::Linear(Linear { weight: scale_rows(&l.weight, &weight), bias: folded_bias(l.bias.as_ref(), &weight, &bias) }))
         }
         Op::Scale(first) => Some(Op::Scale(compose(first, scale, shape))),

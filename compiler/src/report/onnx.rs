@@ -2,6 +2,7 @@
 
 use super::table::{Align, table};
 use crate::frontend::onnx::convert::qualified;
+use crate::frontend::onnx::error::{end_at, grouped};
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{ImportError, ImportOptions, import_model};
 use serde::Serialize;
@@ -31,6 +32,9 @@ pub struct OnnxReport {
     pub convertible: bool,
     /// What stands in the way.
     pub obstacles: Vec<String>,
+    /// The same for people: one entry for all obstacles of one reason, and the way out of a model that decodes its answers.
+    #[serde(skip)]
+    summary: String,
     /// What importing it warns about.
     pub warnings: Vec<String>,
 }
@@ -58,10 +62,13 @@ impl OnnxReport {
         for (node, _) in &ordered.nodes {
             *operators.entry(qualified(node)).or_default() += 1;
         }
-        let (obstacles, warnings) = match import_model(model, options) {
-            Ok(imported) => (Vec::new(), imported.facts.warnings),
-            Err(ImportError::Unsupported { obstacles, .. }) => (obstacles.iter().map(ToString::to_string).collect(), Vec::new()),
-            Err(other) => (vec![other.to_string()], Vec::new()),
+        let (obstacles, summary, warnings) = match import_model(model, options) {
+            Ok(imported) => (Vec::new(), String::new(), imported.facts.warnings),
+            Err(ImportError::Unsupported { obstacles, heads, .. }) => {
+                let summary = format!("{}{}", grouped(&obstacles), end_at(&heads));
+                (obstacles.iter().map(ToString::to_string).collect(), summary, Vec::new())
+            }
+            Err(other) => (vec![other.to_string()], format!("\n  {other}"), Vec::new()),
         };
         let domain = |d: &str| if d.is_empty() { "ai.onnx".to_string() } else { d.to_string() };
         Ok(OnnxReport {
@@ -74,6 +81,7 @@ impl OnnxReport {
             operators,
             convertible: obstacles.is_empty(),
             obstacles,
+            summary,
             warnings,
         })
     }
@@ -94,8 +102,7 @@ impl OnnxReport {
         if self.convertible {
             text += "can be converted\n";
         } else {
-            text += "cannot be converted:\n";
-            self.obstacles.iter().for_each(|o| text += &format!("  {o}\n"));
+            text += &format!("cannot be converted:{}\n", self.summary);
         }
         text
     }

@@ -1,12 +1,13 @@
 //! What would become of each node of an ONNX model.
 
 use super::table::{Align, table};
+use crate::frontend::onnx::error::{LISTED, end_at, grouped, reason_kind};
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::support::{NodeSupport, Support};
 use crate::frontend::onnx::{ImportError, ImportOptions, survey};
 use serde::Serialize;
 use snn_ir::signal::Dims;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,6 +18,8 @@ pub struct SupportReport {
     pub reason: Option<String>,
     /// Number of nodes by what becomes of them: `exact`, `approximated`, `folded`, `refused`, `unknown`.
     pub counts: BTreeMap<&'static str, usize>,
+    /// Where all that is refused only decodes the network's answers: the tensors to end the model at.
+    pub heads: Vec<String>,
     /// The nodes, operands first.
     pub nodes: Vec<NodeReport>,
     /// What importing it warns about.
@@ -62,6 +65,23 @@ fn node(n: NodeSupport) -> NodeReport {
     NodeReport { node: n.node, op: n.op, opset: n.opset, shape, support, reason, way_out }
 }
 
+/// The nodes of one operator and one reason as lines of text.
+fn lines(group: &[&NodeReport]) -> String {
+    let first = group[0];
+    let nodes = match group {
+        [_] => format!("`{}`", first.node),
+        _ => {
+            let names: Vec<String> = group.iter().take(LISTED).map(|n| format!("`{}`", n.node)).collect();
+            let more = if group.len() > LISTED { ", .." } else { "" };
+            format!("{} nodes {}{more}", group.len(), names.join(", "))
+        }
+    };
+    let shape = first.shape.as_ref().filter(|_| group.len() == 1).map_or(String::new(), |s| format!(", {s}"));
+    let reason = first.reason.as_deref().unwrap_or_default();
+    let way_out = first.way_out.as_ref().map_or(String::new(), |w| format!("      way out: {w}\n"));
+    format!("  {nodes} ({}, opset {}{shape}): {reason}\n{way_out}", first.op, first.opset)
+}
+
 impl SupportReport {
     /// The report on `model`, imported with `options`.
     ///
@@ -69,19 +89,25 @@ impl SupportReport {
     /// When it is no graph that makes sense.
     pub fn new(model: &Model, options: &ImportOptions) -> Result<Self, ImportError> {
         let survey = survey(model, options);
-        let (convertible, reason, warnings) = match survey.outcome {
-            Ok(imported) => (true, None, imported.facts.warnings),
-            Err(ImportError::Unsupported { obstacles, .. }) if survey.nodes.is_empty() => {
-                let all = obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                (false, Some(all), Vec::new())
+        let (mut heads, mut warnings) = (Vec::new(), Vec::new());
+        let (convertible, reason) = match survey.outcome {
+            Ok(imported) => {
+                warnings = imported.facts.warnings;
+                (true, None)
             }
-            Err(ImportError::Unsupported { .. }) => (false, None, Vec::new()),
-            Err(e @ ImportError::InputShape { .. }) => (false, Some(e.to_string()), Vec::new()),
+            Err(ImportError::Unsupported { obstacles, .. }) if survey.nodes.is_empty() => {
+                (false, Some(grouped(&obstacles).trim_start().to_string()))
+            }
+            Err(ImportError::Unsupported { heads: found, .. }) => {
+                heads = found;
+                (false, None)
+            }
+            Err(e @ ImportError::InputShape { .. }) => (false, Some(e.to_string())),
             Err(e) => return Err(e),
         };
         let nodes: Vec<NodeReport> = survey.nodes.into_iter().map(node).collect();
         let counts = KINDS.iter().map(|&k| (k, nodes.iter().filter(|n| n.support == k).count())).collect();
-        Ok(SupportReport { convertible, reason, counts, nodes, warnings })
+        Ok(SupportReport { convertible, reason, counts, heads, nodes, warnings })
     }
 
     /// The report for people: operators by what becomes of them, then every node that is not exact.
@@ -105,11 +131,19 @@ impl SupportReport {
             if !listed.is_empty() {
                 text += &format!("{kind}:\n");
             }
+            let mut groups: Vec<Vec<&NodeReport>> = Vec::new();
+            let mut places = HashMap::new();
             for n in listed {
-                let shape = n.shape.as_ref().map_or(String::new(), |s| format!(", {s}"));
-                text += &format!("  `{}` ({}, opset {}{shape}): {}\n", n.node, n.op, n.opset, n.reason.as_deref().unwrap_or_default());
-                text += &n.way_out.as_ref().map_or(String::new(), |w| format!("      way out: {w}\n"));
+                let place = *places.entry((&n.op, reason_kind(n.reason.as_deref().unwrap_or_default()))).or_insert(groups.len());
+                match groups.get_mut(place) {
+                    Some(group) => group.push(n),
+                    None => groups.push(vec![n]),
+                }
             }
+            groups.iter().for_each(|group| text += &lines(group));
+        }
+        if !self.heads.is_empty() {
+            text += &format!("{}\n", end_at(&self.heads).trim_start_matches('\n'));
         }
         self.warnings.iter().for_each(|w| text += &format!("warning: {w}\n"));
         self.reason.iter().for_each(|r| text += &format!("{r}\n"));

@@ -2,9 +2,9 @@
 
 use super::oracle::{Oracle, OracleError};
 use super::{Imported, TensorFact};
-use snn_ir::{Graph, NodeId, Op};
+use snn_ir::{Graph, NodeId};
 use snn_runtime::analog::AnalogNetwork;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use thiserror::Error;
 
@@ -32,16 +32,22 @@ const LARGEST_INTEGER: f32 = 8.0;
 /// Why an import is not proven.
 #[derive(Debug, Error)]
 pub enum CheckError {
-    /// The imported graph computes something else.
+    /// tract computes something else.
     #[error(
-        "the imported graph does not compute what the file says: node `{node}` (tensor `{tensor}`) differs by {difference:.1e} of its largest element"
+        "tract and snnc differ on what the file says: at node `{node}` (tensor `{tensor}`) tract computes {theirs} and snnc {ours} as element {element}, which is {difference:.1e} of the largest; one of the two is wrong"
     )]
     Differs {
         /// The first node that differs, in graph order.
         node: String,
         /// The ONNX tensor that it stands for.
         tensor: String,
-        /// Largest difference, relative to the tensor's largest element.
+        /// The element that differs most.
+        element: usize,
+        /// What tract computes there.
+        theirs: f32,
+        /// What the imported graph computes there.
+        ours: f32,
+        /// The difference, relative to the tensor's largest element.
         difference: f32,
     },
     /// There is no reference to compare with.
@@ -83,16 +89,9 @@ fn tolerance(imported: &Imported) -> f32 {
 /// Why comparing the graph with its file would take long or much memory, if it would.
 pub fn too_large(graph: &Graph) -> Option<String> {
     let work = |id: NodeId| {
-        let out = graph.ty(id).len() as f64;
-        let per_element = match graph.op(id) {
-            Op::Conv(c) => c.weight.len() / c.weight.shape()[0].max(1),
-            Op::ConvTranspose(c) => c.weight.len() / c.weight.shape()[0].max(1) * c.weight.shape()[0] / c.groups.max(1),
-            Op::Linear(l) => l.weight.shape()[1],
-            Op::AvgPool(p) => p.window.taps(),
-            Op::MaxPool(w) => w.taps(),
-            _ => 1,
-        };
-        out * per_element as f64
+        let operands = graph.operands(id);
+        let types: Vec<_> = operands.iter().map(|&o| graph.ty(o)).collect();
+        super::budget::multiplications(graph.op(id), &types, graph.ty(id))
     };
     let (parameters, multiplications) = (graph.parameter_count(), graph.ids().map(work).sum::<f64>());
     let largest = graph.ids().map(|id| graph.ty(id).len()).max().unwrap_or(0);
@@ -104,18 +103,29 @@ pub fn too_large(graph: &Graph) -> Option<String> {
     }
 }
 
-/// Compares the imported graph with the file at `path` on seeded samples. Returns the largest difference.
+/// What comparing an import with its file has shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checked {
+    /// Largest difference between outputs that were compared, relative to the largest element.
+    pub difference: f32,
+    /// Known faults of tract that were met; what follows them was not compared.
+    pub notes: Vec<String>,
+}
+
+/// Compares the imported graph with the file at `path` on seeded samples.
 ///
 /// # Errors
 /// [`CheckError::Differs`] naming the first node whose value differs; other errors when there is nothing to compare.
-pub fn check_import(path: &Path, imported: &Imported) -> Result<f32, CheckError> {
+pub fn check_import(path: &Path, imported: &Imported) -> Result<Checked, CheckError> {
     let facts = &imported.facts;
     let shapes: Vec<Vec<usize>> = facts.inputs.iter().map(|i| i.shape.clone()).collect();
     let names: Vec<&str> = facts.outputs.iter().map(|o| o.tensor.as_str()).collect();
     let (network, oracle) = rayon::join(|| AnalogNetwork::new(&imported.graph), || Oracle::load_observing(path, &shapes, &names));
     let network = network.map_err(|e| CheckError::Graph(e.to_string()))?;
     let oracle = oracle?;
-    let mut worst = 0f32;
+    let disputed = after_disputes(imported);
+    let is_disputed = |t: &TensorFact| imported.graph.find(&t.node).is_some_and(|id| disputed.contains(&id));
+    let mut checked = Checked::default();
     let tolerance = tolerance(imported);
     let samples = if imported.graph.parameter_count() > LARGE { &SAMPLES[..1] } else { &SAMPLES };
     for (seed, &low) in (0u64..).step_by(16).zip(samples) {
@@ -131,41 +141,75 @@ pub fn check_import(path: &Path, imported: &Imported) -> Result<f32, CheckError>
         let (got, reference) = rayon::join(|| network.run(&inputs, &mut |_, _| {}), || oracle.run(&inputs));
         for ((reference, got), output) in reference?.iter().zip(&got).zip(&facts.outputs) {
             let d = difference(reference, got);
-            worst = worst.max(d);
-            if d > tolerance {
-                return Err(first_difference(path, imported, &network, &inputs, output, d));
+            if !is_disputed(output) {
+                checked.difference = checked.difference.max(d);
+            }
+            if d <= tolerance {
+                continue;
+            }
+            match first_difference(path, imported, &network, &inputs, &is_disputed) {
+                Some(error) => return Err(error),
+                None if is_disputed(output) => {
+                    checked.notes = facts.disputed.iter().map(|d| d.note.clone()).collect();
+                }
+                None => return Err(differs(output, reference, got)),
             }
         }
     }
-    Ok(worst)
+    Ok(checked)
 }
 
-/// The first node that differs, found by reading every tensor; the output itself when tract does not give them.
+/// The nodes of the graph where tract is known to be wrong, and all that depend on them.
+fn after_disputes(imported: &Imported) -> HashSet<NodeId> {
+    let graph = &imported.graph;
+    let tensors = imported.facts.tensors.iter().filter(|t| imported.facts.disputed.iter().any(|d| d.tensor == t.tensor));
+    let mut found: HashSet<NodeId> = tensors.filter_map(|t| graph.find(&t.node)).collect();
+    if !found.is_empty() {
+        for id in graph.topological().unwrap_or_default() {
+            if graph.operands(id).iter().any(|o| found.contains(o)) {
+                found.insert(id);
+            }
+        }
+    }
+    found
+}
+
+fn differs(tensor: &TensorFact, theirs: &[f32], ours: &[f32]) -> CheckError {
+    let apart = |(t, o): (&f32, &f32)| if t == o || t.is_nan() && o.is_nan() { 0.0 } else { (t - o).abs() };
+    let apart: Vec<f32> = theirs.iter().zip(ours).map(apart).collect();
+    // A difference that is no number is the largest of all.
+    let element = (0..apart.len()).max_by(|&a, &b| apart[a].total_cmp(&apart[b])).unwrap_or(0);
+    let at = |values: &[f32]| values.get(element).copied().unwrap_or(f32::NAN);
+    CheckError::Differs {
+        node: tensor.node.clone(),
+        tensor: tensor.tensor.clone(),
+        element,
+        theirs: at(theirs),
+        ours: at(ours),
+        difference: difference(theirs, ours),
+    }
+}
+
+/// The first node that differs and is not disputed, found by reading every tensor; nothing when tract does not give them.
 fn first_difference(
     path: &Path,
     imported: &Imported,
     network: &AnalogNetwork,
     inputs: &[&[f32]],
-    output: &TensorFact,
-    difference_there: f32,
-) -> CheckError {
+    is_disputed: &dyn Fn(&TensorFact) -> bool,
+) -> Option<CheckError> {
     let facts = &imported.facts;
-    let differs = |t: &TensorFact, difference| CheckError::Differs { node: t.node.clone(), tensor: t.tensor.clone(), difference };
     let shapes: Vec<Vec<usize>> = facts.inputs.iter().map(|i| i.shape.clone()).collect();
-    let names: Vec<&str> = facts.tensors.iter().map(|t| t.tensor.as_str()).collect();
-    let reference = Oracle::load_observing(path, &shapes, &names).and_then(|o| o.run(inputs));
-    if let Ok(reference) = reference {
-        let mut values: HashMap<NodeId, Vec<f32>> = HashMap::new();
-        network.run(inputs, &mut |id, v| {
-            values.insert(id, v.to_vec());
-        });
-        for (tensor, reference) in facts.tensors.iter().zip(&reference) {
-            let got = imported.graph.find(&tensor.node).and_then(|id| values.get(&id));
-            let d = got.map_or(0.0, |got| difference(reference, got));
-            if d > tolerance(imported) {
-                return differs(tensor, d);
-            }
-        }
-    }
-    differs(output, difference_there)
+    let compared: Vec<&TensorFact> = facts.tensors.iter().filter(|t| !is_disputed(t)).collect();
+    let names: Vec<&str> = compared.iter().map(|t| t.tensor.as_str()).collect();
+    let reference = Oracle::load_observing(path, &shapes, &names).and_then(|o| o.run(inputs)).ok()?;
+    let mut values: HashMap<NodeId, Vec<f32>> = HashMap::new();
+    network.run(inputs, &mut |id, v| {
+        values.insert(id, v.to_vec());
+    });
+    let tolerance = tolerance(imported);
+    compared.iter().zip(&reference).find_map(|(tensor, reference)| {
+        let got = values.get(&imported.graph.find(&tensor.node)?)?;
+        (difference(reference, got) > tolerance).then(|| differs(tensor, reference, got))
+    })
 }

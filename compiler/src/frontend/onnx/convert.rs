@@ -2,6 +2,7 @@
 
 use super::constant::broadcast_shapes;
 use super::error::{ImportError, Obstacle, Refusal};
+use super::faults::{self, Disputed};
 use super::importer::{Importer, LARGEST_RANK, Mark, Runtime, Value};
 use super::model::{Model, OrderedGraph};
 use super::node::NodeView;
@@ -11,6 +12,7 @@ use super::{TensorFact, fact, function, tabular};
 use crate::passes::canonicalize::is_final;
 use snn_ir::{NodeId, Op, Signal};
 use std::collections::HashMap;
+use std::rc::Rc;
 use tract_onnx::pb::{NodeProto, TensorProto};
 
 /// Operators that do to integers, or to quantised values, what they do to the reals these stand for.
@@ -47,13 +49,13 @@ pub fn unknown_operators(model: &Model, ordered: &OrderedGraph) -> Option<Import
     let unknown = |(node, name): &(&NodeProto, String)| {
         let refusal = match plain_operator(node) {
             Some(op) if registry::find(op).is_some() => return None,
-            _ => registry::refusal(&node.domain, &node.op_type),
+            _ => registry::refusal(node),
         };
         let opset = model.opset(&node.domain).unwrap_or(0);
         Some(Obstacle { node: name.clone(), op: qualified(node), opset, shapes: Vec::new(), refusal })
     };
     let obstacles: Vec<Obstacle> = ordered.nodes.iter().filter_map(unknown).collect();
-    (!obstacles.is_empty()).then(|| ImportError::Unsupported { path: model.path.clone(), obstacles })
+    (!obstacles.is_empty()).then(|| ImportError::Unsupported { path: model.path.clone(), obstacles, heads: Vec::new() })
 }
 
 /// Operator type, where it is one of ONNX's own domain or of the few known ones of another.
@@ -84,14 +86,18 @@ pub struct Walk<'m> {
     pub values: HashMap<&'m str, Value>,
     /// Computed tensors of the main graph, in order.
     pub tensors: Vec<TensorFact>,
+    /// Nodes where tract is known to be wrong.
+    pub disputed: Vec<Disputed>,
     /// What became of each node.
     pub support: Vec<NodeSupport>,
+    /// Initializers in view.
     initializers: HashMap<&'m str, &'m TensorProto>,
     depth: usize,
 }
 
 /// Operators whose result has the shape of their first operand, and which may be refused.
-const SHAPE_KEEPING: [&str; 8] = ["Softmax", "LogSoftmax", "Clip", "PRelu", "Exp", "Log", "Sqrt", "Reciprocal"];
+const SHAPE_KEEPING: [&str; 14] =
+    ["Softmax", "LogSoftmax", "Clip", "PRelu", "Exp", "Log", "Sqrt", "Reciprocal", "Erf", "Neg", "Tanh", "Sigmoid", "Softplus", "Relu"];
 
 /// Branches inside branches at most.
 const DEPTH: usize = 16;
@@ -108,6 +114,7 @@ impl<'m> Walk<'m> {
             ordered,
             values: HashMap::new(),
             tensors: Vec::new(),
+            disputed: Vec::new(),
             support: Vec::new(),
             initializers: ordered.initializers.clone(),
             depth: 0,
@@ -125,11 +132,10 @@ impl<'m> Walk<'m> {
         let values = node.output.iter().filter_map(|o| self.values.get(o.as_str()));
         let support = match result {
             Ok(()) => Support::of(&self.imp, plain_operator(node).and_then(registry::find), values),
-            Err(Some(obstacle)) => {
+            Err(hindrance) => {
                 self.stand_in(node, name);
-                Support::Refused(*obstacle)
+                hindrance.map_or(Support::Unknown, |obstacle| Support::Refused(*obstacle))
             }
-            Err(None) => Support::Unknown,
         };
         let shape = node.output.iter().find_map(|o| self.values.get(o.as_str())).map(|v| v.shape().to_vec());
         let nodes = std::mem::take(&mut self.imp.emitted);
@@ -143,7 +149,11 @@ impl<'m> Walk<'m> {
             let Some(Value::Runtime(x)) = self.values.get(output) else { continue };
             let refusal = match self.imp.marks.get(&x.node) {
                 Some(Mark::Quantized) => Refusal::with_way_out("the output is left quantised", "end the model with DequantizeLinear"),
-                Some(Mark::Function(_)) => "the output is a scalar function that is none of the known activations".into(),
+                Some(Mark::Function(f)) => {
+                    let origin = f.origin.clone();
+                    self.blame(&origin, None);
+                    continue;
+                }
                 Some(Mark::Integer) | None => continue,
             };
             let made_here = |n: &(&NodeProto, String)| n.0.output.iter().any(|o| o == output);
@@ -160,12 +170,35 @@ impl<'m> Walk<'m> {
         refuse(&mut self.support, |n| n.nodes.iter().any(inside), &refusal);
     }
 
+    /// Refuses the node that a scalar function began with, of which `reader` (name and operator), or an output, makes
+    /// something that is no activation. The reader is not to blame.
+    fn blame(&mut self, origin: &function::Origin, reader: Option<(&str, &str)>) {
+        let Some(entry) = self.support.iter_mut().rev().find(|n| n.node == origin.node) else { return };
+        if matches!(entry.support, Support::Refused(_)) {
+            return;
+        }
+        let (shapes, refusal) = (entry.shape.iter().cloned().collect(), origin.refusal(reader));
+        let obstacle = Obstacle { node: entry.node.clone(), op: entry.op.clone(), opset: entry.opset, shapes, refusal };
+        entry.support = Support::Refused(obstacle);
+    }
+
+    /// The node that began a scalar function which one of the values is, if one is.
+    fn began(&self, values: &[Option<Value>]) -> Option<Rc<function::Origin>> {
+        values.iter().flatten().find_map(|v| match v {
+            Value::Runtime(x) => match self.imp.marks.get(&x.node) {
+                Some(Mark::Function(f)) => Some(f.origin.clone()),
+                _ => None,
+            },
+            Value::Constant(_) => None,
+        })
+    }
+
     /// Puts values where a refused node's results belong, if their shape is certain, so that what comes behind it is looked
     /// at as well.
     fn stand_in(&mut self, node: &'m NodeProto, name: &str) {
         let inputs: Vec<&Value> = node.input.iter().filter_map(|i| self.values.get(i.as_str())).collect();
         let shape = match node.op_type.as_str() {
-            "Mul" | "Div" | "Pow" | "Mod" | "Where" if inputs.len() == node.input.len() => {
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Where" | "Max" | "Min" | "Sum" if inputs.len() == node.input.len() => {
                 inputs.iter().try_fold(Vec::new(), |shape, v| broadcast_shapes(&shape, v.shape()).ok())
             }
             op if op.ends_with("Normalization") || registry::find(op).is_some_and(|s| SHAPE_KEEPING.contains(&s.name)) => {
@@ -218,7 +251,7 @@ impl<'m> Walk<'m> {
         };
         let Some(spec) = plain_operator(node).and_then(registry::find) else {
             let shapes = node.input.iter().filter_map(|i| self.values.get(i.as_str())).map(|v| v.shape().to_vec()).collect();
-            return Err(obstacle(shapes, registry::refusal(&node.domain, &node.op_type)));
+            return Err(obstacle(shapes, registry::refusal(node)));
         };
         let inputs = self.inputs(node, obstacle)?;
         let view = NodeView { proto: node, opset, inputs };
@@ -233,7 +266,22 @@ impl<'m> Walk<'m> {
             imp.name = name.to_string();
             pay(imp, &view).and_then(|()| lower(imp, &view, spec))
         };
-        let results = checked.map_err(|refusal| obstacle(shapes(), refusal))?;
+        let results = match checked {
+            Ok(results) => results,
+            Err(refusal) => {
+                return Err(match self.began(&view.inputs) {
+                    Some(origin) => {
+                        self.blame(&origin, Some((name, &node.op_type)));
+                        None
+                    }
+                    None => obstacle(shapes(), refusal),
+                });
+            }
+        };
+        if let (Some(fault), Some(output)) = (faults::find(&view), node.output.first()) {
+            self.disputed.push(fault.at(name, &node.op_type, output));
+        }
+        let imp = &mut self.imp;
         for (i, output) in node.output.iter().enumerate().filter(|(_, o)| !o.is_empty()) {
             let Some(value) = results.get(i) else {
                 if self.ordered.is_read(output) {
@@ -280,8 +328,8 @@ impl<'m> Walk<'m> {
         let made = branch.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).map(String::as_str);
         let inner: Vec<&'m str> = branch.initializer.iter().map(|t| t.name.as_str()).chain(made).collect();
         let hidden: Vec<(&'m str, Option<Value>)> = inner.iter().map(|&n| (n, self.values.remove(n))).collect();
-        let outer = self.initializers.clone();
-        self.initializers.extend(branch.initializer.iter().map(|t| (t.name.as_str(), t)));
+        let hidden_initializers: Vec<(&'m str, Option<&'m TensorProto>)> =
+            branch.initializer.iter().map(|t| (t.name.as_str(), self.initializers.insert(&t.name, t))).collect();
         self.depth += 1;
         let before = self.support.len();
         for inner in &branch.node {
@@ -297,7 +345,10 @@ impl<'m> Walk<'m> {
                 (None, None) => None,
             });
         }
-        self.initializers = outer;
+        for (name, tensor) in hidden_initializers.into_iter().rev() {
+            self.initializers.remove(name);
+            self.initializers.extend(tensor.map(|t| (name, t)));
+        }
         for (name, value) in hidden {
             self.values.remove(name);
             self.values.extend(value.map(|v| (name, v)));
@@ -344,6 +395,7 @@ fn lower(imp: &mut Importer, view: &NodeView, spec: &OpSpec) -> Result<Vec<Value
         Value::Constant(_) => None,
     });
     let mark = match marks.into_iter().next() {
+        None if view.all_constant().is_some() && !registry::folds(spec) => return super::evaluate::evaluate(imp, view, spec),
         None => return (spec.lower)(imp, view),
         Some(Mark::Function(_)) if !matches!(spec.name, "Shape" | "Size") => return function::combine(imp, view),
         Some(mark) => mark,

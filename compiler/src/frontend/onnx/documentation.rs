@@ -1,5 +1,7 @@
 //! `docs/operators.md`, written from the registry.
 
+use super::budget::{FREE_VALUES, FREE_WORK, LARGEST_VALUE, MOST_NODES, MOST_OPERANDS, VALUES_PER_WEIGHT, WORK_PER_WEIGHT};
+use super::faults::FAULTS;
 use super::registry::{FAMILIES, Fidelity, OpSpec, TABULAR};
 use super::{NEWEST_OPSET, OLDEST_OPSET};
 use std::fmt::Write;
@@ -33,6 +35,22 @@ pub fn operators() -> String {
         write!(text, "\n## {family}\n\n| operator | opsets | becomes | fidelity | limits |\n|---|---|---|---|---|\n")
             .expect("strings take text");
         specs.iter().for_each(|s| writeln!(text, "{}", row(s, *family == TABULAR)).expect("strings take text"));
+    }
+    write!(
+        text,
+        "\n## Limits\n\n\
+         What a file may ask for grows with the weights that it holds, so that a small file cannot make the compiler work for hours. Values have \
+         at most {LARGEST_VALUE} elements; all of them together {FREE_VALUES}, and {VALUES_PER_WEIGHT} more for every weight. A sample takes at \
+         most {FREE_WORK} multiplications, and {WORK_PER_WEIGHT} more for every weight. A model becomes at most {MOST_NODES} nodes of at most \
+         {MOST_OPERANDS} operands. Beyond that it is refused with the node's name; a smaller `--input-shape` may help.\n"
+    )
+    .expect("strings take text");
+    text += "\n## Where the import is not compared\n\n\
+             Every import is compared with tract, which is known to be wrong here; the import does what ONNX says, and a note says so. \
+             Checked against the specification and onnxruntime.\n\n\
+             | operators | where | tract | ONNX |\n|---|---|---|---|\n";
+    for fault in FAULTS {
+        writeln!(text, "| {} | {} | {} | {} |", fault.ops.join(", "), fault.condition, fault.tract, fault.onnx).expect("strings take text");
     }
     text
 }

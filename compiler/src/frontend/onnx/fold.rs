@@ -269,30 +269,57 @@ pub fn cast(c: &Constant, to: DataType) -> Result<Constant, Refusal> {
     Ok(Constant { shape, data_type: to, values })
 }
 
-/// The product of two constant matrices.
+/// The product of two constants as [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) defines it: of matrices, of
+/// vectors, and of stacks of matrices, which broadcast.
 ///
 /// # Errors
-/// When they are no matrices that fit, or it would take long.
+/// When they do not fit, or it would take long.
 pub fn mat_mul(imp: &mut Importer, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
-    let (&[m, k], &[k2, n]) = (&a.shape[..], &b.shape[..]) else {
-        return Err(format!("the constants {:?} and {:?} are no matrices", a.shape, b.shape).into());
-    };
-    let work = m.checked_mul(n).and_then(|x| x.checked_mul(k)).unwrap_or(usize::MAX);
-    if k != k2 {
-        return Err(format!("the constants {:?} and {:?} do not fit", a.shape, b.shape).into());
+    let misfit = || Refusal::from(format!("the constants {:?} and {:?} do not fit", a.shape, b.shape));
+    if a.shape.is_empty() || b.shape.is_empty() {
+        return Err(misfit());
     }
-    // Eight products take as long as an element elsewhere.
-    imp.budget.spend(work / 8)?;
-    bounded_fold(&[m, n], a.stored().max(b.stored()))?;
-    let (x, y) = (a.to_floats()?, b.to_floats()?);
-    let mut out = vec![0f32; m * n];
-    for i in 0..m {
-        for p in 0..k {
-            let factor = x[i * k + p];
-            (0..n).for_each(|j| out[i * n + j] += factor * y[p * n + j]);
+    // A vector is a row on the left and a column on the right.
+    let left = if a.shape.len() == 1 { a.reshaped(vec![1, a.len()]) } else { a.clone() };
+    let right = if b.shape.len() == 1 { b.reshaped(vec![b.len(), 1]) } else { b.clone() };
+    let (left_stack, &[m, k]) = left.shape.split_last_chunk::<2>().ok_or_else(misfit)?;
+    let (right_stack, &[k2, n]) = right.shape.split_last_chunk::<2>().ok_or_else(misfit)?;
+    if k != k2 {
+        return Err(misfit());
+    }
+    let stack = broadcast_shapes(left_stack, right_stack)?;
+    let full = [&stack[..], &[m, n]].concat();
+    bounded_fold(&full, a.stored().max(b.stored()))?;
+    for c in [a, b] {
+        bounded_fold(&c.shape, c.stored())?;
+    }
+    imp.budget.spend_work(element_count(&full).and_then(|e| e.checked_mul(k)).unwrap_or(usize::MAX))?;
+    let (x, y) = (left.to_floats()?, right.to_floats()?);
+    // The number of the matrix that stands at an index of the result's stack.
+    let matrix = |own: &[usize], at: usize| {
+        let (steps, own_steps) = (super::constant::strides(&stack), super::constant::strides(own));
+        let front = stack.len() - own.len();
+        (0..own.len()).map(|i| if own[i] == 1 { 0 } else { at / steps[front + i] % own[i] * own_steps[i] }).sum::<usize>()
+    };
+    let mut out = vec![0f32; element_count(&full).unwrap_or(0)];
+    for (at, out) in out.chunks_exact_mut((m * n).max(1)).enumerate() {
+        let x = &x[matrix(left_stack, at) * m * k..][..m * k];
+        let y = &y[matrix(right_stack, at) * k * n..][..k * n];
+        for (i, row) in out.chunks_exact_mut(n).enumerate() {
+            for p in 0..k {
+                row.iter_mut().zip(&y[p * n..(p + 1) * n]).for_each(|(o, y)| *o += x[i * k + p] * y);
+            }
         }
     }
-    Ok(Constant::floats(vec![m, n], out))
+    let mut shape = full;
+    if b.shape.len() == 1 {
+        shape.pop();
+    }
+    if a.shape.len() == 1 {
+        shape.remove(shape.len() - if b.shape.len() == 1 { 1 } else { 2 });
+    }
+    let product = Constant::floats(shape, out);
+    if a.is_float() || b.is_float() { Ok(product) } else { cast(&product, a.data_type) }
 }
 
 /// A reduction of a constant, the kind by the node's operator type.

@@ -32,6 +32,21 @@ pub const OPS: &[OpSpec] =
 /// A function of one number.
 pub type Scalar = Rc<dyn Fn(f64) -> f64>;
 
+/// Most operations that one evaluation of a function may take. GELU, the longest of the known ones,
+/// is written with about twenty; `y = x · x`, over and over, doubles them with every step.
+const MOST_OPERATIONS: usize = 96;
+
+/// The ONNX node that a function began with.
+#[derive(Debug)]
+pub struct Origin {
+    /// Its name.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// The tensor that it reads.
+    pub tensor: String,
+}
+
 /// A function of the value of `root` that the graph does not have yet.
 #[derive(Clone)]
 pub struct Function {
@@ -39,6 +54,67 @@ pub struct Function {
     pub root: NodeId,
     /// The function.
     pub apply: Scalar,
+    /// The node that it began with.
+    pub origin: Rc<Origin>,
+    /// How often an evaluation reads the value.
+    reads: usize,
+    /// Operations of an evaluation.
+    operations: usize,
+}
+
+impl Origin {
+    /// Why the node is refused when `reader`, by name and operator, or an output, reads what it began.
+    pub fn refusal(&self, reader: Option<(&str, &str)>) -> Refusal {
+        let end = match reader {
+            Some((name, _)) if name == self.node => "it is none by itself".to_string(),
+            Some((name, op)) => format!("`{name}` ({op}) makes something else of it"),
+            None => "it is an output".to_string(),
+        };
+        Refusal::with_way_out(
+            format!(
+                "{} of a computed value is converted as a step of an activation only (GELU, SiLU, softplus, hard swish, ..), and {end}; \
+                 exponentials, powers, products of activations, softmax and attention inside a network have no spiking form",
+                self.op
+            ),
+            format!(
+                "end the model at `{}`, the tensor before it, or use an activation and layers with constant weights there",
+                self.tensor
+            ),
+        )
+    }
+}
+
+impl Function {
+    /// The value of `root` itself, as `node` reads it.
+    fn of(root: NodeId, origin: &Rc<Origin>) -> Self {
+        Function { root, apply: Rc::new(|x| x), origin: origin.clone(), reads: 1, operations: 0 }
+    }
+
+    /// The same of what `inner` makes of another value, `root`.
+    fn after(&self, inner: Scalar, root: NodeId) -> Self {
+        let apply = self.apply.clone();
+        let operations = self.operations.saturating_add(self.reads);
+        Function { root, apply: Rc::new(move |x| apply(inner(x))), operations, ..self.clone() }
+    }
+
+    /// One more step.
+    fn then(&self, step: impl Fn(f64) -> f64 + 'static) -> Self {
+        let apply = self.apply.clone();
+        Function { apply: Rc::new(move |x| step(apply(x))), operations: self.operations + 1, ..self.clone() }
+    }
+
+    /// A step, the node `here`, that joins it with another function of the same value.
+    fn joined(&self, other: &Function, step: fn(f64, f64) -> f64, here: &Rc<Origin>) -> Self {
+        let (left, right) = (self.apply.clone(), other.apply.clone());
+        let earlier = if Rc::ptr_eq(&self.origin, here) { other } else { self };
+        Function {
+            apply: Rc::new(move |x| step(left(x), right(x))),
+            origin: earlier.origin.clone(),
+            reads: self.reads.saturating_add(other.reads),
+            operations: self.operations.saturating_add(other.operations).saturating_add(1),
+            ..self.clone()
+        }
+    }
 }
 
 fn erf(x: f64) -> f64 {
@@ -116,17 +192,21 @@ fn of_node(op: &Op) -> Option<Scalar> {
     }
 }
 
+/// `x` as a function of the nearest value that it is known to be one of, which may be itself.
+fn nearest(imp: &Importer, x: NodeId, origin: &Rc<Origin>) -> Function {
+    match imp.marks.get(&x) {
+        Some(Mark::Function(f)) => f.clone(),
+        _ => Function::of(x, origin),
+    }
+}
+
 /// The values that `x` is a function of, nearest first, each with the function.
-fn sources(imp: &Importer, x: NodeId) -> Vec<Function> {
-    let mut list = match imp.marks.get(&x) {
-        Some(Mark::Function(f)) => vec![f.clone()],
-        _ => vec![Function { root: x, apply: Rc::new(|x| x) }],
-    };
+fn sources(imp: &Importer, x: NodeId, origin: &Rc<Origin>) -> Vec<Function> {
+    let mut list = vec![nearest(imp, x, origin)];
     while list.len() < 16 {
-        let Function { root, apply } = list[list.len() - 1].clone();
-        let Some(inner) = of_node(imp.graph.op(root)) else { break };
-        let operand = imp.graph.operands(root)[0];
-        list.push(Function { root: operand, apply: Rc::new(move |x| apply(inner(x))) });
+        let last = &list[list.len() - 1];
+        let Some(inner) = of_node(imp.graph.op(last.root)) else { break };
+        list.push(last.after(inner, imp.graph.operands(last.root)[0]));
     }
     list
 }
@@ -205,32 +285,39 @@ pub fn combine(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusa
         let shape = super::constant::broadcast_shapes(&x.shape, &c.shape)?;
         c.uniform().filter(|_| shape == x.shape).map(f64::from).ok_or_else(unknown)
     };
+    let computed = |v: &Option<Value>| matches!(v, Some(Value::Runtime(_)));
+    let tensor = node.proto.input.iter().zip(&node.inputs).find(|(_, v)| computed(v)).map(|(name, _)| name.clone());
+    let tensor = tensor.unwrap_or_default();
+    let origin = Rc::new(Origin { node: imp.name.clone(), op: op.to_string(), tensor });
     let given: Vec<&Value> = node.inputs.iter().flatten().collect();
     let (like, f) = match given[..] {
         [Value::Runtime(x)] => {
             let step = unary(op).ok_or_else(unknown)?;
-            let Function { root, apply } = sources(imp, x.node)[0].clone();
-            (x, Function { root, apply: Rc::new(move |v| step(apply(v))) })
+            (x, nearest(imp, x.node, &origin).then(step))
         }
         [Value::Runtime(x), Value::Constant(c)] => {
             let (step, c) = (binary(op).ok_or_else(unknown)?, numbers(x, c)?);
-            let Function { root, apply } = sources(imp, x.node)[0].clone();
-            (x, Function { root, apply: Rc::new(move |v| step(apply(v), c)) })
+            (x, nearest(imp, x.node, &origin).then(move |v| step(v, c)))
         }
         [Value::Constant(c), Value::Runtime(x)] => {
             let (step, c) = (binary(op).ok_or_else(unknown)?, numbers(x, c)?);
-            let Function { root, apply } = sources(imp, x.node)[0].clone();
-            (x, Function { root, apply: Rc::new(move |v| step(c, apply(v))) })
+            (x, nearest(imp, x.node, &origin).then(move |v| step(c, v)))
         }
         [Value::Runtime(x), Value::Runtime(y)] => {
             let step = binary(op).ok_or_else(unknown)?;
-            let (left, right) = (sources(imp, x.node), sources(imp, y.node));
-            let common = left.iter().find_map(|l| right.iter().find(|r| r.root == l.root).map(|r| (l.clone(), r.clone())));
+            let (left, right) = (sources(imp, x.node, &origin), sources(imp, y.node, &origin));
+            let common = left.iter().find_map(|l| right.iter().find(|r| r.root == l.root).map(|r| (l, r)));
             let (l, r) = common.filter(|_| x.shape == y.shape && x.batch == y.batch).ok_or_else(two_values)?;
-            (x, Function { root: l.root, apply: Rc::new(move |v| step((l.apply)(v), (r.apply)(v))) })
+            (x, l.joined(r, step, &origin))
         }
         _ => return Err(unknown()),
     };
+    if f.operations > MOST_OPERATIONS {
+        return Err(format!(
+            "it continues a scalar function of more than {MOST_OPERATIONS} operations, which is none of the known activations"
+        )
+        .into());
+    }
     let like = like.clone();
     Ok(vec![place(imp, &like, f)?.into()])
 }

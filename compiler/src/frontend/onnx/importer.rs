@@ -12,7 +12,7 @@ use super::node::LARGEST_EXTENT;
 use super::tensor::Folder;
 use snn_ir::op::{Reduce, Scale, Slice};
 use snn_ir::tensor::element_count;
-use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
+use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use tract_onnx::pb::TensorProto;
@@ -147,8 +147,18 @@ impl Importer {
     pub fn emit(&mut self, op: Op, operands: &[NodeId]) -> Result<NodeId, Refusal> {
         let name = self.graph.fresh_name(&format!("{}.{}", self.name, op.name()));
         let node = self.graph.add(name, op, operands)?;
+        self.pay(node, operands)?;
         self.emitted.push(node);
         Ok(node)
+    }
+
+    /// Pays for a node, before anything of the size of its value is allocated.
+    ///
+    /// # Errors
+    /// When a file of this size may not ask for it.
+    pub fn pay(&mut self, node: NodeId, operands: &[NodeId]) -> Result<(), Refusal> {
+        let types: Vec<&ValueType> = operands.iter().map(|&o| self.graph.ty(o)).collect();
+        self.budget.spend_node(self.graph.op(node), &types, self.graph.ty(node))
     }
 
     /// Reads a tensor of the file.

@@ -102,6 +102,7 @@ pub fn input(imp: &mut Importer, info: &ValueInfoProto, given: Option<&[usize]>,
     let op = Op::Input(Signal::Analog, sample);
     let name = imp.graph.fresh_name(&info.name);
     let node = imp.graph.add(name, op, &[]).map_err(|e| refuse(e.to_string()))?;
+    imp.pay(node, &[]).map_err(|e| refuse(e.to_string()))?;
     if is_integer(kind) {
         imp.marks.insert(node, Mark::Integer);
     }

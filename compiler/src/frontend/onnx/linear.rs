@@ -96,7 +96,11 @@ fn gemm(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
             (x, matrix(w, node.flag("transA"))?, true)
         }
         (Value::Runtime(_), Value::Runtime(_)) => return Err(two_activations()),
-        (Value::Constant(_), Value::Constant(_)) => return Err("both factors are constants".into()),
+        (Value::Constant(a), Value::Constant(b)) => {
+            let a = matrix(a, node.flag("transA"))?;
+            let product = super::fold::mat_mul(imp, &a, &matrix(b, node.flag("transB"))?)?;
+            return gemm_of_constants(imp, &super::fold::map(&product, |v| alpha * v)?, c, beta);
+        }
     };
     let (out, weight) = (weight.shape[0], scaled(weight.parameter()?, alpha));
     let row = |c: &Constant| (c.len() == 1 || c.len() == out && c.shape.last() == Some(&out)) && !flip;
@@ -121,6 +125,21 @@ fn gemm(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
         _ => {}
     }
     Ok(vec![y.into()])
+}
+
+/// `product + beta · c`, where the product of the two factors is known.
+fn gemm_of_constants(imp: &mut Importer, product: &Constant, c: Option<&Value>, beta: f32) -> Result<Vec<Value>, Refusal> {
+    Ok(vec![match c {
+        None => product.clone().into(),
+        Some(Value::Constant(c)) => {
+            let summand = super::fold::map(c, |v| beta * v)?;
+            super::fold::zip(product, &summand, |a, b| a + b, |a, b| a.checked_add(b))?.into()
+        }
+        Some(Value::Runtime(c)) => {
+            let summand = if beta == 1.0 { c.clone() } else { imp.times(c, beta)? };
+            imp.scale(&summand, None, Some(product))?.into()
+        }
+    }])
 }
 
 /// A constant factor without leading axes of extent 1.

@@ -20,8 +20,12 @@ pub mod documentation;
 pub mod einsum;
 pub mod elementwise;
 pub mod error;
+pub mod evaluate;
+pub mod faults;
+pub mod file;
 pub mod fold;
 pub mod function;
+pub mod heads;
 pub mod importer;
 pub mod inline;
 pub mod inputs;
@@ -42,12 +46,13 @@ pub mod tensor;
 pub mod values;
 pub mod wire;
 
-pub use check::{CheckError, check_import};
+pub use check::{CheckError, Checked, check_import};
 pub use error::{ImportError, Obstacle, Refusal};
 pub use oracle::Oracle;
 pub use support::{Survey, survey};
 
 use convert::{Walk, unknown_operators};
+use faults::Disputed;
 use importer::{Importer, Runtime, Value};
 use inputs::input;
 use model::Model;
@@ -94,6 +99,8 @@ pub struct Facts {
     pub outputs: Vec<TensorFact>,
     /// Every computed tensor, in graph order.
     pub tensors: Vec<TensorFact>,
+    /// Nodes where tract is known to be wrong.
+    pub disputed: Vec<Disputed>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -125,6 +132,7 @@ pub fn import_model(model: &Model, options: &ImportOptions) -> Result<Imported, 
 
 /// Imports a model; `support` takes what became of each node.
 fn walk(model: &Model, options: &ImportOptions, support: &mut Vec<NodeSupport>) -> Result<Imported, ImportError> {
+    model.check_external_data()?;
     let ordered = model.ordered()?;
     let broken = |reason: String| ImportError::Broken { path: model.path.clone(), reason };
     let opset = model.opset("").unwrap_or(1);
@@ -167,18 +175,20 @@ fn walk(model: &Model, options: &ImportOptions, support: &mut Vec<NodeSupport>) 
     }
     walk.imp.graph.set_outputs(outputs);
     walk.unfinished();
-    let Walk { mut imp, tensors, support: nodes, .. } = walk;
+    let heads = heads::raw_heads(&walk);
+    let Walk { mut imp, tensors, disputed, support: nodes, .. } = walk;
     *support = nodes;
     let refused = |n: &NodeSupport| if let Support::Refused(o) = &n.support { Some(o.clone()) } else { None };
     let obstacles: Vec<Obstacle> = support.iter().filter_map(refused).collect();
     if !obstacles.is_empty() {
-        return Err(ImportError::Unsupported { path: model.path.clone(), obstacles });
+        return Err(ImportError::Unsupported { path: model.path.clone(), obstacles, heads });
     }
     if facts.outputs.is_empty() {
         return Err(broken("no output depends on an input".into()));
     }
     imp.graph.remove_dead();
     facts.tensors = tensors.into_iter().filter(|t| imp.graph.find(&t.node).is_some()).collect();
+    facts.disputed = disputed;
     facts.warnings = imp.warnings;
     Ok(Imported { graph: imp.graph, facts })
 }

@@ -2,6 +2,7 @@
 
 use super::error::ImportError;
 use super::inline::inline_functions;
+use super::tensor::{inside, location};
 use super::wire;
 use prost::Message;
 use std::cmp::Reverse;
@@ -23,7 +24,7 @@ impl Model {
     /// When it cannot be read, is no protobuf of a model, would decode into much more memory than it is long, or holds
     /// no graph.
     pub fn load(path: &Path) -> Result<Self, ImportError> {
-        let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+        let bytes = super::file::read_regular(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
         Model::decode(path, &bytes)
     }
 
@@ -48,6 +49,31 @@ impl Model {
             Some(p) if p != Path::new("") => p.into(),
             _ => ".".into(),
         }
+    }
+
+    /// Checks that no tensor of the model, whether anything reads it or not, has its data outside of the model's folder, or
+    /// in something that is no file: tract opens them all.
+    ///
+    /// # Errors
+    /// [`ImportError::Broken`], naming the tensor.
+    pub fn check_external_data(&self) -> Result<(), ImportError> {
+        let folder = self.directory();
+        let mut graphs: Vec<&GraphProto> = self.proto.graph.iter().collect();
+        let mut seen: HashSet<&str> = HashSet::new();
+        while let Some(graph) = graphs.pop() {
+            let attributes = || graph.node.iter().flat_map(|n| &n.attribute);
+            graphs.extend(attributes().flat_map(|a| a.g.iter().chain(&a.graphs)));
+            let sparse = graph.sparse_initializer.iter().flat_map(|s| s.values.iter().chain(&s.indices));
+            let of_nodes = attributes().flat_map(|a| a.t.iter().chain(&a.tensors));
+            for tensor in graph.initializer.iter().chain(sparse).chain(of_nodes) {
+                let Some(location) = location(tensor).filter(|l| seen.insert(l)) else { continue };
+                inside(&folder, location).map_err(|reason| ImportError::Broken {
+                    path: self.path.clone(),
+                    reason: format!("external data of tensor `{}`: {reason}", tensor.name),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The whole file.

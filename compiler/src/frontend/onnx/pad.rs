@@ -49,20 +49,8 @@ pub fn pad(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
     let mut value = node.input(0)?.clone();
     let amounts = amounts(node, value.shape().len())?;
     let mode = node.string("mode", "constant");
-    match mode {
-        "constant" => {}
-        "reflect" | "edge" | "wrap" => {
-            for (axis, &(before, after)) in amounts.iter().enumerate() {
-                let n = value.shape()[axis] as i64;
-                if (before, after) != (0, 0) && n > 0 {
-                    index_list(usize::try_from(n + before + after).map_err(|_| "more is cropped than there is")?)?;
-                    let indices = (-before..n + after).map(|i| source(mode, i, n) as usize).collect();
-                    value = imp.gather_value(&value, axis, indices)?;
-                }
-            }
-            return Ok(vec![value]);
-        }
-        other => return Err(format!("mode is `{other}`").into()),
+    if !matches!(mode, "constant" | "reflect" | "edge" | "wrap") {
+        return Err(format!("mode is `{mode}`").into());
     }
     // Crop first, then pad.
     let mut parts = Vec::new();
@@ -72,6 +60,17 @@ pub fn pad(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
         parts.push(((-before.min(0)) as usize, 1, usize::try_from(left).map_err(|_| "more is cropped than there is")?));
     }
     value = imp.slice_value(&value, &parts)?;
+    if mode != "constant" {
+        for (axis, &(before, after)) in amounts.iter().enumerate() {
+            let (n, before, after) = (value.shape()[axis] as i64, before.max(0), after.max(0));
+            if (before, after) != (0, 0) && n > 0 {
+                index_list(usize::try_from(n + before + after).map_err(|_| "the result is too large")?)?;
+                let indices = (-before..n + after).map(|i| source(mode, i, n) as usize).collect();
+                value = imp.gather_value(&value, axis, indices)?;
+            }
+        }
+        return Ok(vec![value]);
+    }
     let fill = match node.optional_constant(2, "padding value")? {
         Some(c) => c.scalar().ok_or("its padding value is not a scalar")?,
         None => node.float("value", 0.0)?,

@@ -51,6 +51,9 @@ fn is_non_negative(graph: &Graph, node: NodeId) -> bool {
 
 /// Where the least integer stands for 0, quantising is the ReLU that the quantiser fused away.
 fn quantize(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
+    if let Value::Constant(c) = node.input(0)? {
+        return quantize_constant(node, c);
+    }
     let x = node.runtime(0)?;
     let scale = node.constant(1, "scale")?.to_floats()?;
     if scale.iter().any(|&s| !(s > 0.0 && s.is_finite())) || node.int("block_size", 0) != 0 {
@@ -64,6 +67,27 @@ fn quantize(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> 
     let y = imp.unary(x, if rectifies { Op::Relu(Relu::default()) } else { Op::Identity })?;
     imp.marks.insert(y.node, Mark::Quantized);
     Ok(vec![y.into()])
+}
+
+/// `round(x / scale) + zero point`, saturated: what a file that keeps its weights as floats does to them.
+fn quantize_constant(node: &NodeView, c: &Constant) -> Result<Vec<Value>, Refusal> {
+    if node.int("block_size", 0) != 0 {
+        return Err("blockwise scales are not read".into());
+    }
+    let axis = node.int("axis", 1);
+    let zero = node.optional_constant(2, "zero point")?;
+    let named = i32::try_from(node.int("output_dtype", 0)).ok().and_then(|t| DataType::try_from(t).ok());
+    let to = match zero {
+        Some(zero) => zero.data_type,
+        None => named.filter(|&t| t != DataType::Undefined).unwrap_or(DataType::Uint8),
+    };
+    let real = super::fold::cast(c, DataType::Float)?;
+    let scale = along(node.constant(1, "scale")?, &c.shape, axis)?;
+    let mut whole = super::fold::zip(&real, &scale, |x, s| (x / s).round_ties_even(), |_, _| None)?;
+    if let Some(zero) = zero {
+        whole = super::fold::zip(&whole, &along(zero, &c.shape, axis)?, |x, z| x + z, |_, _| None)?;
+    }
+    Ok(vec![super::fold::cast(&whole, to)?.into()])
 }
 
 /// A scale or zero point for a tensor of `shape`: one for all, or one for each index of `axis`.

@@ -6,6 +6,7 @@ use super::node::NodeView;
 use super::{activation, conv, elementwise, fold, function, linear, norm, pool, quantize, resize, shape, tabular};
 use std::collections::HashMap;
 use std::sync::OnceLock;
+use tract_onnx::pb::NodeProto;
 
 /// How faithful a conversion to the analog graph is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +68,49 @@ pub fn find(name: &str) -> Option<&'static OpSpec> {
     INDEX.get_or_init(|| FAMILIES.iter().flat_map(|f| f.1).map(|s| (s.name, s)).collect()).get(name).copied()
 }
 
-/// Why an operator that is not in the registry is refused.
-pub fn refusal(domain: &str, op: &str) -> Refusal {
+/// Whether the operator itself computes with constants; nodes of others are evaluated as graphs when all of their
+/// operands are known.
+pub fn folds(spec: &OpSpec) -> bool {
+    const ARITHMETIC: [&str; 17] = [
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+        "Sum",
+        "Max",
+        "Min",
+        "Clip",
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceMax",
+        "ReduceMin",
+        "MatMul",
+        "Gemm",
+        "QuantizeLinear",
+        "DequantizeLinear",
+    ];
+    let family = |ops: &[OpSpec]| ops.iter().any(|s| s.name == spec.name);
+    ARITHMETIC.contains(&spec.name) || family(shape::OPS) || family(function::OPS) || family(fold::OPS)
+}
+
+/// Whether an operator picks from what a network answers, as detectors do; vendors have operators of their own for it.
+pub fn is_decision(op: &str) -> bool {
+    let plain = matches!(op, "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" | "Hardmax" | "RoiAlign" | "MaxRoiPool");
+    plain || op.contains("NMS") || op.contains("DetectionOutput")
+}
+
+/// Why a node whose operator is not in the registry is refused.
+pub fn refusal(node: &NodeProto) -> Refusal {
+    let (domain, op) = (node.domain.as_str(), node.op_type.as_str());
     let reason = |r: &str| Refusal::from(r);
+    if is_decision(op) {
+        let tensor = node.input.first().map(String::as_str).unwrap_or_default();
+        return Refusal::with_way_out(
+            "decisions inside the graph are not converted",
+            format!("end the model at `{tensor}`, the tensor it decides on, or before, and decide on what the spiking network answers"),
+        );
+    }
     if domain == "ai.onnx.ml" {
         return reason("classical machine learning operators have no spiking form");
     }
@@ -93,9 +134,6 @@ pub fn refusal(domain: &str, op: &str) -> Refusal {
             "it multiplies computed values by each other, which neurons do not do",
             "use layers with constant weights",
         ),
-        "ArgMax" | "ArgMin" | "TopK" | "NonMaxSuppression" | "Hardmax" => {
-            Refusal::with_way_out("decisions inside the graph are not converted", "end the model at the tensor it decides on")
-        }
         _ => reason("no spiking form of this operator is known"),
     }
 }

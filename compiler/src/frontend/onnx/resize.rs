@@ -38,9 +38,11 @@ const LARGEST_MATRIX: usize = 1 << 22;
 struct Axis {
     input: usize,
     output: usize,
-    scale: f64,
+    scale: f32,
+    /// The resized length. With scales it need not be whole; its floor is the output's (ONNX reference, since opset 19).
+    length: f32,
     /// Region of interest, for tf_crop_and_resize.
-    region: (f64, f64),
+    region: (f32, f32),
 }
 
 /// What all axes share.
@@ -55,16 +57,19 @@ struct Method<'m> {
 }
 
 impl Axis {
-    /// Where output element `i` lies among the inputs.
+    /// Where output element `i` lies among the inputs. In single precision, as everywhere else: 5 · 0.4 is 2, and a position that
+    /// falls on an element, or in the middle of two, must not miss it by rounding.
     fn position(&self, i: usize, coordinates: &str) -> Result<f64, Refusal> {
-        // With scales the resized length need not be whole; its floor is the output's (ONNX reference, since opset 19).
-        let (n, m, i) = (self.input as f64, self.input as f64 * self.scale, i as f64);
+        let (n, m, i) = (self.input as f32, self.length, i as f32);
         let half_pixel = (i + 0.5) / self.scale - 0.5;
-        Ok(match coordinates {
+        Ok(f64::from(match coordinates {
             "half_pixel" => half_pixel,
-            "half_pixel_symmetric" => n / 2.0 * (1.0 - self.output as f64 / m) + half_pixel,
+            // Of opsets 11 and 12; older versions of tf2onnx write it.
+            "tf_half_pixel_for_nn" => (i + 0.5) / self.scale,
+            "half_pixel_symmetric" => n / 2.0 * (1.0 - self.output as f32 / m) + half_pixel,
+            // Whole elements, unlike in the formulas below: onnxruntime and PyTorch.
             "pytorch_half_pixel" => {
-                if m > 1.0 {
+                if self.output > 1 {
                     half_pixel
                 } else {
                     0.0
@@ -83,7 +88,7 @@ impl Axis {
                 if m > 1.0 { start * (n - 1.0) + i * (end - start) * (n - 1.0) / (m - 1.0) } else { 0.5 * (start + end) * (n - 1.0) }
             }
             other => return Err(format!("coordinate_transformation_mode is `{other}`").into()),
-        })
+        }))
     }
 
     fn is_outside(&self, x: f64, method: &Method) -> bool {
@@ -96,6 +101,8 @@ impl Axis {
             "round_prefer_ceil" => (x + 0.5).floor(),
             "floor" => x.floor(),
             "ceil" => x.ceil(),
+            "of opset 10" if self.scale < 1.0 => x.ceil(),
+            "of opset 10" => x.floor(),
             other => return Err(format!("nearest_mode is `{other}`").into()),
         };
         Ok(rounded.clamp(0.0, self.input as f64 - 1.0) as usize)
@@ -119,7 +126,7 @@ impl Axis {
                 }),
             )
         };
-        let shrink = if method.antialias { self.scale.min(1.0) } else { 1.0 };
+        let shrink = if method.antialias { f64::from(self.scale).min(1.0) } else { 1.0 };
         let base = x.ceil() - 1.0;
         let start = (-radius / shrink).floor() + 1.0;
         let taps = (2.0 - 2.0 * start) as i64;
@@ -163,29 +170,29 @@ fn axes(imp: &Importer, node: &NodeView, x: &Runtime) -> Result<Vec<(usize, Axis
     if sizes.as_ref().map(|s| s.len()).or(scales.as_ref().map(Vec::len)) != Some(list.len()) {
         return Err("its scales or sizes do not fit the axes".into());
     }
-    let ratio = |i: usize, axis: usize| -> Result<f64, Refusal> { Ok(resized(i, axis)? as f64 / x.shape[axis] as f64) };
-    let ratios = list.iter().enumerate().map(|(i, &a)| ratio(i, a)).collect::<Result<Vec<f64>, _>>()?;
+    let ratio = |i: usize, axis: usize| -> Result<f32, Refusal> { Ok(resized(i, axis)? as f32 / x.shape[axis] as f32) };
+    let ratios = list.iter().enumerate().map(|(i, &a)| ratio(i, a)).collect::<Result<Vec<f32>, _>>()?;
     let common = match node.string("keep_aspect_ratio_policy", "stretch") {
-        "not_larger" => Some(ratios.iter().copied().fold(f64::INFINITY, f64::min)),
-        "not_smaller" => Some(ratios.iter().copied().fold(0.0, f64::max)),
+        "not_larger" => Some(ratios.iter().copied().fold(f32::INFINITY, f32::min)),
+        "not_smaller" => Some(ratios.iter().copied().fold(0.0, f32::max)),
         _ => None,
     };
     for (i, &axis) in list.iter().enumerate() {
         let input = x.shape[axis];
-        let (output, scale) = match (&scales, &sizes, common) {
-            (_, Some(_), Some(scale)) => ((scale * input as f64).round() as usize, scale),
-            (_, Some(_), None) => (resized(i, axis)?, ratios[i]),
-            (Some(s), None, _) => ((input as f64 * f64::from(s[i])).floor() as usize, f64::from(s[i])),
+        let (output, scale, length) = match (&scales, &sizes, common) {
+            (_, Some(_), Some(scale)) => ((scale * input as f32).round() as usize, scale, scale * input as f32),
+            (_, Some(_), None) => (resized(i, axis)?, ratios[i], resized(i, axis)? as f32),
+            (Some(s), None, _) => ((input as f32 * s[i]).floor() as usize, s[i], input as f32 * s[i]),
             _ => return Err("it has neither scales nor sizes".into()),
         };
         if !(scale > 0.0 && scale.is_finite()) || output == 0 {
             return Err(format!("axis {axis} is scaled by {scale}").into());
         }
         index_list(output)?;
-        let region = region.as_ref().map_or((0.0, 1.0), |r| (f64::from(r[i]), f64::from(r[i + list.len()])));
+        let region = region.as_ref().map_or((0.0, 1.0), |r| (r[i], r[i + list.len()]));
         let cropped = node.string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize" && region != (0.0, 1.0);
         if output != input || scale != 1.0 || cropped {
-            result.push((axis, Axis { input, output, scale, region }));
+            result.push((axis, Axis { input, output, scale, length, region }));
         }
     }
     Ok(result)
@@ -199,7 +206,12 @@ fn resize(imp: &mut Importer, node: &NodeView) -> Result<Vec<Value>, Refusal> {
             other => other,
         },
         coordinates: node.string("coordinate_transformation_mode", if old { "asymmetric" } else { "half_pixel" }),
-        nearest: node.string("nearest_mode", if old { "floor" } else { "round_prefer_floor" }),
+        nearest: match node.proto.op_type.as_str() {
+            "Upsample" => "floor",
+            // Resize of opset 10 does not say; its example, and onnxruntime, round up where they shrink.
+            _ if old => "of opset 10",
+            _ => node.string("nearest_mode", "round_prefer_floor"),
+        },
         cubic: f64::from(node.float("cubic_coeff_a", -0.75)?),
         exclude_outside: node.flag("exclude_outside"),
         antialias: node.flag("antialias"),

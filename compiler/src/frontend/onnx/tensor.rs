@@ -2,9 +2,9 @@
 
 use super::constant::{Constant, DataType, Values, is_float, is_integer};
 use super::error::Refusal;
+use super::file::open_regular;
 use snn_ir::tensor::element_count;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -163,6 +163,37 @@ fn typed(proto: &TensorProto, t: DataType, count: usize) -> Result<Values, usize
     })
 }
 
+/// Where a tensor kept in another file says that its data is.
+pub fn location(proto: &TensorProto) -> Option<&str> {
+    let entry = proto.external_data.iter().find(|e| e.key == "location").map(|e| e.value.as_str());
+    entry.filter(|_| proto.data_location == Some(1))
+}
+
+/// The path of the file `location` in `folder`, a regular one; `None` when there is nothing.
+///
+/// # Errors
+/// When it lies outside of the folder, or is no regular file.
+pub fn inside(folder: &Path, location: &str) -> Result<Option<PathBuf>, String> {
+    let relative = Path::new(location);
+    if location.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Err(format!("`{location}` leads out of the model's folder"));
+    }
+    let system = |e: std::io::Error| format!("`{location}`: {e}");
+    let root = folder.canonicalize().map_err(system)?;
+    let path = match root.join(relative).canonicalize() {
+        Ok(path) => path,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(system(e)),
+    };
+    if !path.starts_with(&root) {
+        return Err(format!("`{location}` is a link that leads out of the model's folder"));
+    }
+    if !path.metadata().map_err(system)?.is_file() {
+        return Err(format!("`{location}` is not a file"));
+    }
+    Ok(Some(path))
+}
+
 /// The bytes of a tensor kept in another file (ONNX IR "external data"): `location` relative to the model, `offset`, `length`.
 fn external(proto: &TensorProto, folder: &mut Folder, bytes: usize) -> Result<Vec<u8>, Refusal> {
     let entry = |key: &str| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
@@ -172,29 +203,18 @@ fn external(proto: &TensorProto, folder: &mut Folder, bytes: usize) -> Result<Ve
         Some(v) => v.parse::<u64>().map(Some).map_err(|_| refuse(format!("{key} `{v}` is not a size"))),
     };
     let location = entry("location").ok_or_else(|| refuse("no location".into()))?;
-    let relative = Path::new(location);
-    if location.is_empty() || !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Err(refuse(format!("`{location}` leads out of the model's folder")));
-    }
     let system = |e: std::io::Error| refuse(format!("`{location}`: {e}"));
-    let root = folder.path.canonicalize().map_err(system)?;
-    let path = root.join(relative).canonicalize().map_err(system)?;
-    if !path.starts_with(&root) {
-        return Err(refuse(format!("`{location}` is a link that leads out of the model's folder")));
-    }
-    let mut file = File::open(&path).map_err(system)?;
-    let metadata = file.metadata().map_err(system)?;
-    if !metadata.is_file() {
-        return Err(refuse(format!("`{location}` is not a file")));
-    }
+    let path = inside(&folder.path, location).map_err(&refuse)?;
+    let path = path.ok_or_else(|| refuse(format!("there is no file `{location}` beside the model")))?;
+    let (mut file, available) = open_regular(&path).map_err(system)?;
     let offset = number("offset")?.unwrap_or(0);
     let length = number("length")?.unwrap_or(bytes as u64);
-    if length != bytes as u64 || offset.checked_add(length).is_none_or(|end| end > metadata.len()) {
-        return Err(refuse(format!("needs {bytes} bytes at offset {offset}; {length} are given, and `{location}` has {}", metadata.len())));
+    if length != bytes as u64 || offset.checked_add(length).is_none_or(|end| end > available) {
+        return Err(refuse(format!("needs {bytes} bytes at offset {offset}; {length} are given, and `{location}` has {available}")));
     }
     let read = folder.read.entry(path).or_default();
     *read += length;
-    if *read > metadata.len().saturating_mul(READS) {
+    if *read > available.saturating_mul(READS) {
         return Err(refuse(format!("`{location}` is read too often")));
     }
     let mut data = vec![0; bytes];

@@ -125,6 +125,11 @@ fn expansion(mut bytes: &[u8], fields: &[(u64, Cost)], depth: usize) -> Option<u
     Some(total)
 }
 
+/// Memory that a function takes, whose encoded form `bytes` are.
+pub fn function_memory(bytes: &[u8]) -> usize {
+    expansion(bytes, &FUNCTION_FIELDS, 100).unwrap_or(usize::MAX)
+}
+
 /// Checks that `bytes` decode into at most their own length and the allowance.
 ///
 /// # Errors

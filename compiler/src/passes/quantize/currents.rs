@@ -203,9 +203,11 @@ fn kept_channels(op: &Op, known: &[Vec<f64>]) -> Option<Vec<f64>> {
         Op::CumulativeMax => known.iter().all(|k| k == first).then(|| first.clone()),
         Op::Gather { axis: 0, indices } => Some(indices.iter().map(|&i| first[i]).collect()),
         Op::Gather { .. } => Some(first.clone()),
+        // A value without axes has one channel.
+        Op::Slice(s) if s.shape.is_empty() => Some(first.clone()),
         Op::Slice(s) => Some((0..s.shape[0] as isize).map(|i| first[(s.start[0] as isize + i * s.step[0]) as usize]).collect()),
-        Op::Pad(p) if p.begin[0] == 0 && p.end[0] == 0 => Some(first.clone()),
-        Op::Transpose { perm } if perm[0] == 0 => Some(first.clone()),
+        Op::Pad(p) if p.begin.first().is_none_or(|&b| b == 0) && p.end.first().is_none_or(|&e| e == 0) => Some(first.clone()),
+        Op::Transpose { perm } if perm.first().is_none_or(|&p| p == 0) => Some(first.clone()),
         _ => None,
     }
 }
