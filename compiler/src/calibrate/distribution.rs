@@ -62,7 +62,7 @@ pub fn distributions(graph: &Graph, nodes: &[NodeId], context: &Context<'_>) -> 
     let (stated, unknown): (Vec<NodeId>, Vec<NodeId>) = nodes.iter().copied().partition(|n| known.contains_key(n));
     let mut found: HashMap<NodeId, Distribution> = stated.iter().map(|n| (*n, known[n].distribution())).collect();
     if !unknown.is_empty() {
-        found.extend(observed(graph, &unknown, &synthetic::samples(graph), context)?);
+        found.extend(observed(graph, &unknown, &synthetic::samples(graph, &context.assumed), context)?);
     }
     Ok(found)
 }

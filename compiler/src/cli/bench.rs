@@ -1,6 +1,6 @@
 //! `snnc bench`: how long a sample takes, and what kernels cost.
 
-use super::arguments::{Format, Samples, timesteps};
+use super::arguments::{Format, Samples, repetitions, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, load, output, progress};
 use crate::report::{BenchError, BenchRequest, bench, costs};
@@ -28,10 +28,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
     /// Samples per round, spread over the threads
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = repetitions)]
     batch: NonZeroUsize,
     /// Rounds that count, after one that does not
-    #[arg(long, value_name = "N", default_value = "7")]
+    #[arg(long, value_name = "N", default_value = "7", value_parser = repetitions)]
     rounds: NonZeroUsize,
     /// Measure what each family of kernels costs on this machine (seconds; leave it idle), for --cost-model
     #[arg(long, conflicts_with_all = ["network", "data", "cpu_level", "cost_model", "engine"])]
@@ -60,6 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (batch, rounds) = (arguments.batch.get(), arguments.rounds.get());
     let wanted = rounds.saturating_add(1).saturating_mul(batch).min(MAX_INPUTS);
     dataset = dataset.slice(0, Some(wanted));
+    load::note(&network, &program, &dataset)?;
     let inputs = dataset.inputs(&program.preprocessing, &input.shape, || ())?;
     let request = BenchRequest {
         timesteps: load::windows(&program, arguments.timesteps.as_slice())?[0],
@@ -88,7 +89,7 @@ fn calibrate(path: Option<&std::path::Path>) -> Result<(), Failure> {
         Some(path) => output::write(path, |sink| sink.write_all(text.as_bytes()))?,
         None => output::print(&text)?,
     }
-    eprint!("{}", costs::deviations(&measured));
+    output::tell(&costs::deviations(&measured));
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use super::constant::{Constant, DataType, Values, is_float, is_integer};
 use super::error::Refusal;
 use snn_ir::tensor::element_count;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -182,7 +181,7 @@ fn external(proto: &TensorProto, folder: &mut Folder, bytes: usize) -> Result<Ve
     if !path.starts_with(&root) {
         return Err(refuse(format!("`{location}` is a link that leads out of the model's folder")));
     }
-    let mut file = File::open(&path).map_err(system)?;
+    let mut file = crate::files::open(&path).map_err(system)?;
     let metadata = file.metadata().map_err(system)?;
     if !metadata.is_file() {
         return Err(refuse(format!("`{location}` is not a file")));
