@@ -1,6 +1,7 @@
 //! From an analog graph and a recipe to a spiking network.
 
 use crate::calibrate::Calibration;
+use crate::calibrate::synthetic::Assumed;
 use crate::passes::pipeline::{self, PassRecord, PipelineError};
 use crate::passes::quantize::{Quantize, Rounding, WeightType};
 use crate::passes::{Approximation, Context};
@@ -45,6 +46,8 @@ pub struct CompileOptions<'a> {
     pub weights: Weights,
     /// Sample inputs.
     pub calibration: Option<&'a Calibration>,
+    /// What is assumed of inputs without them.
+    pub assumed: Assumed,
     /// Told how far long work has come: what, done, total.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
     /// Inputs that are replayed through the graph before and after every pass that promises to keep outputs.
@@ -84,7 +87,12 @@ pub fn compile(
             }
         }
     }
-    let mut context = Context { calibration: options.calibration, progress: options.progress, ..Context::new(options.timesteps) };
+    let mut context = Context {
+        calibration: options.calibration,
+        assumed: options.assumed,
+        progress: options.progress,
+        ..Context::new(options.timesteps)
+    };
     let mut checker = Checker { samples: options.check, timesteps: options.timesteps, before: Vec::new() };
     checker.before = checker.outputs(&graph)?;
     let keeps: Vec<bool> = passes.iter().map(|p| p.keeps_outputs()).collect();

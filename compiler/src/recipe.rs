@@ -3,6 +3,7 @@
 //! The built-in recipes are such files themselves (`compiler/src/recipes/`); a user's file looks the same.
 
 use crate::passes::{OptionError, Pass, from_yaml};
+use crate::{files, yaml};
 use serde::Deserialize;
 use serde_yaml::Value;
 use std::path::Path;
@@ -16,9 +17,6 @@ pub const BARRIER: &str = "two-phase";
 
 /// The recipe used without calibration data, which the default recipe needs.
 pub const DATA_FREE: &str = "mmse";
-
-/// Largest recipe file that is read.
-const MAX_BYTES: u64 = 1 << 20;
 
 const BUILT_IN: &[&str] = &[
     include_str!("recipes/layerwise.yaml"),
@@ -101,8 +99,7 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError::Syntax`] and [`RecipeError::Passes`].
     pub fn parse(text: &str, origin: &str) -> Result<Recipe, RecipeError> {
-        let file: RecipeFile =
-            serde_yaml::from_str(text).map_err(|e| RecipeError::Syntax { name: origin.to_string(), reason: e.to_string() })?;
+        let file: RecipeFile = yaml::parse(text).map_err(|e| RecipeError::Syntax { name: origin.to_string(), reason: e.to_string() })?;
         let passes = from_yaml(&file.passes).map_err(|source| RecipeError::Passes { name: origin.to_string(), source })?;
         let timesteps = file.timesteps.map(std::num::NonZeroU32::get);
         Ok(Recipe { name: file.name, description: file.description, timesteps, passes, text: text.to_string() })
@@ -114,13 +111,8 @@ impl Recipe {
     /// [`RecipeError`].
     pub fn load(name: &str) -> Result<Recipe, RecipeError> {
         if name.ends_with(".yaml") || name.ends_with(".yml") {
-            let read = || -> std::io::Result<String> {
-                if Path::new(name).metadata()?.len() > MAX_BYTES {
-                    return Err(std::io::Error::other("the file is larger than 1 MiB"));
-                }
-                std::fs::read_to_string(name)
-            };
-            let text = read().map_err(|e| RecipeError::Read { path: name.to_string(), reason: e.to_string() })?;
+            let text = files::read_text(Path::new(name), yaml::MAX_BYTES);
+            let text = text.map_err(|e| RecipeError::Read { path: name.to_string(), reason: e.to_string() })?;
             return Recipe::parse(&text, name);
         }
         built_in().into_iter().find(|r| r.name == name).ok_or_else(|| {
@@ -141,7 +133,7 @@ impl Recipe {
     pub fn with_activation_error(self, error: f64) -> Result<Recipe, RecipeError> {
         let pass = "approximate-activations";
         let syntax = |reason: String| RecipeError::Syntax { name: self.name.clone(), reason };
-        let mut file: Value = serde_yaml::from_str(&self.text).map_err(|e| syntax(e.to_string()))?;
+        let mut file: Value = yaml::parse(&self.text).map_err(|e| syntax(e.to_string()))?;
         let items = file.get_mut("passes").and_then(Value::as_sequence_mut);
         let named = |v: &&mut Value| v.as_str() == Some(pass) || v.get(pass).is_some();
         let item = items.and_then(|i| i.iter_mut().find(named));

@@ -54,6 +54,7 @@ fn converts_with_a_true_report(file: &str, error: f64) {
         timesteps: TIMESTEPS,
         weights: Weights::Recipe,
         calibration: Some(&calibration),
+        assumed: Default::default(),
         progress: &|_, _, _| {},
         check: Vec::new(),
     };

@@ -32,6 +32,7 @@ fn compiled(model: &str, recipe: &str, timesteps: u32, calibration: Option<&Cali
         timesteps,
         weights: Weights::Recipe,
         calibration,
+        assumed: Default::default(),
         progress: &|_, _, _| {},
         check: calibration.map(|c| c.samples[..2].to_vec()).unwrap_or_default(),
     };

@@ -26,6 +26,7 @@ fn counts_are_exact(model: &Path, data: &Path, preprocessing: &Preprocessing, re
         timesteps,
         weights: Weights::Recipe,
         calibration: Some(&calibration),
+        assumed: Default::default(),
         progress: &|_, _, _| {},
         check: Vec::new(),
     };

@@ -35,6 +35,7 @@ fn compiled(ann: &Graph, recipe: &str, timesteps: u32, calibration: &Calibration
         timesteps,
         weights: Weights::Recipe,
         calibration: Some(calibration),
+        assumed: Default::default(),
         progress: &|_, _, _| {},
         check: Vec::new(),
     };

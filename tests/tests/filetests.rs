@@ -30,7 +30,7 @@ fn outcome(input: &str) -> (&'static str, String) {
     let mut graph = parse(input).unwrap_or_else(|e| panic!("the input does not parse: {e}"));
     let timesteps = header(input, "timesteps").map_or(32, |t| t.parse().expect("timesteps is a number"));
     let passes = parse_list(header(input, "run").expect("a filetest says `// run: passes`")).expect("the passes exist");
-    let samples = header(input, "calibration").map(|_| synthetic::samples(&graph));
+    let samples = header(input, "calibration").map(|_| synthetic::samples(&graph, &Default::default()));
     let mut context = Context { calibration: samples.as_ref(), ..Context::new(timesteps) };
     match pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(())) {
         Ok(_) => (EXPECT, print(&graph, Parameters::Summary)),

@@ -189,6 +189,7 @@ fn spiking_difference(folder: &Path) -> Option<Result<f32, String>> {
         timesteps: TIMESTEPS,
         weights: Weights::Recipe,
         calibration: Some(&calibration),
+        assumed: Default::default(),
         progress: &|_, _, _| {},
         check: Vec::new(),
     };

@@ -68,7 +68,7 @@ pub fn distributions(graph: &Graph, nodes: &[NodeId], context: &Context<'_>) -> 
         nodes.iter().copied().partition(|n| known.get(n).is_some_and(|m| m.distribution().is_finite()));
     let mut found: HashMap<NodeId, Distribution> = stated.iter().map(|n| (*n, known[n].distribution())).collect();
     if !unknown.is_empty() {
-        found.extend(observed(graph, &unknown, &synthetic::samples(graph), context)?);
+        found.extend(observed(graph, &unknown, &synthetic::samples(graph, &context.assumed), context)?);
     }
     Ok(found)
 }

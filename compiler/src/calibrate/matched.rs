@@ -8,6 +8,7 @@
 //! they are taken out again.
 
 use super::moments::Moments;
+use super::synthetic::Assumed;
 use super::{Calibration, synthetic};
 use crate::passes::{Context, PassError};
 use rayon::prelude::*;
@@ -50,14 +51,14 @@ fn moments(values: &[Vec<f32>], channels: usize) -> Vec<(f64, f64)> {
 }
 
 impl Matched {
-    /// Works out the corrections of an analog graph for what is `stated`, by name of the node.
+    /// Works out the corrections of an analog graph for what is `stated`, by name of the node, and inputs as they are `assumed`.
     ///
     /// # Errors
     /// When the network cannot be executed.
-    pub fn new(graph: &Graph, stated: &HashMap<String, Moments>) -> Result<Matched, PassError> {
+    pub fn new(graph: &Graph, stated: &HashMap<String, Moments>, assumed: &Assumed) -> Result<Matched, PassError> {
         let order = graph.topological()?;
         let largest = order.iter().map(|&id| graph.ty(id).len()).max().unwrap_or(1);
-        let mut samples = synthetic::samples(graph);
+        let mut samples = synthetic::samples(graph, assumed);
         samples.samples.truncate((NODE_BUDGET / (size_of::<f32>() * largest)).max(FEWEST_SAMPLES));
         let mut last: HashMap<NodeId, NodeId> = HashMap::new();
         for &id in &order {

@@ -1,12 +1,37 @@
 //! Made-up inputs for networks whose user gave no calibration data.
 
 use super::Calibration;
-use snn_ir::{Graph, ValueType};
+use crate::data::preprocess::{Misfit, Target, pixels_to_input, range};
+use crate::data::{ChannelOrder, Pixels};
+use snn_ir::{Graph, Preprocessing, ValueType};
+use std::fmt::{self, Display};
 
 /// How many samples are made.
 const SAMPLES: usize = 64;
 /// Elements of all samples together beyond which fewer are made (256 MiB): those of 64 samples of a million pixels.
 const ELEMENTS: usize = 1 << 26;
+
+/// What is assumed of inputs that nobody has shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Assumed {
+    /// Zero mean and unit variance: what networks are usually fed.
+    #[default]
+    Standardised,
+    /// 8-bit pixels, preprocessed as images are.
+    Pixels(Preprocessing),
+}
+
+impl Display for Assumed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Assumed::Standardised => f.write_str("of zero mean and unit variance"),
+            Assumed::Pixels(preprocessing) => {
+                let [low, high] = range(preprocessing).map(|v| (v * 1e3).round() / 1e3);
+                write!(f, "from {low} to {high} (preprocessed pixels)")
+            }
+        }
+    }
+}
 
 /// A small deterministic generator (SplitMix64, Steele et al. 2014).
 struct Generator(u64);
@@ -26,19 +51,40 @@ impl Generator {
     }
 }
 
-/// Standardised random inputs for every input of `graph`: for images (three axes) smooth random fields plus a little
-/// noise, as photographs have most of their power in low frequencies; independent noise otherwise. Zero mean, unit
-/// variance: what networks are usually fed.
-pub fn samples(graph: &Graph) -> Calibration {
+/// Random inputs for every input of `graph`, as `assumed` says: for images (three axes) smooth random fields plus a little
+/// noise, as photographs have most of their power in low frequencies; independent noise otherwise.
+pub fn samples(graph: &Graph, assumed: &Assumed) -> Calibration {
     let types: Vec<ValueType> = graph.inputs().into_iter().map(|id| graph.ty(id).clone()).collect();
     let mut generator = Generator(0x5eed);
     let elements: usize = types.iter().map(ValueType::len).sum();
     let count = (ELEMENTS / elements.max(1)).clamp(1, SAMPLES);
-    let samples = (0..count).map(|_| types.iter().map(|ty| sample(&mut generator, &ty.shape)).collect()).collect();
-    Calibration { samples, description: format!("{count} synthetic inputs") }
+    let mut sample = |ty: &ValueType| match assumed {
+        Assumed::Standardised => standardised(&mut generator, &ty.shape),
+        Assumed::Pixels(preprocessing) => {
+            let preprocessing = Preprocessing { resize: None, ..preprocessing.clone() };
+            // An input beside the image, which preprocessing does not suit.
+            pixels(&mut generator, &ty.shape, &preprocessing).unwrap_or_else(|_| standardised(&mut generator, &ty.shape))
+        }
+    };
+    let samples = (0..count).map(|_| types.iter().map(&mut sample).collect()).collect();
+    Calibration { samples, description: format!("{count} synthetic inputs {assumed}") }
 }
 
-fn sample(generator: &mut Generator, shape: &[usize]) -> Vec<f32> {
+/// Mean and standard deviation of the pixels of photographs (ImageNet, all channels: 0.449 and 0.226 of 255).
+const PIXELS: (f32, f32) = (0.449 * 255.0, 0.226 * 255.0);
+
+/// Random pixels as an input of per-sample `shape`, with the mean and the deviation that photographs have.
+fn pixels(generator: &mut Generator, shape: &[usize], preprocessing: &Preprocessing) -> Result<Vec<f32>, Misfit> {
+    let target = Target::new(shape, preprocessing.layout);
+    target.check(preprocessing)?;
+    let size = target.image_size(preprocessing);
+    let values = standardised(generator, &[size.channels, size.height, size.width]);
+    // The cast ends at 0 and 255, as pixels do.
+    let data = values.into_iter().map(|v| (PIXELS.0 + PIXELS.1 * v).round() as u8).collect();
+    pixels_to_input(Pixels { data, size, order: ChannelOrder::First }, preprocessing, &target)
+}
+
+fn standardised(generator: &mut Generator, shape: &[usize]) -> Vec<f32> {
     let mut values = match *shape {
         [channels, height, width] if height > 4 && width > 4 => (0..channels).flat_map(|_| field(generator, height, width)).collect(),
         _ => (0..shape.iter().product()).map(|_| generator.uniform()).collect::<Vec<f32>>(),

@@ -215,6 +215,7 @@ impl Search<'_> {
             timesteps,
             weights: self.request.weights,
             calibration: Some(&self.seen),
+            assumed: Default::default(),
             progress: &|what, done, total| (self.request.progress)(&format!("{name}: {what}"), done, total),
             check: Vec::new(),
         };

@@ -153,6 +153,17 @@ pub fn timesteps(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("a whole number from 1 to {}", snn_runtime::MAX_TIMESTEPS))
 }
 
+/// Most rounds, and most samples of a round, that are measured.
+const MOST_REPETITIONS: usize = 1_000_000;
+
+/// How often something is measured.
+pub fn repetitions(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|n: &NonZeroUsize| n.get() <= MOST_REPETITIONS)
+        .ok_or_else(|| format!("a whole number from 1 to {MOST_REPETITIONS}"))
+}
+
 /// A finite number.
 pub fn finite(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|v: &f32| v.is_finite()).ok_or_else(|| "not a finite number".into())

@@ -60,6 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (batch, rounds) = (arguments.batch.get(), arguments.rounds.get());
     let wanted = rounds.saturating_add(1).saturating_mul(batch).min(MAX_INPUTS);
     dataset = dataset.slice(0, Some(wanted));
+    load::note(&network, &program, &dataset)?;
     let inputs = dataset.inputs(&program.preprocessing, &input.shape, || ())?;
     let request = BenchRequest {
         timesteps: load::windows(&program, arguments.timesteps.as_slice())?[0],
@@ -88,7 +89,7 @@ fn calibrate(path: Option<&std::path::Path>) -> Result<(), Failure> {
         Some(path) => output::write(path, |sink| sink.write_all(text.as_bytes()))?,
         None => output::print(&text)?,
     }
-    eprint!("{}", costs::deviations(&measured));
+    output::tell(&costs::deviations(&measured));
     Ok(())
 }
 

@@ -3,12 +3,14 @@
 use super::arguments::{Format, LayoutName, Memory, Scale, finite, percentage, positive, resize, timesteps};
 use super::import::ImportArguments;
 use super::{Failure, output, progress};
-use crate::calibrate::{Calibration, synthetic};
+use crate::calibrate::Calibration;
+use crate::calibrate::synthetic::{self, Assumed};
 use crate::choose::barrier::Barrier;
 use crate::choose::{ChoiceError, ChoiceRequest, choose};
 use crate::compile::{CompileOptions, Compiled, Weights, compile, default_timesteps};
 use crate::data::Dataset;
-use crate::data::preprocess::likely_layout;
+use crate::data::preprocess::{Target, likely_layout};
+use crate::files;
 use crate::passes::pipeline::PassRecord;
 use crate::passes::quantize::WeightType;
 use crate::passes::registry;
@@ -102,9 +104,9 @@ pub(super) struct PreprocessingArguments {
     /// Standard deviation per channel, or one for all
     #[arg(long, value_name = "S,..", value_delimiter = ',', value_parser = positive)]
     std: Vec<f32>,
-    /// unit takes pixels as 0..1, raw as 0..255
-    #[arg(long, value_enum, default_value_t)]
-    scale: Scale,
+    /// unit takes pixels as 0..1, raw as 0..255 [default: unit]
+    #[arg(long, value_enum)]
+    scale: Option<Scale>,
     /// Layout of the network's input [default: by its shape]
     #[arg(long, value_enum)]
     layout: Option<LayoutName>,
@@ -155,19 +157,22 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     recipes = recipes.into_iter().map(|r| arguments.with_activation_error(r)).collect::<Result<_, _>>()?;
     check_pass_name(arguments.print_ir_after.as_deref())?;
     let (imported, model_crc32) = arguments.import.load(&arguments.model, arguments.check, &arguments.memory.limits())?;
-    let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph);
+    let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph)?;
+    let assumed = match arguments.preprocessing.is_stated() {
+        true => Assumed::Pixels(preprocessing.clone()),
+        false => Assumed::Standardised,
+    };
     let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
     let check = match (arguments.check, &calibration) {
         (false, _) => Vec::new(),
         (true, Some(c)) => c.samples.iter().take(CHECK_SAMPLES).cloned().collect(),
-        (true, None) => synthetic::samples(&imported.graph).samples.into_iter().take(CHECK_SAMPLES).collect(),
+        (true, None) => synthetic::samples(&imported.graph, &assumed).samples.into_iter().take(CHECK_SAMPLES).collect(),
     };
     let made = match (arguments.target_loss, &calibration) {
         (Some(target), Some(calibration)) => search(arguments, &imported.graph, &recipes, calibration, target)?,
-        _ => compile_one(arguments, imported.graph, recipes.swap_remove(0), calibration.as_ref(), check)?,
+        _ => compile_one(arguments, imported.graph, recipes.swap_remove(0), calibration.as_ref(), assumed, check)?,
     };
     let Made { compiled, recipe_name, recipe_text, search, calibrated, because } = made;
-    compiled.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let report = Compilation {
         timesteps_because: because,
         search,
@@ -182,15 +187,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             samples: samples as u64,
         }),
         compiler: env!("CARGO_PKG_VERSION").into(),
-        notes: compiled.notes,
+        notes: compiled.notes.clone(),
     };
     let program = Program { graph: compiled.graph, preprocessing, provenance };
     let bytes = encode(&program)?;
     output::write(&arguments.output, |sink| sink.write_all(&bytes))?;
-    output::print(&match arguments.format {
-        Format::Text => report.to_text(arguments.time_passes),
-        Format::Json => output::json(&report)?,
-    })
+    compiled.notes.iter().for_each(output::note);
+    output::report(
+        Some(&arguments.output),
+        &match arguments.format {
+            Format::Text => report.to_text(arguments.time_passes),
+            Format::Json => output::json(&report)?,
+        },
+    )
 }
 
 /// A compiled network and how it came about.
@@ -211,6 +220,7 @@ fn compile_one(
     graph: Graph,
     recipe: Recipe,
     calibration: Option<&Calibration>,
+    assumed: Assumed,
     check: Vec<Vec<Vec<f32>>>,
 ) -> Result<Made, Failure> {
     let mut dump = Dump::new(arguments)?;
@@ -229,6 +239,7 @@ fn compile_one(
             timesteps,
             weights: arguments.weights.map_or(Weights::Recipe, Weights::from),
             calibration,
+            assumed: assumed.clone(),
             progress: &|what, done, total| bar.show(what, done, total),
             check,
         };
@@ -275,7 +286,7 @@ fn search(arguments: &Arguments, graph: &Graph, recipes: &[Recipe], calibration:
     });
     bar.finish();
     let choice = choice?;
-    choice.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    choice.notes.iter().for_each(output::note);
     let frontier = Frontier::new(&choice, target);
     if let Some((place, recipe_text, compiled)) = choice.chosen {
         let recipe_name = choice.candidates[place].recipe.clone();
@@ -283,7 +294,7 @@ fn search(arguments: &Arguments, graph: &Graph, recipes: &[Recipe], calibration:
         let calibrated = Some((choice.calibrated_on, format!("{} of {}", choice.calibrated_on, calibration.description)));
         return Ok(Made { compiled, recipe_name, recipe_text, search: Some(frontier), calibrated, because });
     }
-    eprint!("{}", frontier.to_text());
+    output::tell(&frontier.to_text());
     let failure = Failure::new(format!("no recipe that was tried keeps the loss at {target} % or less"));
     Err(match frontier.nearest() {
         Some(c) => failure.help(format!(
@@ -306,6 +317,9 @@ impl From<ChoiceError> for Failure {
 
 /// A path's last part, for the record in the file: folders are nobody's business.
 fn file_name(path: &Path) -> String {
+    if files::is_standard(path) {
+        return files::name(path);
+    }
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -320,15 +334,26 @@ fn check_pass_name(name: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn preprocessing(arguments: &PreprocessingArguments, graph: &Graph) -> Preprocessing {
+impl PreprocessingArguments {
+    /// Whether the user says how pixels become inputs; the layout says nothing about their values.
+    fn is_stated(&self) -> bool {
+        self.scale.is_some() || !self.mean.is_empty() || !self.std.is_empty() || self.resize.is_some()
+    }
+}
+
+pub(super) fn preprocessing(arguments: &PreprocessingArguments, graph: &Graph) -> Result<Preprocessing, Failure> {
     let shape = graph.inputs().first().map(|&i| graph.ty(i).shape.clone()).unwrap_or_default();
-    Preprocessing {
+    let preprocessing = Preprocessing {
         layout: arguments.layout.map_or_else(|| likely_layout(&shape), Into::into),
-        scale: arguments.scale.factor(),
+        scale: arguments.scale.unwrap_or_default().factor(),
         mean: arguments.mean.clone(),
         std: arguments.std.clone(),
         resize: arguments.resize,
+    };
+    if arguments.is_stated() {
+        Target::new(&shape, preprocessing.layout).check(&preprocessing).map_err(|misfit| Failure::new(misfit.to_string()))?;
     }
+    Ok(preprocessing)
 }
 
 pub(super) fn calibration(
@@ -346,21 +371,22 @@ pub(super) fn calibration(
     }
     let touched = preprocessing != &Preprocessing { layout: preprocessing.layout, ..Preprocessing::default() };
     if dataset.is_preprocessed() && touched {
-        eprintln!(
-            "warning: {} holds floats, which are used as they are: --mean, --std, --scale and --resize are for 8-bit pixels",
-            path.display()
-        );
+        output::warning(format_args!(
+            "{} holds numbers that are used as they are: --mean, --std, --scale and --resize are for 8-bit pixels",
+            files::name(path)
+        ));
     }
     let shape = &graph.ty(input).shape;
+    dataset.note(preprocessing, shape)?.iter().for_each(output::note);
     let bar = progress::bar(dataset.len(), "reading samples");
     let inputs = dataset.inputs(preprocessing, shape, || bar.inc(1));
     bar.finish_and_clear();
     let inputs = inputs?;
     if let Some(sample) = inputs.iter().position(|x| x.iter().any(|v| !v.is_finite())) {
-        return Err(Failure::new(format!("sample {sample} of {} holds values that are not finite", path.display())));
+        return Err(Failure::new(format!("sample {sample} of {} holds values that are not finite", files::name(path))));
     }
     let samples: Vec<_> = inputs.into_iter().map(|input| vec![input]).collect();
-    let description = format!("the first {} samples of {}", samples.len(), path.display());
+    let description = format!("the first {} samples of {}", samples.len(), files::name(path));
     Ok(Some(Calibration { samples, description }))
 }
 
@@ -382,7 +408,7 @@ impl<'a> Dump<'a> {
 
     fn graph(&mut self, graph: &Graph, pass: &str) -> Result<(), Failure> {
         if self.print_after.is_some_and(|p| p == "all" || p == pass) {
-            eprintln!("// after {pass}\n{}", print(graph, Parameters::Summary));
+            output::tell(&format!("// after {pass}\n{}", print(graph, Parameters::Summary)));
         }
         if let Some(folder) = self.folder {
             let file = folder.join(format!("{:02}-{pass}.snnir", self.stage));

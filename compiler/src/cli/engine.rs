@@ -1,7 +1,8 @@
 //! Which engine runs a network, and what it compiles for.
 
-use super::Failure;
 use super::arguments::{Engine, Memory};
+use super::{Failure, output};
+use crate::files;
 use clap::{Args, ValueEnum};
 use snn_ir::Limits;
 use snn_ir::file::Program;
@@ -74,7 +75,7 @@ impl EngineArguments {
             Err(error) if self.engine.is_none() => {
                 let network = Network::compile(graph, EngineKind::Reference)
                     .map_err(|e| Failure::from_error(&e).while_doing("no engine can run this network"))?;
-                eprintln!("note: the reference engine runs this network, slowly: {error}");
+                output::note(format_args!("the reference engine runs this network, slowly: {error}"));
                 Ok(network)
             }
             Err(error) => Err(Failure::from_error(&error)
@@ -107,8 +108,11 @@ impl EngineArguments {
     }
 }
 
+/// Largest cost model that is read; ours has 4 kB.
+const MAX_COST_MODEL: u64 = 1 << 20;
+
 fn read_costs(path: &Path) -> Result<CostModel, Failure> {
     let failed = |f: Failure| f.while_doing(format!("cannot use {}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| failed(Failure::from_error(&e)))?;
+    let text = files::read_text(path, MAX_COST_MODEL).map_err(|e| failed(Failure::from_error(&e)))?;
     CostModel::from_json(&text).map_err(|e: CostModelError| failed(Failure::from_error(&e)))
 }

@@ -2,6 +2,7 @@
 
 use super::arguments::{Format, Samples, all_cpus, positive, timesteps};
 use super::engine::EngineArguments;
+use super::import::ModelFile;
 use super::{Failure, load, output, progress};
 use crate::data::Dataset;
 use crate::frontend::onnx::{Oracle, import};
@@ -55,6 +56,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = arguments.engine.network(&program)?;
     load::early_exit(&network, arguments.early_exit)?;
     let dataset = arguments.samples.open()?;
+    dataset.check_labels()?;
+    load::note(&network, &program, &dataset)?;
     if dataset.labels().is_none() && arguments.onnx.is_none() {
         let failure = Failure::new(format!("{} has no labels", dataset.path().display()));
         return Err(failure.help("give --onnx MODEL.onnx to count how often SNN and ANN agree, or data with labels"));
@@ -118,6 +121,8 @@ fn certificates(arguments: &Arguments, program: &Program, dataset: &Dataset, tim
 
 /// The ANN as tract runs it, for inputs of the shape the SNN takes.
 fn ann(path: &Path, snn: &Graph) -> Result<Oracle, Failure> {
+    let model = ModelFile::new(path)?;
+    let path = model.path();
     let shapes: Vec<Vec<usize>> = snn.inputs().iter().map(|&i| snn.ty(i).shape.clone()).collect();
     let imported = import(path, &load::import_options(snn))?;
     let own: Vec<Vec<usize>> = imported.graph.inputs().iter().map(|&i| imported.graph.ty(i).shape.clone()).collect();

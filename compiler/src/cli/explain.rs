@@ -3,6 +3,7 @@
 use super::arguments::{Format, Memory, Samples};
 use super::{Failure, load, output, progress};
 use crate::explain::{ExplainError, ExplainRequest, explain};
+use crate::files;
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{ImportError, import_model};
 use clap::Args;
@@ -63,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The ANN in the file that the network says it was compiled from.
 fn ann(path: &Path, network: &Path, program: &Program) -> Result<Graph, Failure> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+    let bytes = files::read(path, files::MAX_MODEL).map_err(|source| ImportError::Read { path: path.into(), source })?;
     if crc32fast::hash(&bytes) != program.provenance.model_crc32 {
         let message =
             format!("{} was not compiled from {}, but from another {}", network.display(), path.display(), program.provenance.model);

@@ -1,5 +1,6 @@
 //! One diagnostic per failure: what went wrong and where, why, and what to do.
 
+use super::output::printable;
 use crate::data::DataError;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use std::error::Error;
@@ -52,13 +53,13 @@ impl Failure {
         if handler.render_report(&mut text, self).is_err() {
             text = format!("{self}\n");
         }
-        eprint!("{text}");
+        super::output::tell(&text);
     }
 }
 
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&printable(&self.message))
     }
 }
 
@@ -70,7 +71,7 @@ impl Error for Failure {
 
 impl Diagnostic for Failure {
     fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
-        self.help.as_ref().map(|h| Box::new(h) as Box<dyn Display>)
+        self.help.as_ref().map(|h| Box::new(printable(h)) as Box<dyn Display>)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Spiking networks from `.snn` files.
 
-use super::Failure;
+use super::{Failure, output};
 use crate::compile::DEFAULT_TIMESTEPS;
+use crate::data::Dataset;
+use crate::files;
 use crate::frontend::onnx::ImportOptions;
-use snn_ir::file::{Program, read_within};
+use snn_ir::file::{Program, decode_within, read_within};
 use snn_ir::{Graph, Limits, Op, ValueType};
 use snn_runtime::Network;
 use std::path::Path;
@@ -14,7 +16,14 @@ pub fn program(path: &Path, limits: &Limits) -> Result<Program, Failure> {
         let failure = Failure::new(format!("{} is not a spiking network", path.display()));
         return Err(failure.help(format!("compile it first: snnc {} -o OUT.snn", path.display())));
     }
-    read_within(path, limits).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot load {}", path.display())))
+    let failed = |failure: Failure| failure.while_doing(format!("cannot load {}", files::name(path)));
+    if files::is_standard(path) {
+        let bytes = files::read(path, files::MAX_MODEL).map_err(|e| failed(Failure::from_error(&e)))?;
+        return decode_within(bytes, limits).map_err(|e| failed(Failure::from_error(&e)));
+    }
+    // Asked before it is opened by name: who opens a pipe waits.
+    files::open(path).map_err(|e| failed(Failure::from_error(&e)))?;
+    read_within(path, limits).map_err(|e| failed(Failure::from_error(&e)))
 }
 
 /// Whether windows of the network may end early, as `margin` asks.
@@ -48,10 +57,10 @@ pub fn windows(program: &Program, asked: &[u32]) -> Result<Vec<u32>, Failure> {
     let windows = if asked.is_empty() { vec![own] } else { asked.to_vec() };
     let others: Vec<String> = windows.iter().filter(|&&t| t != own).map(u32::to_string).collect();
     if !others.is_empty() {
-        eprintln!(
-            "warning: compiled and calibrated for T = {own}; at T = {} it loses more than a network compiled for that",
+        output::warning(format_args!(
+            "compiled and calibrated for T = {own}; at T = {} it loses more than a network compiled for that",
             others.join(", ")
-        );
+        ));
     }
     let graph = &program.graph;
     let delays = graph.outputs().iter().map(|&o| if let Op::Readout { delay, .. } = graph.op(o) { *delay } else { 0 });
@@ -61,6 +70,13 @@ pub fn windows(program: &Program, asked: &[u32]) -> Result<Vec<u32>, Failure> {
             .help("take a longer window, or compile for this one")),
         None => Ok(windows),
     }
+}
+
+/// Says how samples become the network's input, where that may surprise.
+pub fn note(network: &Network, program: &Program, dataset: &Dataset) -> Result<(), Failure> {
+    let Some(input) = network.inputs().first() else { return Ok(()) };
+    dataset.note(&program.preprocessing, &input.shape)?.iter().for_each(output::note);
+    Ok(())
 }
 
 /// The type of the network's input, which must be its only one.

@@ -1,6 +1,6 @@
 //! The command line: `snnc MODEL.onnx -o OUT.snn` compiles, subcommands do the rest. One file per command.
 //!
-//! Exit codes: 0 when all went well, 1 for a diagnostic, 2 for wrong usage, 130 after Ctrl-C. Reports go to standard
+//! Exit codes: 0 when all went well, 1 for a diagnostic, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Reports go to standard
 //! output, everything else to standard error.
 
 mod arguments;
@@ -22,7 +22,7 @@ mod run;
 
 pub use failure::Failure;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Compiles a trained network (ONNX) to a spiking network of integrate-and-fire neurons, and runs it
@@ -63,11 +63,25 @@ enum Command {
     Recipes(recipes::Arguments),
 }
 
+/// The command line. A number below zero is a value, which the option that it follows refuses in words, and no option.
+fn command() -> clap::Command {
+    let values = |a: Arg| if a.get_action().takes_values() { a.allow_negative_numbers(true) } else { a };
+    Cli::command().mut_args(values).mut_subcommands(|command| command.mut_args(values))
+}
+
+/// Starts the threads that all commands share: the first use would start them, too, but panic if that fails.
+fn start_threads() -> Result<(), Failure> {
+    rayon::ThreadPoolBuilder::new().build_global().map_err(|e| {
+        let failure = Failure::from_error(&e).while_doing("cannot start as many threads as there are CPUs");
+        failure.help("RAYON_NUM_THREADS=1 needs one only; ulimit -u and -v say what the system allows")
+    })
+}
+
 /// Runs the program on its command line.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    output::clean_up_on_interrupt();
-    let result = match (cli.command, cli.compile) {
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|e| e.exit());
+    output::clean_up_on_signals();
+    let result = start_threads().and_then(|()| match (cli.command, cli.compile) {
         (Some(Command::Run(arguments)), _) => run::run(&arguments),
         (Some(Command::Eval(arguments)), _) => eval::run(&arguments),
         (Some(Command::Explain(arguments)), _) => start_threads().and_then(|()| explain::run(&arguments)),
@@ -78,7 +92,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Recipes(arguments)), _) => recipes::run(&arguments),
         (None, Some(arguments)) => start_threads().and_then(|()| compile::run(&arguments)),
         (None, None) => Err(Failure::new("no model was named").help("snnc MODEL.onnx -o OUT.snn; snnc --help lists the rest")),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

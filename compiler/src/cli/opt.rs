@@ -3,6 +3,7 @@
 use super::arguments::timesteps;
 use super::{Failure, output};
 use crate::compile::DEFAULT_TIMESTEPS;
+use crate::files;
 use crate::passes::{Context, parse_list, pipeline};
 use clap::Args;
 use snn_ir::text::{Parameters, parse, print};
@@ -30,18 +31,20 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let path = arguments.graph.display();
+    let path = files::name(&arguments.graph);
     let passes = parse_list(&arguments.pass)?;
-    let text = std::fs::read_to_string(&arguments.graph).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
+    let text = files::read_text(&arguments.graph, files::MAX_MODEL)
+        .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
     let mut graph = parse(&text).map_err(|e| Failure::from_error(&e).while_doing(format!("{path} is not a graph in text form")))?;
     verify_within(&graph, &Limits::default())
         .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot use the graph in {path}")))?;
     let timesteps = arguments.timesteps.or(graph.timesteps).unwrap_or(DEFAULT_TIMESTEPS);
     let mut context = Context::new(timesteps);
     pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;
-    context.notes.iter().for_each(|note| eprintln!("note: {note}"));
     match &arguments.output {
-        Some(path) => output::write(path, |sink| sink.write_all(print(&graph, Parameters::Full).as_bytes())),
-        None => output::print(&print(&graph, if arguments.params { Parameters::Full } else { Parameters::Summary })),
+        Some(path) => output::write(path, |sink| sink.write_all(print(&graph, Parameters::Full).as_bytes()))?,
+        None => output::print(&print(&graph, if arguments.params { Parameters::Full } else { Parameters::Summary }))?,
     }
+    context.notes.iter().for_each(output::note);
+    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Progress bars on standard error: on a terminal only, silent in a pipe.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::Duration;
 
 fn style() -> ProgressStyle {
     let template = "{msg} [{bar:40}] {pos}/{len}, {eta} left";
@@ -10,9 +9,7 @@ fn style() -> ProgressStyle {
 
 /// A bar over `total` items, headed by `what`.
 pub fn bar(total: usize, what: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(total as u64).with_style(style()).with_message(what);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+    ProgressBar::new(total as u64).with_style(style()).with_message(what)
 }
 
 /// One bar for work in stages, each with a name and a length of its own.

@@ -50,6 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     load::early_exit(&network, arguments.early_exit)?;
     let timesteps = load::windows(&program, arguments.timesteps.as_slice())?[0];
     let dataset = Dataset::open(&arguments.input)?;
+    load::note(&network, &program, &dataset)?;
     let bar = progress::bar(dataset.len(), "running");
     let answers = answers(&AnswerRequest {
         network: &network,
@@ -70,10 +71,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let top = if arguments.output.is_none() { arguments.top.get() } else { 0 };
     let report = answers.report(top, arguments.stats);
-    output::print(&match arguments.format {
-        Format::Text => report.to_text(),
-        Format::Json => output::json(&report)?,
-    })
+    output::report(
+        arguments.output.as_deref(),
+        &match arguments.format {
+            Format::Text => report.to_text(),
+            Format::Json => output::json(&report)?,
+        },
+    )
 }
 
 fn write_potentials(path: &std::path::Path, answers: &Answers) -> Result<(), Failure> {

@@ -1,9 +1,9 @@
 //! CIFAR-10 and CIFAR-100, binary version: <https://www.cs.toronto.edu/~kriz/cifar.html>. A record is one label byte (two
 //! for CIFAR-100, coarse and fine; the fine one counts) and 3x32x32 pixels.
 
+use super::preprocess::Size;
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Opened, Samples};
-use std::fs::File;
+use super::{ChannelOrder, DataError, Labels, Opened, Samples, Source};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -17,15 +17,14 @@ pub(super) fn open_folder(folder: &Path, files: &[PathBuf]) -> Result<Opened, Da
         let reason = "there are training and test batches in it";
         return Err(DataError::format(folder, reason, "name one of the files, test_batch.bin or data_batch_1.bin for example"));
     }
-    open(files)
+    open(files.iter().map(|file| Source::open(file)).collect::<Result<_, _>>()?)
 }
 
 /// Opens record files, one after the other.
-pub(super) fn open(files: &[PathBuf]) -> Result<Opened, DataError> {
+pub(super) fn open(files: Vec<Source>) -> Result<Opened, DataError> {
     let (mut parts, mut labels) = (Vec::new(), Vec::new());
-    for path in files {
-        let file = File::open(path).map_err(|e| DataError::read(path, e))?;
-        let length = file.metadata().map_err(|e| DataError::read(path, e))?.len();
+    for Source { path, file, length, .. } in files {
+        let path = &path;
         let (label_bytes, classes) = match length as usize {
             n if n > 0 && n.is_multiple_of(PIXELS + 1) => (1, 10),
             n if n > 0 && n.is_multiple_of(PIXELS + 2) => (2, 100),
@@ -49,5 +48,6 @@ pub(super) fn open(files: &[PathBuf]) -> Result<Opened, DataError> {
         parts.push(Part { file: Mutex::new(file), first: label_bytes as u64, stride: record.len() as u64, count });
     }
     let store = Store::Files { parts, size: PIXELS };
-    Ok((Samples::Pixels { store, height: 32, width: 32, channels: 3, order: ChannelOrder::First }, Some(labels)))
+    let size = Size { height: 32, width: 32, channels: 3 };
+    Ok((Samples::Pixels { store, size, order: ChannelOrder::First }, Labels::Classes(labels)))
 }

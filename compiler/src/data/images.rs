@@ -1,12 +1,17 @@
 //! Image files and folders with one folder of images per class.
 
-use super::{ChannelOrder, DataError, Opened, Pixels, Samples};
-use image::{ImageDecoder, ImageReader, Limits};
+use super::preprocess::{MAX_PIXELS, Size};
+use super::{ChannelOrder, DataError, Labels, Opened, Pixels, Samples};
+use crate::files;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use std::borrow::Cow;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-/// Largest expansion of a compressed image that is believed: deflate and JPEG's entropy code stay below it.
-const MAX_EXPANSION: u64 = 2048;
+/// Bytes that colour profiles, texts and the like may take once they are decoded.
+const METADATA: u64 = 16 << 20;
+/// Most bytes of a decoded pixel: four 16-bit channels.
+const PIXEL: u64 = 8;
 
 /// Whether a file with these first bytes is an image of a known format.
 pub(super) fn is_image(magic: &[u8]) -> bool {
@@ -15,9 +20,8 @@ pub(super) fn is_image(magic: &[u8]) -> bool {
 
 /// The image files among `paths`, by extension.
 pub(super) fn image_files(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let extension = |p: &PathBuf| p.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-    let known = ["png", "jpg", "jpeg", "pnm", "ppm", "pgm", "pbm"];
-    paths.iter().filter(|p| extension(p).is_some_and(|e| known.contains(&e.as_str()))).cloned().collect()
+    let known = |p: &&PathBuf| image::ImageFormat::from_path(p).is_ok_and(|f| f.reading_enabled());
+    paths.iter().filter(known).cloned().collect()
 }
 
 /// Opens class folders, sorted. The class is the folder's number if every name is a number, else its place in
@@ -34,26 +38,55 @@ pub(super) fn open_folder(folders: &[PathBuf]) -> Result<Opened, DataError> {
     }
     ranked.sort();
     let (labels, files) = ranked.into_iter().map(|(_, label, file)| (label, file)).unzip();
-    Ok((Samples::Images(files), Some(labels)))
+    Ok((Samples::Images(files), Labels::Classes(labels)))
 }
 
-/// Decodes an image to 8 bits and `channels` channels: grey for 1, RGB for 3; transparency is dropped.
-pub(super) fn decode(path: &Path, channels: usize) -> Result<Pixels<'static>, DataError> {
-    let broken = |e: image::ImageError| DataError::format(path, format!("the image cannot be decoded: {e}"), "");
-    let file_size = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?.len();
-    let bound = file_size.saturating_mul(MAX_EXPANSION).saturating_add(1 << 20);
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(bound.saturating_mul(2));
-    let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| DataError::read(path, e))?;
-    reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(broken)?;
-    if decoder.total_bytes() > bound {
-        let (width, height) = decoder.dimensions();
-        return Err(DataError::format(path, format!("{width}x{height} pixels in {file_size} bytes are not believable"), ""));
+/// The decoder of an image file, which has read its header and nothing else.
+fn decoder(path: &Path) -> Result<impl ImageDecoder, DataError> {
+    let file = files::open(path).map_err(|e| DataError::read(path, e))?;
+    let length = file.metadata().map_err(|e| DataError::read(path, e))?.len();
+    if length > MAX_PIXELS as u64 * PIXEL {
+        // Some decoders read the file as a whole.
+        return Err(DataError::format(path, format!("{length} bytes are too many for an image"), ""));
     }
-    let image = image::DynamicImage::from_decoder(decoder).map_err(broken)?;
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let data = if channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
-    let channels = if channels == 1 { 1 } else { 3 };
-    Ok(Pixels { data: Cow::Owned(data), height, width, channels, order: ChannelOrder::Last })
+    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
+    let mut reader = reader.map_err(|e| DataError::read(path, e))?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(METADATA);
+    reader.limits(limits);
+    reader.into_decoder().map_err(|e| broken(path, &e))
+}
+
+fn broken(path: &Path, error: &image::ImageError) -> DataError {
+    DataError::format(path, format!("the image cannot be decoded: {error}"), "")
+}
+
+fn size_of(decoder: &impl ImageDecoder) -> Size {
+    let (width, height) = decoder.dimensions();
+    let channels = if decoder.color_type().has_color() { 3 } else { 1 };
+    Size { height: height as usize, width: width as usize, channels }
+}
+
+/// The size that an image file's header states; 3 channels if it has colours, else 1.
+pub(super) fn size(path: &Path) -> Result<Size, DataError> {
+    Ok(size_of(&decoder(path)?))
+}
+
+/// Decodes an image to 8 bits, RGB if it has colours, else grey; transparency is dropped. `accept` sees the size before
+/// anything is decoded.
+pub(super) fn decode(path: &Path, accept: impl FnOnce(Size) -> Result<(), DataError>) -> Result<Pixels<'static>, DataError> {
+    let mut decoder = decoder(path)?;
+    let size = size_of(&decoder);
+    let bytes = decoder.total_bytes();
+    accept(size)?;
+    if bytes > MAX_PIXELS as u64 * PIXEL {
+        let reason = format!("{}x{} pixels are more than the {MAX_PIXELS} that are read", size.height, size.width);
+        return Err(DataError::format(path, reason, "make the image smaller"));
+    }
+    let mut limits = Limits::default();
+    // Some decoders need the pixels twice.
+    limits.max_alloc = Some(METADATA + 2 * bytes);
+    let image = decoder.set_limits(limits).and_then(|()| DynamicImage::from_decoder(decoder)).map_err(|e| broken(path, &e))?;
+    let data = if size.channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
+    Ok(Pixels { data: Cow::Owned(data), size, order: ChannelOrder::Last })
 }

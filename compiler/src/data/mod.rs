@@ -1,4 +1,4 @@
-//! Labelled samples from the files people have: npz and npy, image folders, MNIST idx, CIFAR binary.
+//! Labelled samples from the files people have: npz and npy, images and folders of them, MNIST idx, CIFAR binary.
 //!
 //! A [`Dataset`] gives random access to raw samples; [`Dataset::input`] turns one into the network's input by a
 //! [`Preprocessing`]. Samples are read and decoded when they are asked for, so that memory does not grow with their
@@ -6,7 +6,8 @@
 //! folders one image of every class in turn, so that "the first N samples" is the same choice every time and, for image
 //! folders, touches every class.
 //!
-//! Every file is untrusted: sizes in headers are checked against what the file holds before anything is allocated.
+//! Every file is untrusted: sizes in headers are checked against what the file holds and what the network takes before
+//! anything is allocated, and only regular files are read, or standard input.
 
 mod cifar;
 mod idx;
@@ -19,13 +20,17 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use crate::files;
+use flate2::read::MultiGzDecoder;
 use npy::NpyType;
+use preprocess::Size;
 use rayon::prelude::*;
 use snn_ir::Preprocessing;
 use snn_ir::signal::Dims;
+use snn_ir::tensor::element_count;
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use store::Store;
 use thiserror::Error;
@@ -101,28 +106,10 @@ pub enum ChannelOrder {
 pub struct Pixels<'a> {
     /// `height · width · channels` bytes.
     pub data: Cow<'a, [u8]>,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Channels.
-    pub channels: usize,
-    /// Their place.
+    /// Extents.
+    pub size: Size,
+    /// The channels' place.
     pub order: ChannelOrder,
-}
-
-/// One sample as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Sample<'a> {
-    /// An image, to be preprocessed.
-    Pixels(Pixels<'a>),
-    /// Numbers in the network's own units and layout, used as they are.
-    Values {
-        /// Row-major elements.
-        data: Vec<f32>,
-        /// Per-sample shape.
-        shape: &'a [usize],
-    },
 }
 
 /// Samples that are read at the same time.
@@ -132,11 +119,31 @@ const TOGETHER: usize = 64;
 #[derive(Debug)]
 enum Samples {
     /// Equally sized images.
-    Pixels { store: Store, height: usize, width: usize, channels: usize, order: ChannelOrder },
+    Pixels { store: Store, size: Size, order: ChannelOrder },
     /// Numbers.
     Values { store: Store, element: NpyType, shape: Vec<usize> },
     /// Image files.
     Images(Vec<PathBuf>),
+}
+
+/// What a data set says about its samples.
+#[derive(Debug)]
+enum Labels {
+    /// Nothing.
+    None,
+    /// One class index per sample.
+    Classes(Vec<u32>),
+    /// Something else, which matters only to who wants classes: why it is no class index.
+    Other(String),
+}
+
+impl Labels {
+    fn from_elements(element: NpyType, bytes: &[u8]) -> Self {
+        match element.to_labels(bytes) {
+            Ok(classes) => Labels::Classes(classes),
+            Err((sample, label)) => Labels::Other(format!("that of sample {sample} is {label}")),
+        }
+    }
 }
 
 /// Samples, with labels where the files have them.
@@ -144,33 +151,30 @@ enum Samples {
 pub struct Dataset {
     path: PathBuf,
     samples: Samples,
-    labels: Option<Vec<u32>>,
+    labels: Labels,
     /// The samples in use: first and one past the last.
     range: std::ops::Range<usize>,
 }
 
 impl Dataset {
-    /// Opens a file or folder, telling its kind from its content.
+    /// Opens a file or folder, telling its kind from its content, or a file that comes from standard input (`-`).
     ///
     /// # Errors
     /// When it cannot be read, is damaged, or is of no kind that is known.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let metadata = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?;
-        let (samples, labels) = if metadata.is_dir() { open_folder(path)? } else { open_file(path)? };
+        let (samples, labels) = match files::is_standard(path) {
+            true => open_file(Source::standard_input()?)?,
+            false if path.is_dir() => open_folder(path)?,
+            false => open_file(Source::open(path)?)?,
+        };
         let count = match &samples {
             Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.len(),
             Samples::Images(files) => files.len(),
         };
         if count == 0 {
-            return Err(DataError::format(path, "there are no samples in it", ""));
+            return Err(DataError::format(path, "there are no samples in it", KINDS));
         }
-        if let Some(labels) = &labels
-            && labels.len() != count
-        {
-            let reason = format!("there are {count} samples but {} labels", labels.len());
-            return Err(DataError::format(path, reason, "samples and labels must be equally many"));
-        }
-        Ok(Dataset { path: path.into(), samples, labels, range: 0..count })
+        Ok(Dataset { path: files::name(path).into(), samples, labels, range: 0..count })
     }
 
     /// Leaves out the first `skip` samples and keeps at most `limit` of the others.
@@ -199,7 +203,44 @@ impl Dataset {
 
     /// Class index of every sample, if there are labels.
     pub fn labels(&self) -> Option<&[u32]> {
-        self.labels.as_ref().map(|l| &l[self.range.clone()])
+        match &self.labels {
+            Labels::Classes(labels) => Some(&labels[self.range.clone()]),
+            Labels::None | Labels::Other(_) => None,
+        }
+    }
+
+    /// Refuses labels that are no class indices. Without labels there is nothing to refuse.
+    ///
+    /// # Errors
+    /// Why they are none.
+    pub fn check_labels(&self) -> Result<(), DataError> {
+        let Labels::Other(reason) = &self.labels else { return Ok(()) };
+        let help =
+            "a label is the index of its class, a whole number from 0; np.argmax(y, axis=1) makes labels of rows with a 1 at the class";
+        Err(DataError::format(&self.path, format!("the labels are no classes: {reason}"), help))
+    }
+
+    /// What a user should know about how samples become inputs of per-sample `shape`.
+    ///
+    /// # Errors
+    /// When the header of an image cannot be read.
+    pub fn note(&self, preprocessing: &Preprocessing, shape: &[usize]) -> Result<Option<String>, DataError> {
+        let size = match &self.samples {
+            Samples::Values { element, .. } if element.is_float() => return Ok(None),
+            Samples::Values { element, .. } => {
+                let (path, name) = (self.path.display(), element.name());
+                let note = format!("{path} holds {name}, used as it is, in the network's own units; save pixels as uint8");
+                return Ok(Some(note));
+            }
+            Samples::Pixels { size, .. } => *size,
+            Samples::Images(files) => images::size(&files[self.range.start])?,
+        };
+        let fitted = preprocess::Target::new(shape, preprocessing.layout).fit(size, preprocessing);
+        Ok(match (size.channels, fitted.map(|f| f.channels)) {
+            (3, Ok(1)) => Some("the network takes grey images: colours are converted to brightness (ITU-R 601), as by Pillow".into()),
+            (1, Ok(3)) => Some("the network takes colour images: grey ones are used for all three channels".into()),
+            _ => None,
+        })
     }
 
     /// Whether samples are numbers that preprocessing does not touch.
@@ -207,31 +248,8 @@ impl Dataset {
         matches!(self.samples, Samples::Values { .. })
     }
 
-    /// Sample `index` as it is stored; images come with `channels` channels (1 or 3).
-    ///
-    /// # Errors
-    /// When an image cannot be read.
-    ///
-    /// # Panics
-    /// When there is no such sample.
-    pub fn sample(&self, index: usize, channels: usize) -> Result<Sample<'_>, DataError> {
-        assert!(index < self.len(), "sample {index} of {}", self.len());
-        let index = self.range.start + index;
-        Ok(match &self.samples {
-            Samples::Pixels { store, height, width, channels, order } => {
-                let data = store.sample(index).map_err(|e| DataError::read(&self.path, e))?;
-                Sample::Pixels(Pixels { data, height: *height, width: *width, channels: *channels, order: *order })
-            }
-            Samples::Values { store, element, shape } => {
-                let bytes = store.sample(index).map_err(|e| DataError::read(&self.path, e))?;
-                Sample::Values { data: element.to_f32(&bytes).expect("floats were opened as values"), shape }
-            }
-            Samples::Images(files) => Sample::Pixels(images::decode(&files[index], channels)?),
-        })
-    }
-
     /// Sample `index` as the input of per-sample `shape` of a network. Pixels are preprocessed, numbers are used as they
-    /// are.
+    /// are. Sizes are compared before anything is read.
     ///
     /// # Errors
     /// When the sample cannot be read or does not fit.
@@ -239,22 +257,42 @@ impl Dataset {
     /// # Panics
     /// When there is no such sample.
     pub fn input(&self, index: usize, preprocessing: &Preprocessing, shape: &[usize]) -> Result<Vec<f32>, DataError> {
+        assert!(index < self.len(), "sample {index} of {}", self.len());
+        let index = self.range.start + index;
         let target = preprocess::Target::new(shape, preprocessing.layout);
-        match self.sample(index, target.image_channels())? {
-            Sample::Pixels(pixels) => preprocess::pixels_to_input(&pixels, preprocessing, &target).map_err(|e| self.misfit(index, e)),
-            Sample::Values { data, shape: got } => {
-                // Extents of one carry no information: [49, 10] fits [1, 49, 10].
-                if without_ones(got) == without_ones(shape) {
-                    return Ok(data);
-                }
-                Err(DataError::Shape {
-                    path: self.path.clone(),
-                    expected: Dims(shape).to_string(),
-                    got: Dims(got).to_string(),
-                    help: "float samples are used as they are, in the network's own layout".into(),
-                })
+        let stored = |store: &'_ Store| store.sample(index).map(Cow::into_owned).map_err(|e| DataError::read(&self.path, e));
+        let (pixels, path) = match &self.samples {
+            Samples::Values { store, element, shape: got } => {
+                self.check_shape(got, shape)?;
+                return Ok(element.to_f32(&stored(store)?));
             }
+            Samples::Pixels { store, size, order } => {
+                target.fit(*size, preprocessing).map_err(|e| misfit(&self.path, e))?;
+                (Pixels { data: stored(store)?.into(), size: *size, order: *order }, &self.path)
+            }
+            Samples::Images(files) => {
+                let path = &files[index];
+                let accept = |size| target.fit(size, preprocessing).map(drop).map_err(|e| misfit(path, e));
+                (images::decode(path, accept)?, path)
+            }
+        };
+        preprocess::pixels_to_input(pixels, preprocessing, &target).map_err(|e| misfit(path, e))
+    }
+
+    /// Whether numbers of the shape `got` are an input of `shape`: extents of one carry no information, [49, 10] fits
+    /// [1, 49, 10]; and a vector of as many elements is the same in a row, or the input is.
+    fn check_shape(&self, got: &[usize], shape: &[usize]) -> Result<(), DataError> {
+        let (plain, wanted) = (without_ones(got), without_ones(shape));
+        let vector = plain.len() <= 1 || wanted.len() <= 1;
+        if plain == wanted || (vector && element_count(got) == element_count(shape)) {
+            return Ok(());
         }
+        let help = match (&plain[..], &wanted[..]) {
+            (&[h, w, c], &[c2, h2, w2]) if [c, h, w] == [c2, h2, w2] => "the network takes channels first: np.transpose(x, (0, 3, 1, 2))",
+            (&[c, h, w], &[h2, w2, c2]) if [c, h, w] == [c2, h2, w2] => "the network takes channels last: np.transpose(x, (0, 2, 3, 1))",
+            _ => "numbers other than uint8 are used as they are, in the network's own layout",
+        };
+        Err(DataError::Shape { path: self.path.clone(), expected: Dims(shape).to_string(), got: Dims(got).to_string(), help: help.into() })
     }
 
     /// The inputs of all samples, read on every CPU; `progress` is called after each.
@@ -270,23 +308,23 @@ impl Dataset {
         let mut inputs = Vec::with_capacity(self.len());
         let indices: Vec<usize> = (0..self.len()).collect();
         // Threads stay near each other, as compressed files want it.
-        for near in indices.chunks(TOGETHER) {
+        let together = match &self.samples {
+            Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.together().min(TOGETHER),
+            Samples::Images(_) => TOGETHER,
+        };
+        for near in indices.chunks(together) {
             // Collected before the first error is looked for, so that it is the same every time.
             let some: Vec<Result<_, _>> = near.par_iter().map(|&index| read(index)).collect();
             inputs.extend(some.into_iter().collect::<Result<Vec<_>, _>>()?);
         }
         Ok(inputs)
     }
+}
 
-    fn misfit(&self, index: usize, error: preprocess::Misfit) -> DataError {
-        let path = match &self.samples {
-            Samples::Images(files) => &files[self.range.start + index],
-            _ => &self.path,
-        };
-        match error {
-            preprocess::Misfit::Shape { expected, got, help } => DataError::Shape { path: path.clone(), expected, got, help },
-            preprocess::Misfit::Channels(reason) => DataError::Preprocessing(reason),
-        }
+fn misfit(path: &Path, error: preprocess::Misfit) -> DataError {
+    match error {
+        preprocess::Misfit::Shape { expected, got, help } => DataError::Shape { path: path.into(), expected, got, help },
+        preprocess::Misfit::Preprocessing(reason) => DataError::Preprocessing(reason),
     }
 }
 
@@ -294,26 +332,76 @@ fn without_ones(shape: &[usize]) -> Vec<usize> {
     shape.iter().copied().filter(|&d| d != 1).collect()
 }
 
-type Opened = (Samples, Option<Vec<u32>>);
+type Opened = (Samples, Labels);
 
-const KINDS: &str =
-    "data sets are .npz (x, y), .npy, PNG/JPEG/PNM images, a folder with one folder of images per class, MNIST idx, or CIFAR-10/100 binary";
+const KINDS: &str = "data sets are .npz (x, y), .npy, images (PNG, JPEG, BMP, GIF, TIFF, WebP, PNM), a folder with one folder of images per class, \
+                     MNIST idx (.gz, too), or CIFAR-10/100 binary";
 
-fn open_file(path: &Path) -> Result<Opened, DataError> {
-    let mut magic = Vec::new();
-    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
-    file.take(16).read_to_end(&mut magic).map_err(|e| DataError::read(path, e))?;
+const PICKLE: &str = "this is a Python pickle, as in CIFAR's \"python version\", which is not read";
+const NO_PICKLE: &str =
+    "download the \"binary version\", or save it as np.savez(\"cifar.npz\", x=d[b\"data\"].reshape(-1, 3, 32, 32), y=d[b\"labels\"])";
+
+/// A file that is open at its first byte.
+struct Source {
+    path: PathBuf,
+    file: File,
+    /// Bytes it holds.
+    length: u64,
+    /// Whether the bytes are those of the file at `path`: not from standard input, not unpacked.
+    named: bool,
+}
+
+impl Source {
+    /// A regular file; one that is compressed by gzip is unpacked.
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let read = |e| DataError::read(path, e);
+        Source::new(path.into(), files::open(path).map_err(read)?, true).map_err(read)
+    }
+
+    fn standard_input() -> Result<Self, DataError> {
+        let path = PathBuf::from(files::name(Path::new("-")));
+        let file = files::standard_input().and_then(files::to_file);
+        file.and_then(|file| Source::new(path.clone(), file, false)).map_err(|e| DataError::read(&path, e))
+    }
+
+    fn new(path: PathBuf, mut file: File, named: bool) -> io::Result<Self> {
+        let packed = first_bytes(&mut file)?.starts_with(&[0x1f, 0x8b]);
+        if packed {
+            file = files::to_file(MultiGzDecoder::new(io::BufReader::new(file)))?;
+        }
+        let length = file.metadata()?.len();
+        Ok(Source { path, file, length, named: named && !packed })
+    }
+}
+
+/// What a file begins with, and the file at its first byte again.
+fn first_bytes(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.by_ref().take(16).read_to_end(&mut bytes)?;
+    file.rewind()?;
+    Ok(bytes)
+}
+
+fn open_file(mut source: Source) -> Result<Opened, DataError> {
+    let magic = first_bytes(&mut source.file).map_err(|e| DataError::read(&source.path, e))?;
+    let path = source.path.clone();
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let refuse = |reason: &str, help: &str| Err(DataError::format(&path, reason, help));
     match &magic[..] {
-        [0x1f, 0x8b, ..] => Err(DataError::format(path, "this is a gzip file", "gunzip it first")),
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => npz::open(path),
-        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => npz::open_npy(path),
-        [0, 0, 8, 3, ..] => idx::open(path),
-        [0, 0, 8, 1, ..] => Err(DataError::format(path, "this is an MNIST label file", "name the images file, or the folder of both")),
-        _ if extension == "bin" => cifar::open(&[path.to_path_buf()]),
-        magic if images::is_image(magic) => Ok((Samples::Images(vec![path.into()]), None)),
-        _ if extension == "npz" => Err(DataError::format(path, "this is not a zip archive, as .npz files are", "is the file complete?")),
-        _ => Err(DataError::format(path, "no kind of data set that is known", KINDS)),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => npz::open(source),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => npz::open_npy(source),
+        [0, 0, 8, 3, ..] => idx::open(source),
+        [0, 0, 8, 1, ..] => refuse("this is an MNIST label file", "name the images file, or the folder of both"),
+        // Records have no mark that tells them; what is compressed has lost its extension.
+        _ if extension == "bin" || path.to_string_lossy().ends_with(".bin.gz") => cifar::open(vec![source]),
+        magic if images::is_image(magic) => match source.named {
+            true => Ok((Samples::Images(vec![path]), Labels::None)),
+            false => refuse("an image can only be read from a file of its own", "unpack it, and name the file"),
+        },
+        [0x80, 2..=5, ..] => refuse(PICKLE, NO_PICKLE),
+        _ if extension == "npz" => refuse("this is not a zip archive, as .npz files are", "is the file complete?"),
+        [] => refuse("it is empty", KINDS),
+        _ => refuse("no kind of data set that is known", KINDS),
     }
 }
 
@@ -331,7 +419,10 @@ fn open_folder(path: &Path) -> Result<Opened, DataError> {
     };
     let idx = of_kind(&|n| n.contains("idx3-ubyte"));
     if !idx.is_empty() {
-        return idx::open(only_one(path, &idx)?);
+        // What was unpacked is there twice.
+        let packed_only = |p: &&PathBuf| p.extension().is_none_or(|e| e != "gz") || !idx.contains(&p.with_extension(""));
+        let idx: Vec<PathBuf> = idx.iter().filter(packed_only).cloned().collect();
+        return idx::open(Source::open(only_one(path, &idx)?)?);
     }
     let cifar = of_kind(&|n| n.ends_with(".bin"));
     if !cifar.is_empty() {
@@ -339,13 +430,22 @@ fn open_folder(path: &Path) -> Result<Opened, DataError> {
     }
     let folders: Vec<PathBuf> = names.iter().filter(|p| p.is_dir()).cloned().collect();
     if !folders.is_empty() {
-        return images::open_folder(&folders);
+        let (samples, labels) = images::open_folder(&folders)?;
+        if matches!(&samples, Samples::Images(files) if files.is_empty()) {
+            return Err(DataError::format(path, "there are no images in its folders", KINDS));
+        }
+        return Ok((samples, labels));
     }
     let files = images::image_files(&names);
-    if files.is_empty() {
-        return Err(DataError::format(path, "no kind of data set that is known", KINDS));
+    if !files.is_empty() {
+        return Ok((Samples::Images(files), Labels::None));
     }
-    Ok((Samples::Images(files), None))
+    let pickle = |p: &PathBuf| files::open(p).and_then(|mut f| first_bytes(&mut f)).is_ok_and(|b| matches!(b[..], [0x80, 2..=5, ..]));
+    Err(match names.is_empty() {
+        true => DataError::format(path, "the folder is empty", KINDS),
+        false if names.iter().any(pickle) => DataError::format(path, PICKLE, NO_PICKLE),
+        false => DataError::format(path, "no kind of data set that is known", KINDS),
+    })
 }
 
 fn only_one<'a>(folder: &Path, files: &'a [PathBuf]) -> Result<&'a Path, DataError> {

@@ -1,15 +1,17 @@
 //! npz archives with members `x` and `y`, and single npy arrays.
 
 use super::inflate::{Deflated, Member};
-use super::npy::{NpyArray, NpyHeader, NpyType};
+use super::npy::{NpyHeader, NpyType};
+use super::preprocess::Size;
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Opened, Samples};
-use npyz::zip::CompressionMethod;
+use super::{ChannelOrder, DataError, Labels, Opened, Samples, Source};
+use crate::files::MAX_COPIED;
 use snn_ir::signal::Dims;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Mutex;
+use zip::{CompressionMethod, ZipArchive};
 
 /// Arrays of archives up to this size are decoded when they are opened, so that damage shows at once.
 const IN_MEMORY: u64 = 8 << 20;
@@ -17,14 +19,18 @@ const IN_MEMORY: u64 = 8 << 20;
 /// What deflate makes of a byte at most.
 const MOST_EXPANSION: u64 = 1032;
 
+const COMPLETE: &str = "is the file complete?";
+
 /// Opens an archive with samples `x` and, if there are labels, `y`; an archive of a single array is `x` whatever its
 /// name.
-pub(super) fn open(path: &Path) -> Result<Opened, DataError> {
-    let mut file = BufReader::new(File::open(path).map_err(|e| DataError::read(path, e))?);
-    let broken = |reason: String| DataError::format(path, format!("this is not a readable npz archive: {reason}"), "is the file complete?");
+pub(super) fn open(source: Source) -> Result<Opened, DataError> {
+    let path = &source.path;
+    let broken = |reason: String| DataError::format(path, format!("this is not a readable npz archive: {reason}"), COMPLETE);
+    let mut file = BufReader::new(&source.file);
     check_directory(&mut file).map_err(broken)?;
-    let mut archive = npyz::npz::NpzArchive::new(file).map_err(|e| broken(e.to_string()))?;
-    let mut names: Vec<String> = archive.array_names().map(str::to_string).collect();
+    let mut archive = ZipArchive::new(file).map_err(|e| broken(e.to_string()))?;
+    let members = archive.file_names().filter_map(|name| name.ok()?.strip_suffix(".npy").map(str::to_string));
+    let mut names: Vec<String> = members.collect();
     names.sort();
     let has = |name: &str| names.iter().any(|n| n == name);
     let (x, y) = match &names[..] {
@@ -37,61 +43,88 @@ pub(super) fn open(path: &Path) -> Result<Opened, DataError> {
         }
     };
     let bad_array = |name: &str, reason: String| DataError::format(path, format!("array `{name}`: {reason}"), "");
-    let y = y.map(|name| {
-        let member = archive.zip_archive().by_name(&format!("{name}.npy")).map_err(|e| broken(e.to_string()))?;
-        let size = member.size();
-        NpyArray::read(member, size).map_err(|reason| bad_array(name, reason))
-    });
-    let labels = y.transpose()?.map(|y| labels(path, &y)).transpose()?;
-    let zip = archive.zip_archive();
-    let member = zip.by_name(&format!("{x}.npy")).map_err(|e| broken(e.to_string()))?;
-    if member.size() <= IN_MEMORY {
-        let size = member.size();
-        let array = NpyArray::read(member, size).map_err(|reason| bad_array(x, reason))?;
-        return Ok((from_memory(path, array)?, labels));
+    let mut array = |name: &str| -> Result<(Member, NpyHeader, bool), DataError> {
+        let (member, deflated) = member(&source, &mut archive, name).map_err(broken)?;
+        let header = member.reader(deflated).map_err(|e| DataError::read(path, e))?;
+        let header = NpyHeader::read(header, member.size).map_err(|reason| bad_array(name, reason))?;
+        Ok((member, header, deflated))
+    };
+    let (member, header, deflated) = array(x)?;
+    let labels = match y {
+        None => Labels::None,
+        Some(name) => {
+            let (member, labels, deflated) = array(name)?;
+            let count = header.shape.first().copied().unwrap_or(0);
+            if labels.shape.first() != Some(&count) {
+                let reason = format!("there are {count} samples, but the labels have the shape [{}]", Dims(&labels.shape));
+                return Err(DataError::format(path, reason, "samples and labels must be equally many"));
+            }
+            // No more than a few bytes a sample are read, whatever the archive promises.
+            match labels.shape[1..].iter().all(|&d| d == 1) {
+                false => Labels::Other(format!("they are {} of shape [{}]", labels.element.name(), Dims(&labels.shape))),
+                true => {
+                    let elements = member.elements(&labels, deflated).map_err(|reason| bad_array(name, reason))?;
+                    Labels::from_elements(labels.element, &elements)
+                }
+            }
+        }
+    };
+    let samples = if member.size <= IN_MEMORY || header.column_major {
+        if member.size > MAX_COPIED {
+            return Err(DataError::format(path, format!("array `{x}` {TOO_LONG_IN_FORTRAN_ORDER}"), ASCONTIGUOUS));
+        }
+        let bytes = member.elements(&header, deflated).map_err(|reason| bad_array(x, reason))?;
+        samples(path, &header, |size, _| Store::Memory { bytes, size })?
+    } else if deflated {
+        samples(path, &header, |size, count| Store::Deflated(Box::new(Deflated::new(member, header.length, size, count))))?
+    } else {
+        let first = member.first + header.length;
+        samples(path, &header, |size, count| part(member.file, first, size, count))?
+    };
+    Ok((samples, labels))
+}
+
+/// Where array `name` is, and whether it is compressed.
+fn member(source: &Source, archive: &mut ZipArchive<BufReader<&File>>, name: &str) -> Result<(Member, bool), String> {
+    let member = archive.by_name(&format!("{name}.npy")).map_err(|e| e.to_string())?;
+    let deflated = match member.compression() {
+        _ if member.encrypted() => return Err(format!("array `{name}` is encrypted")),
+        CompressionMethod::Stored => false,
+        CompressionMethod::Deflated => true,
+        other => return Err(format!("array `{name}` is compressed by {other}, which is not read")),
+    };
+    let first = member.data_start().ok_or("it has no data")?;
+    let (compressed, size, crc) = (member.compressed_size(), member.size(), member.crc32());
+    let most = if deflated { compressed.saturating_mul(MOST_EXPANSION) } else { compressed };
+    if compressed > source.length.saturating_sub(first) || size > most {
+        return Err(format!("its directory promises {size} bytes for array `{name}`, which cannot be"));
     }
-    let compressed = member.compression() == CompressionMethod::Deflated;
-    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
-    let held = file.metadata().map_err(|e| DataError::read(path, e))?.len().saturating_sub(member.data_start());
-    let member =
-        Member { first: member.data_start(), compressed: member.compressed_size(), crc: member.crc32(), size: member.size(), file };
-    let most = if compressed { member.compressed.saturating_mul(MOST_EXPANSION) } else { member.compressed };
-    if member.compressed > held || member.size > most {
-        return Err(broken(format!("its directory promises {} bytes for array `{x}`, which cannot be", member.size)));
-    }
-    let samples = if compressed { from_stream(path, member) } else { from_file(path, member.file, member.first, member.size) };
-    Ok((samples?, labels))
+    let file = source.file.try_clone().map_err(|e| e.to_string())?;
+    Ok((Member { file, first, compressed, crc, size }, deflated))
 }
 
 /// Opens a single array, samples without labels.
-pub(super) fn open_npy(path: &Path) -> Result<Opened, DataError> {
-    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
-    let size = file.metadata().map_err(|e| DataError::read(path, e))?.len();
-    Ok((from_file(path, file, 0, size)?, None))
+pub(super) fn open_npy(source: Source) -> Result<Opened, DataError> {
+    let path = source.path;
+    let mut file = BufReader::new(source.file);
+    let bad = |reason: String| DataError::format(&path, reason, "");
+    let header = NpyHeader::read(&mut file, source.length).map_err(bad)?;
+    if header.column_major {
+        if source.length > MAX_COPIED {
+            return Err(DataError::format(&path, format!("it {TOO_LONG_IN_FORTRAN_ORDER}"), ASCONTIGUOUS));
+        }
+        let bytes = header.elements(file).map_err(bad)?;
+        return Ok((samples(&path, &header, |size, _| Store::Memory { bytes, size })?, Labels::None));
+    }
+    let file = file.into_inner();
+    Ok((samples(&path, &header, |size, count| part(file, header.length, size, count))?, Labels::None))
 }
 
-/// Samples of an array in memory.
-fn from_memory(path: &Path, array: NpyArray) -> Result<Samples, DataError> {
-    let (element, bytes) = (array.element, array.bytes.len());
-    let header = NpyHeader { element, shape: array.shape, length: 0, bytes };
-    samples(path, &header, |size, _| Store::Memory { bytes: array.bytes, size })
-}
+const TOO_LONG_IN_FORTRAN_ORDER: &str = "is in Fortran order and too long to be brought into another";
+const ASCONTIGUOUS: &str = "save it with np.ascontiguousarray";
 
-/// Samples of an array that takes `available` bytes of `file` from `first` on.
-fn from_file(path: &Path, mut file: File, first: u64, available: u64) -> Result<Samples, DataError> {
-    file.seek(SeekFrom::Start(first)).map_err(|e| DataError::read(path, e))?;
-    let header = NpyHeader::read(BufReader::new(&file), available).map_err(|reason| DataError::format(path, reason, ""))?;
-    samples(path, &header, |size, count| {
-        let part = Part { file: Mutex::new(file), first: first + header.length, stride: size as u64, count };
-        Store::Files { parts: vec![part], size }
-    })
-}
-
-/// Samples of a compressed array.
-fn from_stream(path: &Path, member: Member) -> Result<Samples, DataError> {
-    let decoder = member.decoder().map_err(|e| DataError::read(path, e))?;
-    let header = NpyHeader::read(decoder, member.size).map_err(|reason| DataError::format(path, reason, ""))?;
-    samples(path, &header, |size, count| Store::Deflated(Box::new(Deflated::new(member, header.length, size, count))))
+fn part(file: File, first: u64, size: usize, count: usize) -> Store {
+    Store::Files { parts: vec![Part { file: Mutex::new(file), first, stride: size as u64, count }], size }
 }
 
 /// Samples of the array that `header` announces, in the store that `store` makes for samples of a size and their number.
@@ -103,13 +136,9 @@ fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> 
             return Err(DataError::format(path, reason, "the first dimension counts samples; there must be one at least"));
         }
     };
-    let store = |shape: &[usize]| store(shape.iter().product::<usize>() * header.element.size(), count);
-    if matches!(header.element, NpyType::F32 | NpyType::F64) {
-        return Ok(Samples::Values { store: store(&shape), element: header.element, shape });
-    }
+    let store = store(shape.iter().product::<usize>() * header.element.size(), count);
     if header.element != NpyType::U8 {
-        let reason = format!("samples are {}", header.element.name());
-        return Err(DataError::format(path, reason, "use uint8 for pixels, or float32 for values in the network's own units"));
+        return Ok(Samples::Values { store, element: header.element, shape });
     }
     let (height, width, channels, order) = match shape[..] {
         [] => (1, 1, 1, ChannelOrder::Last),
@@ -123,15 +152,7 @@ fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> 
             return Err(DataError::format(path, reason, "uint8 samples are [N,H,W], [N,H,W,C] or [N,C,H,W]"));
         }
     };
-    Ok(Samples::Pixels { store: store(&shape), height, width, channels, order })
-}
-
-fn labels(path: &Path, y: &NpyArray) -> Result<Vec<u32>, DataError> {
-    let one_each = y.shape.len() == 1 || (y.shape.len() == 2 && y.shape[1] == 1);
-    one_each.then(|| y.to_labels()).flatten().ok_or_else(|| {
-        let reason = format!("labels are {} of shape [{}]", y.element.name(), Dims(&y.shape));
-        DataError::format(path, reason, "labels are one class index (a whole number from 0) per sample")
-    })
+    Ok(Samples::Pixels { store, size: Size { height, width, channels }, order })
 }
 
 /// Refuses an archive whose 64-bit directory claims more members than any data set has: the archive reader reserves memory

@@ -51,6 +51,14 @@ impl Store {
         }
     }
 
+    /// How many samples in a row may be asked for in any order without reading anything twice.
+    pub fn together(&self) -> usize {
+        match self {
+            Store::Deflated(deflated) => deflated.recent(),
+            _ => usize::MAX,
+        }
+    }
+
     /// The bytes of sample `index`, which there must be.
     pub fn sample(&self, index: usize) -> io::Result<Cow<'_, [u8]>> {
         match self {

@@ -13,12 +13,23 @@ fn npy(descr: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
 }
 
 fn npz(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut writer = npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
+    npz_by(zip::CompressionMethod::Deflated, members)
+}
+
+fn npz_by(method: zip::CompressionMethod, members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in members {
-        writer.zip_writer().start_file(format!("{name}.npy"), Default::default()).unwrap();
-        writer.zip_writer().write_all(bytes).unwrap();
+        let options = zip::write::SimpleFileOptions::default().compression_method(method);
+        writer.start_file(format!("{name}.npy"), options).unwrap();
+        writer.write_all(bytes).unwrap();
     }
-    writer.zip_writer().finish().unwrap().into_inner()
+    writer.finish().unwrap().into_inner()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
 }
 
 fn small_npz() -> Vec<u8> {
@@ -81,11 +92,93 @@ fn an_npz_with_other_names_lists_them() {
 
 #[test]
 fn labels_must_be_class_indices_one_per_sample() {
-    let x = || ("x", npy("|u1", "(2, 1)", &[1, 2]));
-    let cases = [npy("<i8", "(1,)", &labels_i64(&[1])), npy("<i8", "(2,)", &labels_i64(&[1, -1])), npy("<f8", "(2,)", &[0; 16])];
-    for y in cases {
-        assert!(with_files(&[("d.npz", &npz(&[x(), ("y", y)]))], "d.npz", |d| d.is_err()));
+    let with = |y: Vec<u8>| npz(&[("x", npy("|u1", "(2, 1)", &[1, 2])), ("y", y)]);
+    let few = with_files(&[("d.npz", &with(npy("<i8", "(1,)", &labels_i64(&[1]))))], "d.npz", |d| message(d.unwrap_err()));
+    assert!(few.contains("2 samples") && few.contains("[1]"), "{few}");
+    let half = [0.0f64, 0.5].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    for (y, why) in [
+        (npy("<i8", "(2,)", &labels_i64(&[1, -1])), "that of sample 1 is -1"),
+        (npy("<f8", "(2,)", &half), "that of sample 1 is 0.5"),
+        (npy("|u1", "(2, 3)", &[0; 6]), "uint8 of shape [2x3]"),
+    ] {
+        // Who does not want labels can use the samples.
+        let error = with_files(&[("d.npz", &with(y))], "d.npz", |d| {
+            let d = d.unwrap();
+            assert_eq!((d.len(), d.labels()), (2, None));
+            message(d.check_labels().unwrap_err())
+        });
+        assert!(error.contains(why) && error.contains("from 0"), "{error}");
     }
+    let whole = [3.0f64, 0.0].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    for y in [npy("<f8", "(2,)", &whole), npy(">i2", "(2, 1)", &[0, 3, 0, 0])] {
+        with_files(&[("d.npz", &with(y))], "d.npz", |d| assert_eq!(d.unwrap().labels(), Some(&[3, 0][..])));
+    }
+}
+
+#[test]
+fn what_an_archive_promises_is_compared_with_what_is_wanted_before_it_is_unpacked() {
+    // 40 MB that deflate makes 40 kB of: one sample, and labels that are far too many.
+    let long = vec![0; 40 << 20];
+    let sample = npz(&[("x", npy("|u1", &format!("(1, {})", long.len()), &long))]);
+    with_files(&[("d.npz", &sample)], "d.npz", |d| {
+        let error = message(d.unwrap().input(0, &raw(), &[1, 28, 28]).unwrap_err());
+        assert!(error.contains("takes 1x28x28") && error.contains("41943040"), "{error}");
+    });
+    let labels = npz(&[("x", npy("|u1", "(2, 1)", &[1, 2])), ("y", npy("|u1", &format!("({},)", long.len()), &long))]);
+    let error = with_files(&[("d.npz", &labels)], "d.npz", |d| message(d.unwrap_err()));
+    assert!(error.contains("2 samples") && error.contains("41943040"), "{error}");
+}
+
+#[test]
+fn numbers_of_every_type_order_and_layout_are_samples() {
+    let shape = [1, 2, 2];
+    let of = |descr: &str, shape: &str, elements: &[u8]| npy(descr, shape, elements);
+    let fortran = |mut bytes: Vec<u8>| {
+        let at = bytes.windows(5).position(|w| w == b"False").unwrap();
+        bytes[at..at + 5].copy_from_slice(b"True ");
+        bytes
+    };
+    let halves: Vec<u8> =
+        [0x3c00u16, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x4700, 0x4800].iter().flat_map(|v| v.to_be_bytes()).collect();
+    let cases = [
+        of("|i1", "(2, 2, 2)", &[1, 2, 3, 4, 5, 6, 7, 8]),
+        of("<i8", "(2, 1, 2, 2)", &labels_i64(&[1, 2, 3, 4, 5, 6, 7, 8])),
+        of(">f2", "(2, 2, 2)", &halves),
+        // The second index of a flat sample varies slowest in Fortran order, the sample's number fastest.
+        fortran(of("|i1", "(2, 4)", &[1, 5, 2, 6, 3, 7, 4, 8])),
+        fortran(of("|u1", "(2, 2, 2)", &[1, 5, 3, 7, 2, 6, 4, 8])),
+    ];
+    for (case, bytes) in cases.iter().enumerate() {
+        for name in ["x.npy", "x.npz"] {
+            let file = if name == "x.npy" { bytes.clone() } else { npz(&[("x", bytes.clone())]) };
+            with_files(&[(name, &file)], name, |d| {
+                let d = d.unwrap();
+                let got: Vec<Vec<f32>> = (0..2).map(|i| d.input(i, &raw(), &shape).unwrap()).collect();
+                assert_eq!(got, [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]], "case {case} as {name}");
+                let note = d.note(&raw(), &shape).unwrap();
+                assert_eq!(note.is_some_and(|n| n.contains("save pixels as uint8")), matches!(case, 0 | 1 | 3), "case {case}");
+            });
+        }
+    }
+    with_files(&[("x.npy", &npy("|b1", "(1, 2)", &[0, 1]))], "x.npy", |d| {
+        assert_eq!(d.unwrap().input(0, &raw(), &[2]).unwrap(), [0.0, 1.0]);
+    });
+}
+
+#[test]
+fn a_vector_fits_an_input_of_as_many_elements_and_other_layouts_are_refused_with_the_way_out() {
+    let values = |n: usize| (0..n).flat_map(|v| (v as f32).to_le_bytes()).collect::<Vec<u8>>();
+    with_files(&[("x.npy", &npy("<f4", "(1, 12)", &values(12)))], "x.npy", |d| {
+        let d = d.unwrap();
+        assert_eq!(d.input(0, &raw(), &[3, 2, 2]).unwrap()[11], 11.0);
+        assert!(d.input(0, &raw(), &[3, 2, 3]).is_err());
+    });
+    with_files(&[("x.npy", &npy("<f4", "(1, 2, 2, 3)", &values(12)))], "x.npy", |d| {
+        let d = d.unwrap();
+        assert_eq!(d.input(0, &raw(), &[12]).unwrap()[11], 11.0);
+        let error = message(d.input(0, &raw(), &[3, 2, 2]).unwrap_err());
+        assert!(error.contains("np.transpose(x, (0, 3, 1, 2))"), "{error}");
+    });
 }
 
 #[test]
@@ -143,8 +236,20 @@ fn mnist_files_are_read_alone_and_by_folder() {
             assert_eq!(d.input(1, &raw(), &[1, 1, 2]).unwrap(), [3.0, 4.0]);
         });
     }
-    let gz = with_files(&[("t10k-images-idx3-ubyte.gz", &[0x1f, 0x8b, 8])], "t10k-images-idx3-ubyte.gz", |d| message(d.unwrap_err()));
-    assert!(gz.contains("gunzip it first"), "{gz}");
+    let (packed, packed_labels) = (gzip(&images), gzip(&labels));
+    let files = [("t10k-images-idx3-ubyte.gz", &packed[..]), ("t10k-labels-idx1-ubyte.gz", &packed_labels[..])];
+    for open in [".", "t10k-images-idx3-ubyte.gz"] {
+        with_files(&files, open, |d| {
+            let d = d.unwrap();
+            assert_eq!((d.labels(), d.input(1, &raw(), &[1, 1, 2]).unwrap()), (Some(&[7, 9][..]), vec![3.0, 4.0]));
+        });
+    }
+    // Both, as torchvision leaves them.
+    let both = [("a-images-idx3-ubyte", &images[..]), ("a-images-idx3-ubyte.gz", &packed), ("a-labels-idx1-ubyte.gz", &packed_labels)];
+    with_files(&both, ".", |d| assert_eq!(d.unwrap().labels(), Some(&[7, 9][..])));
+    assert!(with_files(&[("a-images-idx3-ubyte.gz", &packed[..packed.len() - 9])], ".", |d| d.is_err()));
+    let fewer = [("a-images-idx3-ubyte", &images[..]), ("a-labels-idx1-ubyte", &idx(1, &[1], &[7]))];
+    assert!(with_files(&fewer, ".", |d| message(d.unwrap_err())).contains("equally many"));
     for bad in [&images[..15], &images[..10], &idx(3, &[u32::MAX, u32::MAX, u32::MAX], &[0; 4])] {
         assert!(with_files(&[("i-idx3-ubyte", bad)], "i-idx3-ubyte", |d| d.is_err()));
     }
@@ -187,6 +292,82 @@ fn class_folders_take_turns_and_numbers_are_classes() {
 }
 
 #[test]
+fn images_of_all_common_formats_are_read() {
+    use image::ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+    let picture = image::RgbImage::from_pixel(2, 1, image::Rgb([200, 200, 200]));
+    for (format, name) in
+        [(Bmp, "i.bmp"), (Gif, "i.gif"), (Jpeg, "i.jpg"), (Png, "i.png"), (Pnm, "i.ppm"), (Tiff, "i.tiff"), (WebP, "i.webp")]
+    {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        let bytes = bytes.into_inner();
+        for open in [name, "."] {
+            with_files(&[(name, &bytes)], open, |d| {
+                let input = d.unwrap().input(0, &raw(), &[1, 1, 2]).unwrap();
+                assert!(input.iter().all(|v| (v - 200.0).abs() < 4.0), "{name}: {input:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn colours_meet_a_grey_network_alike_from_files_and_arrays_and_the_user_is_told() {
+    let image = png([10, 200, 90]);
+    let pixels: Vec<u8> = [10, 200, 90].repeat(2);
+    let array = npy("|u1", "(1, 1, 2, 3)", &pixels);
+    let grey = npy("|u1", "(1, 1, 2)", &[7, 9]);
+    for (name, bytes) in [("i.png", &image), ("i.npy", &array)] {
+        with_files(&[(name, bytes)], name, |d| {
+            let d = d.unwrap();
+            assert_eq!(d.input(0, &raw(), &[1, 1, 2]).unwrap(), [131.0, 131.0], "{name}");
+            assert!(d.note(&raw(), &[1, 1, 2]).unwrap().unwrap().contains("brightness"));
+            assert_eq!(d.note(&raw(), &[3, 1, 2]).unwrap(), None);
+        });
+    }
+    with_files(&[("i.npy", &grey)], "i.npy", |d| {
+        let d = d.unwrap();
+        assert_eq!(d.input(0, &raw(), &[3, 1, 2]).unwrap(), [7.0, 9.0, 7.0, 9.0, 7.0, 9.0]);
+        assert!(d.note(&raw(), &[3, 1, 2]).unwrap().unwrap().contains("all three channels"));
+    });
+    let four = npy("|u1", "(1, 1, 2, 4)", &[0; 8]);
+    let error = with_files(&[("i.npy", &four)], "i.npy", |d| message(d.unwrap().input(0, &raw(), &[3, 1, 2]).unwrap_err()));
+    assert!(error.contains("x[..., :3]"), "{error}");
+}
+
+/// A PNG whose header says more than its few bytes hold.
+fn huge_png(side: u32) -> Vec<u8> {
+    let mut bytes = png([0; 3]);
+    bytes[16..20].copy_from_slice(&side.to_be_bytes());
+    bytes[20..24].copy_from_slice(&side.to_be_bytes());
+    let crc = crc32fast::hash(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn the_size_of_an_image_is_compared_before_it_is_decoded() {
+    // Decoding would fail: there are far too few pixels.
+    for (side, resize, why) in [(3000, None, "3000x3000"), (9000, Some([1, 2]), "67108864"), (20000, Some([1, 2]), "67108864")] {
+        let error = with_files(&[("i.png", &huge_png(side))], "i.png", |d| {
+            message(d.unwrap().input(0, &Preprocessing { resize, ..raw() }, &[3, 1, 2]).unwrap_err())
+        });
+        assert!(error.contains(why), "{error}");
+    }
+    // A colour profile of 64 MiB of zeros, in 64 kB.
+    let mut profile = flate2::write::ZlibEncoder::new(Vec::new(), Default::default());
+    profile.write_all(&vec![0; 64 << 20]).unwrap();
+    let profile = [&b"iCCPx\0\0"[..], &profile.finish().unwrap()].concat();
+    let whole = png([1, 2, 3]);
+    let length = (profile.len() as u32 - 4).to_be_bytes();
+    let bytes = [&whole[..33], &length, &profile, &crc32fast::hash(&profile).to_be_bytes(), &whole[33..]].concat();
+    with_files(&[("i.png", &bytes)], "i.png", |d| match d.unwrap().input(0, &raw(), &[3, 1, 2]) {
+        // Its profile is left out, or it is refused; which of the two is the decoder's choice.
+        Ok(input) => assert_eq!(input, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]),
+        Err(error) => assert!(message(error).contains("limit")),
+    });
+}
+
+#[test]
 fn image_files_suit_grey_and_colour_networks() {
     with_files(&[("p.ppm", b"P6 1 1 255 \x80\x80\x80")], "p.ppm", |d| {
         let d = d.unwrap();
@@ -215,8 +396,6 @@ fn damaged_and_unbelievable_images_are_refused() {
             let _ = d.input(0, &raw(), &[3, 1, 2]);
         }
     }
-    let error = with_files(&[("i.ppm", b"P6 60000 60000 255 \0\0\0")], "i.ppm", |d| d.unwrap().input(0, &raw(), &[3, 1, 1]).unwrap_err());
-    assert!(message(error).contains("not believable"));
 }
 
 #[test]
@@ -226,22 +405,42 @@ fn unknown_files_and_folders_are_refused_with_the_list_of_known_kinds() {
         assert!(error.contains("MNIST idx"), "{error}");
     }
     assert!(matches!(Dataset::open(Path::new("/no/such/file")), Err(DataError::Read { .. })));
+    let says = |files: &[(&str, &[u8])], open: &str| with_files(files, open, |d| message(d.unwrap_err()));
+    assert!(says(&[("sub/a.txt", b"x")], ".").contains("no images in its folders"));
+    assert!(says(&[("e/.hidden", b"x")], "e").contains("the folder is empty"));
+    assert!(says(&[("e.npy", b"")], "e.npy").contains("it is empty"));
+    for open in ["data_batch_1", "."] {
+        let error = says(&[("data_batch_1", b"\x80\x02}q\x01(U\x0bbatch_labelq\x02"), ("readme.html", b"<html>")], open);
+        assert!(error.contains("pickle") && error.contains("binary version") && error.contains("np.savez"), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_without_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo.npy");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for path in [&fifo, Path::new("/dev/zero")] {
+        let DataError::Read { source, .. } = Dataset::open(path).unwrap_err() else { panic!("{} is no file", path.display()) };
+        assert!(source.to_string().contains("pipe or a device"), "{source}");
+    }
+    std::fs::create_dir(folder.path().join("class")).unwrap();
+    std::fs::rename(&fifo, folder.path().join("class/fifo.png")).unwrap();
+    let images = Dataset::open(folder.path()).unwrap();
+    assert!(images.input(0, &raw(), &[1, 1, 2]).is_err());
 }
 
 /// An archive whose samples are too big to be kept in memory.
-fn big_npz(method: npyz::zip::CompressionMethod) -> (Vec<u8>, usize) {
+fn big_npz(method: zip::CompressionMethod) -> (Vec<u8>, usize) {
     let (count, size) = (2500, 64 * 64);
     let x: Vec<u8> = (0..count * size).map(|i| (i / size * 31 + i % size * 7) as u8).collect();
-    let mut writer = npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
-    let options = npyz::zip::write::FileOptions::default().compression_method(method);
-    writer.zip_writer().start_file("x.npy", options).unwrap();
-    writer.zip_writer().write_all(&npy("|u1", &format!("({count}, 64, 64)"), &x)).unwrap();
-    (writer.zip_writer().finish().unwrap().into_inner(), count)
+    (npz_by(method, &[("x", npy("|u1", &format!("({count}, 64, 64)"), &x))]), count)
 }
 
 #[test]
 fn samples_of_a_big_archive_are_read_from_it_one_by_one_in_any_order() {
-    for method in [npyz::zip::CompressionMethod::Stored, npyz::zip::CompressionMethod::Deflated] {
+    for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
         let (bytes, count) = big_npz(method);
         with_files(&[("d.npz", &bytes)], "d.npz", |d| {
             let d = d.unwrap();
@@ -258,11 +457,11 @@ fn samples_of_a_big_archive_are_read_from_it_one_by_one_in_any_order() {
 
 #[test]
 fn a_big_archive_that_is_damaged_far_inside_is_an_error_and_no_wrong_sample() {
-    let (mut bytes, count) = big_npz(npyz::zip::CompressionMethod::Deflated);
+    let (mut bytes, count) = big_npz(zip::CompressionMethod::Deflated);
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     with_files(&[("d.npz", &bytes)], "d.npz", |d| {
         let d = d.unwrap();
-        assert!((0..count).any(|index| d.sample(index, 1).is_err()));
+        assert!((0..count).any(|index| d.input(index, &raw(), &[1, 64, 64]).is_err()));
     });
 }

@@ -42,7 +42,7 @@ impl Pass for ApproximateNormalisation {
             return Ok(0);
         }
         let operands: HashMap<NodeId, NodeId> = nodes.iter().map(|&id| (id, graph.operands(id)[0])).collect();
-        let synthetic = context.calibration.is_none().then(|| synthetic::samples(graph));
+        let synthetic = context.calibration.is_none().then(|| synthetic::samples(graph, &context.assumed));
         let calibration = context.calibration.or(synthetic.as_ref()).expect("one of the two is there");
         let seen = fold_activations(
             graph,

@@ -147,16 +147,18 @@ fn statistics(graph: &Graph, context: &mut Context<'_>) -> Result<HashMap<NodeId
     if relus == 0 {
         return Ok(HashMap::new());
     }
-    let matched = Matched::new(graph, &context.batch_norm_moments)?;
+    let matched = Matched::new(graph, &context.batch_norm_moments, &context.assumed)?;
     let mut corrected = graph.clone();
     matched.insert(&mut corrected)?;
     let histograms = relu_histograms(&corrected, &matched.samples, context)?;
     let (source, cost) = match matched.len() {
-        0 => ("synthetic inputs, as there are no batch-norm statistics in the file, and biases are not corrected".to_string(), ""),
-        n => (format!("synthetic inputs that are matched to the batch-norm statistics of {n} layers"), DATA_FREE_COST),
+        0 => ("as there are no batch-norm statistics in the file, biases are not corrected.".to_string(), ""),
+        n => (format!("matched to the batch-norm statistics of {n} layers."), DATA_FREE_COST),
     };
     context.notes.push(format!(
-        "no calibration data: thresholds come from {source}.{cost} A few hundred real inputs (--calib DATA) are better, most of all at few timesteps"
+        "no calibration data: thresholds come from synthetic inputs {}; {source}{cost} --scale, --mean and --std say how pixels \
+         become real inputs; a few hundred of these (--calib DATA) are better, most of all at few timesteps",
+        context.assumed
     ));
     context.matched = Some(matched);
     Ok(histograms)

@@ -30,7 +30,7 @@ pub mod split_joined_inputs;
 pub use registry::{OptionError, PassSpec, find, from_yaml, parse_list, registry};
 
 use self::quantize::WeightRange;
-use crate::calibrate::{Calibration, matched::Matched, moments::Moments};
+use crate::calibrate::{Calibration, matched::Matched, moments::Moments, synthetic::Assumed};
 use serde::Serialize;
 use snn_ir::{Graph, GraphError};
 use std::collections::HashMap;
@@ -42,6 +42,8 @@ pub struct Context<'a> {
     pub timesteps: u32,
     /// Sample inputs of the ANN; without them passes fall back on what the network itself tells.
     pub calibration: Option<&'a Calibration>,
+    /// What is assumed of inputs without calibration data.
+    pub assumed: Assumed,
     /// Per-channel mean and variance of pre-activations as the network's batch-norms state them, by the name of the
     /// node that carries them after `fold-batch-norm`.
     pub batch_norm_moments: HashMap<String, Moments>,
@@ -67,6 +69,7 @@ impl Context<'_> {
         Context {
             timesteps,
             calibration: None,
+            assumed: Assumed::default(),
             batch_norm_moments: HashMap::new(),
             matched: None,
             approximations: Vec::new(),

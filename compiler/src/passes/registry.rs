@@ -139,7 +139,7 @@ pub fn from_yaml(items: &[Value]) -> Result<Vec<Box<dyn Pass>>, OptionError> {
 /// # Errors
 /// [`OptionError`].
 pub fn parse_list(text: &str) -> Result<Vec<Box<dyn Pass>>, OptionError> {
-    let items: Vec<Value> = serde_yaml::from_str(&format!("[{text}]")).map_err(|e| OptionError::Syntax(e.to_string()))?;
+    let items: Vec<Value> = crate::yaml::parse(&format!("[{text}]")).map_err(|e| OptionError::Syntax(e.to_string()))?;
     from_yaml(&items)
 }
 

@@ -275,10 +275,14 @@ pub fn write(path: impl AsRef<Path>, program: &Program) -> Result<(), WriteError
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".snn-");
-    // As any new file: what the user's mask leaves of it. Temporary files are private otherwise.
+    let old = std::fs::metadata(path).ok().map(|m| m.permissions());
+    // As the file that is replaced, or as any new one: what the user's mask leaves of it. Temporary files are private otherwise.
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.permissions(old.clone().unwrap_or(std::os::unix::fs::PermissionsExt::from_mode(0o666)));
     let mut file = builder.tempfile_in(folder)?;
+    if let Some(old) = old {
+        file.as_file().set_permissions(old)?;
+    }
     file.write_all(&bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;

@@ -22,7 +22,6 @@ pub mod elementwise;
 pub mod error;
 pub mod evaluate;
 pub mod faults;
-pub mod file;
 pub mod fold;
 pub mod function;
 pub mod heads;

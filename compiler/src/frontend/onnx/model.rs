@@ -24,7 +24,7 @@ impl Model {
     /// When it cannot be read, is no protobuf of a model, would decode into much more memory than it is long, or holds
     /// no graph.
     pub fn load(path: &Path) -> Result<Self, ImportError> {
-        let bytes = super::file::read_regular(path).map_err(|source| ImportError::Read { path: path.into(), source })?;
+        let bytes = crate::files::read(path, crate::files::MAX_MODEL).map_err(|source| ImportError::Read { path: path.into(), source })?;
         Model::decode(path, &bytes)
     }
 

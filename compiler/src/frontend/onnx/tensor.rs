@@ -2,7 +2,6 @@
 
 use super::constant::{Constant, DataType, Values, is_float, is_integer};
 use super::error::Refusal;
-use super::file::open_regular;
 use snn_ir::tensor::element_count;
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -206,7 +205,8 @@ fn external(proto: &TensorProto, folder: &mut Folder, bytes: usize) -> Result<Ve
     let system = |e: std::io::Error| refuse(format!("`{location}`: {e}"));
     let path = inside(&folder.path, location).map_err(&refuse)?;
     let path = path.ok_or_else(|| refuse(format!("there is no file `{location}` beside the model")))?;
-    let (mut file, available) = open_regular(&path).map_err(system)?;
+    let mut file = crate::files::open(&path).map_err(system)?;
+    let available = file.metadata().map_err(system)?.len();
     let offset = number("offset")?.unwrap_or(0);
     let length = number("length")?.unwrap_or(bytes as u64);
     if length != bytes as u64 || offset.checked_add(length).is_none_or(|end| end > available) {
