@@ -160,7 +160,7 @@ fn model(seed: u64) -> Onnx {
 /// Compiles with a recipe, runs what comes of it on both engines, and explains it. What cannot be converted may say so.
 fn go_through(graph: &Graph, recipe: Recipe, weights: Weights, calibration: Option<&Calibration>) -> Result<(), String> {
     let name = recipe.name.clone();
-    let samples = calibration.map_or_else(|| synthetic::samples(graph).samples, |c| c.samples.clone());
+    let samples = calibration.map_or_else(|| synthetic::samples(graph, &Default::default()).samples, |c| c.samples.clone());
     // Differences of values that cancel out are rounding, of which passes may make another one.
     let ann = AnalogNetwork::new(graph).map_err(|e| format!("{name}: {e}"))?;
     let speaks = |sample: &&Vec<Vec<f32>>| {
@@ -210,7 +210,7 @@ fn networks_of_scalars_go_through_every_recipe_and_every_engine() {
         let Ok(import) = model.import() else { continue };
         imported += 1;
         let graph = import.graph;
-        let calibration = synthetic::samples(&graph);
+        let calibration = synthetic::samples(&graph, &Default::default());
         for (i, recipe) in built_in().into_iter().enumerate() {
             // Integers and floats, with and without data, in turn.
             let weights = if (seed as usize + i).is_multiple_of(2) { Weights::Recipe } else { Weights::Float };
@@ -299,7 +299,7 @@ fn a_head_that_ends_in_a_scalar_converts() {
     let imported = model.proven();
     assert_eq!(imported.facts.outputs[0].shape, Vec::<usize>::new());
     let graph = imported.graph;
-    let calibration = synthetic::samples(&graph);
+    let calibration = synthetic::samples(&graph, &Default::default());
     let options = CompileOptions {
         recipe: Recipe::load("layerwise").unwrap(),
         timesteps: 64,

@@ -84,13 +84,13 @@ pub fn main() -> ExitCode {
     let result = start_threads().and_then(|()| match (cli.command, cli.compile) {
         (Some(Command::Run(arguments)), _) => run::run(&arguments),
         (Some(Command::Eval(arguments)), _) => eval::run(&arguments),
-        (Some(Command::Explain(arguments)), _) => start_threads().and_then(|()| explain::run(&arguments)),
+        (Some(Command::Explain(arguments)), _) => explain::run(&arguments),
         (Some(Command::Bench(arguments)), _) => bench::run(&arguments),
         (Some(Command::Inspect(arguments)), _) => inspect::run(&arguments),
-        (Some(Command::Opt(arguments)), _) => start_threads().and_then(|()| opt::run(&arguments)),
+        (Some(Command::Opt(arguments)), _) => opt::run(&arguments),
         (Some(Command::Passes(arguments)), _) => passes::run(&arguments),
         (Some(Command::Recipes(arguments)), _) => recipes::run(&arguments),
-        (None, Some(arguments)) => start_threads().and_then(|()| compile::run(&arguments)),
+        (None, Some(arguments)) => compile::run(&arguments),
         (None, None) => Err(Failure::new("no model was named").help("snnc MODEL.onnx -o OUT.snn; snnc --help lists the rest")),
     });
     match result {
@@ -100,9 +100,4 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Starts the threads that passes run on. Where the system gives none that is an error; later it would be a panic.
-fn start_threads() -> Result<(), Failure> {
-    rayon::ThreadPoolBuilder::new().build_global().map_err(|e| Failure::from_error(&e).while_doing("cannot start threads"))
 }

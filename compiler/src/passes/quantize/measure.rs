@@ -75,7 +75,7 @@ impl Samples {
             (Some(calibration), _) => &calibration.samples,
             (None, Some(matched)) => &matched.samples.samples,
             (None, None) => {
-                made = synthetic::samples(graph);
+                made = synthetic::samples(graph, &context.assumed);
                 &made.samples
             }
         };
