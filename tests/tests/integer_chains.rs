@@ -185,6 +185,7 @@ fn compiled(graph: &Graph, recipe: &str, weights: Weights, timesteps: u32, calib
         calibration: Some(calibration),
         progress: &|_, _, _| {},
         check: Vec::new(),
+        assumed: Default::default(),
     };
     compile(graph.clone(), options, |_, _| {})
 }
@@ -225,23 +226,6 @@ fn chains_of_linear_operations_lose_no_more_in_integers_than_in_floats() {
             let test = samples(&graph, seed ^ 0x77, 16);
             let case = format!("network {seed}: {links} operations, {recipe}, T = {timesteps}");
             let make = |weights| compiled(&graph, recipe, weights, timesteps, &calibration);
-            if std::env::var("DEBUG_CHAIN").is_ok_and(|n| n == seed.to_string()) {
-                let options = CompileOptions {
-                    recipe: Recipe::load(recipe).unwrap(),
-                    timesteps,
-                    weights: Weights::Recipe,
-                    calibration: Some(&calibration),
-                    progress: &|_, _, _| {},
-                    check: Vec::new(),
-            assumed: Default::default(),
-                };
-                let r = compile(graph.clone(), options, |g, r| {
-                    if matches!(r.name, "fuse-layers" | "quantize") {
-                        eprintln!("{case} after {}\n{}", r.name, snn_ir::text::print(g, snn_ir::text::Parameters::Summary));
-                    }
-                });
-                eprintln!("{:?}", r.map(|c| c.rounding).map_err(|e| e.to_string()));
-            }
             let integers = match make(Weights::Recipe) {
                 Ok(compiled) => compiled,
                 Err(e) => return Some(format!("{case}: {e}")),

@@ -244,7 +244,7 @@ impl Quantizer<'_> {
                 }
                 // The current is divided: its threshold must have enough steps, and weights beside it, too.
                 let for_threshold = if neuron { (common * THRESHOLD_STEPS).ceil() } else { 1.0 };
-                let for_weights = (FIDELITY / sizes[c].fidelity(common)).ceil().min(THRESHOLD_STEPS);
+                let for_weights = (FIDELITY / sizes[c].fidelity(common)).ceil().min(MOST_WEIGHT);
                 let needed = for_weights.max(if neuron { (common * LEAST_STEPS).ceil() } else { 1.0 }).max(1.0);
                 let mut most = (common / search.least[c]).floor().min(MOST_WEIGHT * common / largest[c]).floor();
                 if sums.count() > 0 {
