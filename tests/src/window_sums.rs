@@ -5,7 +5,7 @@
 //! the exact modes are. The real-valued front end, which is the same in every step, is taken from the analog executor.
 
 use snn_ir::index_map::index_map;
-use snn_ir::op::{Divisor, Layer, Neuron, Scale};
+use snn_ir::op::{Divisor, Layer, Neuron, Requantize, Scale};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::HashMap;
@@ -170,6 +170,11 @@ impl<'g> WindowSums<'g> {
                     let mut max = values[&operands[0]].clone();
                     operands[1..].iter().for_each(|o| max.iter_mut().zip(&values[o]).for_each(|(m, &v)| *m = (*m).max(v)));
                     max
+                }
+                // What is sent in all is what came in all, rounded, half up, to whole coarse units.
+                Op::Requantize(Requantize { shift }) => {
+                    let unit = 1i64 << shift;
+                    values[&operands[0]].iter().map(|&sum| (2 * sum + unit).div_euclid(2 * unit)).collect()
                 }
                 Op::Readout { .. } => values[&operands[0]].clone(),
                 op => {

@@ -28,6 +28,21 @@ pub enum PipelineError {
         /// Why not.
         source: PassError,
     },
+    /// Numbers of the network left what floats hold.
+    #[error(
+        "pass {pass}: node `{node}` ({op}): its {parameter} is not finite: weights, or activations on the samples, are too large or \
+         too small for 32-bit floats; scale the network's weights, or look at the samples"
+    )]
+    NotFinite {
+        /// The pass that found it.
+        pass: &'static str,
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+        /// The parameter.
+        parameter: String,
+    },
     /// A pass left a graph that breaks the rules: it ran where it should not, or is wrong.
     #[error(
         "after pass {pass} the network breaks a rule: {source}. A recipe of your own may run passes in another order than `snnc passes` \
@@ -69,7 +84,10 @@ pub fn run(
         let name = pass.name();
         let changes = pass.run(graph, context).map_err(|source| PipelineError::Pass { pass: name, source })?;
         let record = PassRecord { name, changes, time: started.elapsed() };
-        verify(graph).map_err(|source| PipelineError::Broken { pass: name, source })?;
+        verify(graph).map_err(|source| match source {
+            VerifyError::NotFinite { name: node, op, parameter } => PipelineError::NotFinite { pass: name, node, op, parameter },
+            source => PipelineError::Broken { pass: name, source },
+        })?;
         after(graph, &record)?;
         records.push(record);
     }

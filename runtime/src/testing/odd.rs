@@ -1,7 +1,9 @@
 //! Networks of every shape that the verifier accepts: windows in nothing but padding, strides beyond the map, extreme numbers.
 
 use super::Random;
-use snn_ir::op::{Amplitude, AvgPool, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Reset, Scale, Slice};
+use snn_ir::op::{
+    Amplitude, AvgPool, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Requantize, Reset, Scale, Slice,
+};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window, verify_within};
 
 /// Most elements of a value, so that thousands of networks run in minutes.
@@ -300,6 +302,10 @@ impl Builder<'_> {
             10 if signal == Signal::Current => {
                 let neuron = self.neuron(&shape);
                 self.add(Op::If(neuron), &[x])
+            }
+            11 if signal == Signal::Current => {
+                let shift = self.random.pick(&[1, 1, 2, 5, 12, Requantize::MOST_BITS]);
+                self.add(Op::Requantize(Requantize { shift }), &[x])
             }
             _ => self.layer(x, values),
         }

@@ -117,7 +117,10 @@ impl Quantizer<'_> {
         let channels = self.channels(id);
         let is_shared = terms.iter().any(|t| matches!(t.synapse, Op::Linear(_))) && shape.len() > 1;
         let one_unit = is_shared || layer.neuron.is_none() && self.needs_one_unit(id);
-        let mut search = Search { layer: &layer, shape, channels, terms, encode, one_unit, least: vec![f64::MIN_POSITIVE; channels] };
+        // A threshold has so many steps at most, so nothing beside it can be finer: nor a channel that a
+        // batch-norm has all but switched off.
+        let finest = if layer.neuron.is_some() { 1.0 / self.most_steps(encode.is_some()) } else { f64::MIN_POSITIVE };
+        let mut search = Search { layer: &layer, shape, channels, terms, encode, one_unit, least: vec![finest; channels] };
         for _ in 0..TRIES {
             let units = match self.units_of(&search) {
                 Ok(units) => units,
@@ -170,6 +173,11 @@ impl Quantizer<'_> {
         self.graph.rewrite(id, Op::Layer(rounded), sources)?;
         self.note(id);
         Ok(())
+    }
+
+    /// Steps of a threshold at most, where encoded currents arrive or not.
+    fn most_steps(&self, is_encoded: bool) -> f64 {
+        if is_encoded { MOST_STEPS.min(f64::from(self.encode_limit()) / ENCODED_THRESHOLDS) } else { MOST_STEPS }
     }
 
     /// How many times too large the integers of channel `c` may become.
@@ -230,7 +238,7 @@ impl Quantizer<'_> {
         };
         let can_lose_bits = search.terms.iter().any(|t| self.is_current(t.source));
         let limit = f64::from(self.encode_limit());
-        let most_steps = if search.encode.is_some() { MOST_STEPS.min(limit / ENCODED_THRESHOLDS) } else { MOST_STEPS };
+        let most_steps = self.most_steps(search.encode.is_some());
         let mut units = Units { unit: vec![0.0; channels], slack: vec![f64::INFINITY; channels] };
         for c in 0..channels {
             let passed: Vec<f64> =
