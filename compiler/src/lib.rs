@@ -7,6 +7,8 @@ pub mod compile;
 pub mod data;
 pub mod explain;
 pub mod frontend;
+pub mod outputs;
 pub mod passes;
 pub mod recipe;
 pub mod report;
+mod suggest;

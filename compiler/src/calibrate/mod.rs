@@ -13,6 +13,7 @@ pub mod moments;
 pub mod piecewise;
 pub mod places;
 pub mod refit;
+pub mod normalisation;
 pub mod region;
 pub mod rounding;
 pub mod search;

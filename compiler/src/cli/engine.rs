@@ -1,7 +1,7 @@
 //! Which engine runs a network, and what it compiles for.
 
-use super::Failure;
 use super::arguments::Engine;
+use super::{Failure, notice};
 use clap::{Args, ValueEnum};
 use snn_ir::file::Program;
 use snn_runtime::cost_model::CostModelError;
@@ -48,6 +48,21 @@ impl From<CpuLevel> for Cpu {
 }
 
 impl EngineArguments {
+    /// The file that kernels' costs are read from, if there is one.
+    pub fn cost_model(&self) -> Option<&Path> {
+        self.cost_model.as_deref()
+    }
+
+    /// The first option that is given, by its name.
+    pub fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.engine.is_some(), "--engine"),
+            (self.cpu_level.is_some(), "--cpu-level"),
+            (self.cost_model.is_some(), "--cost-model"),
+        ];
+        given.into_iter().find(|(is, _)| *is).map(|(_, name)| name)
+    }
+
     /// The network made ready to run: by the engine that was asked for, or by the faster one that can.
     pub fn network(&self, program: &Program) -> Result<Network, Failure> {
         let graph = &program.graph;
@@ -66,7 +81,7 @@ impl EngineArguments {
             Err(error) if self.engine.is_none() => {
                 let network = Network::compile(graph, EngineKind::Reference)
                     .map_err(|e| Failure::from_error(&e).while_doing("no engine can run this network"))?;
-                eprintln!("note: the reference engine runs this network, slowly: {error}");
+                notice::note(format_args!("the reference engine runs this network, slowly: {error}"));
                 Ok(network)
             }
             Err(error) => Err(Failure::from_error(&error)

@@ -1,7 +1,7 @@
 //! How commands read an ONNX model: imported, and compared with tract unless the user says otherwise.
 
-use super::Failure;
 use super::arguments::shape;
+use super::{Failure, notice};
 use crate::frontend::onnx::check::{check_import, too_large};
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{CheckError, ImportError, ImportOptions, Imported, import_model};
@@ -40,16 +40,18 @@ impl ImportArguments {
         let imported = import_model(&Model::decode(path, &bytes)?, &options(self.input_shape.as_ref()))?;
         let crc32 = crc32fast::hash(&bytes);
         drop(bytes);
-        imported.facts.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+        imported.facts.warnings.iter().for_each(notice::warning);
         let large = if check { None } else { too_large(&imported.graph) };
         if let (Some(why), false) = (large, self.no_check) {
-            eprintln!("warning: the import was not compared with what tract computes, which would take long: {why}; --check does it");
+            notice::warning(format_args!(
+                "the import was not compared with what tract computes, which would take long: {why}; --check does it"
+            ));
         } else if !self.no_check {
             match check_import(path, &imported) {
-                Ok(difference) => {
-                    eprintln!("note: the import computes what tract computes from the file, to {difference:.1e} of the largest output")
-                }
-                Err(CheckError::Oracle(reason)) => eprintln!("warning: the import could not be checked: {reason}"),
+                Ok(difference) => notice::note(format_args!(
+                    "the import computes what tract computes from the file, to {difference:.1e} of the largest output"
+                )),
+                Err(CheckError::Oracle(reason)) => notice::warning(format_args!("the import could not be checked: {reason}")),
                 Err(error) => return Err(Failure::from(error).help("--no-check converts it all the same")),
             }
         }

@@ -1,32 +1,67 @@
 //! Spiking networks from `.snn` files.
 
-use super::Failure;
+use super::{Failure, notice};
 use crate::compile::DEFAULT_TIMESTEPS;
+use crate::data::Feed;
 use crate::frontend::onnx::ImportOptions;
+use crate::outputs::output_names;
+use crate::report::EarlyExit;
+use crate::report::task::{Task, task};
+use crate::suggest::nearest;
 use snn_ir::file::{Program, read};
-use snn_ir::{Graph, Op, ValueType};
+use snn_ir::{Graph, Op};
 use snn_runtime::Network;
 use std::path::Path;
 
+/// Whether a file is an ONNX model by its name.
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+}
+
 /// The network in a `.snn` file.
 pub fn program(path: &Path) -> Result<Program, Failure> {
-    if path.extension().is_some_and(|e| e == "onnx") {
+    if is_onnx(path) {
         let failure = Failure::new(format!("{} is not a spiking network", path.display()));
         return Err(failure.help(format!("compile it first: snnc {} -o OUT.snn", path.display())));
     }
     read(path).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot load {}", path.display())))
 }
 
-/// Whether windows of the network may end early, as `margin` asks.
-pub fn early_exit(network: &Network, margin: Option<f32>) -> Result<(), Failure> {
-    let whole = network.has_window_barrier() || network.settles();
-    match margin {
-        Some(_) if whole => {
-            let failure = Failure::new("--early-exit needs neurons that answer step by step; these answer at the end of their window");
-            Err(failure.help("leave --early-exit out, or compile with binary firing"))
-        }
-        _ => Ok(()),
+/// When windows of the network end early: as `margin` asks, by the classes of output `output`.
+pub fn early_exit(network: &Network, graph: &Graph, output: usize, margin: Option<f32>) -> Result<Option<EarlyExit>, Failure> {
+    let Some(margin) = margin else { return Ok(None) };
+    if network.has_window_barrier() || network.settles() {
+        let failure = Failure::new("--early-exit needs neurons that answer step by step; these answer at the end of their window");
+        return Err(failure.help("leave --early-exit out, or compile with binary firing"));
     }
+    if task(graph, output) != Task::Classes {
+        let name = &output_names(graph)[output];
+        let failure = Failure::new(format!("--early-exit waits until one class leads, but output `{name}` has no classes"));
+        return Err(failure.help("leave --early-exit out"));
+    }
+    Ok(Some(EarlyExit { margin, output }))
+}
+
+/// The place of the output called `asked`.
+pub fn output(graph: &Graph, asked: &str) -> Result<usize, Failure> {
+    let names = output_names(graph);
+    names.iter().position(|n| n == asked).ok_or_else(|| {
+        let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+        let failure = Failure::new(format!("the network has no output `{asked}`; it has {}", quoted.join(", ")));
+        failure.did_you_mean(nearest(asked, names.iter().map(String::as_str)))
+    })
+}
+
+/// The place of the output called `asked`, or the first one.
+pub fn output_or_first(graph: &Graph, asked: Option<&str>) -> Result<usize, Failure> {
+    asked.map_or(Ok(0), |asked| output(graph, asked))
+}
+
+/// The data that feeds the inputs of `graph`.
+pub fn feed(path: &Path, graph: &Graph) -> Result<Feed, Failure> {
+    let inputs = graph.inputs();
+    let names: Vec<&str> = inputs.iter().map(|&i| graph.node(i).name()).collect();
+    Ok(Feed::open(path, &names)?)
 }
 
 /// How the ANN that a network was compiled from is imported: for inputs of the shape the network takes.
@@ -39,19 +74,19 @@ fn default_timesteps(program: &Program) -> u32 {
     program.graph.timesteps.unwrap_or(DEFAULT_TIMESTEPS)
 }
 
-/// The window lengths to run: `asked`, or the one that the network was compiled for. Says so on standard error where they differ.
+/// The window lengths to run: `asked`, or the one that the network was compiled for. Says so on standard error where one is shorter.
 ///
 /// # Errors
 /// When a window ends before the network's answer starts to count.
 pub fn windows(program: &Program, asked: &[u32]) -> Result<Vec<u32>, Failure> {
     let own = default_timesteps(program);
     let windows = if asked.is_empty() { vec![own] } else { asked.to_vec() };
-    let others: Vec<String> = windows.iter().filter(|&&t| t != own).map(u32::to_string).collect();
+    let others: Vec<String> = windows.iter().filter(|&&t| t < own).map(u32::to_string).collect();
     if !others.is_empty() {
-        eprintln!(
-            "warning: compiled and calibrated for T = {own}; at T = {} it loses more than a network compiled for that",
+        notice::warning(format_args!(
+            "compiled and calibrated for T = {own}; at T = {} it loses more than a network compiled for that",
             others.join(", ")
-        );
+        ));
     }
     let graph = &program.graph;
     let delays = graph.outputs().iter().map(|&o| if let Op::Readout { delay, .. } = graph.op(o) { *delay } else { 0 });
@@ -60,13 +95,5 @@ pub fn windows(program: &Program, asked: &[u32]) -> Result<Vec<u32>, Failure> {
         Some(t) => Err(Failure::new(format!("T = {t}: the network's answer counts from step {} on", delay + 1))
             .help("take a longer window, or compile for this one")),
         None => Ok(windows),
-    }
-}
-
-/// The type of the network's input, which must be its only one.
-pub fn only_input(network: &Network) -> Result<&ValueType, Failure> {
-    match network.inputs() {
-        [one] => Ok(one),
-        many => Err(Failure::new(format!("the network has {} inputs; a data set feeds one", many.len()))),
     }
 }

@@ -6,6 +6,7 @@
 mod arguments;
 mod bench;
 mod compile;
+mod destination;
 mod engine;
 mod eval;
 mod explain;
@@ -13,6 +14,7 @@ mod failure;
 mod import;
 mod inspect;
 mod load;
+mod notice;
 mod opt;
 mod output;
 mod passes;
@@ -22,7 +24,12 @@ mod run;
 
 pub use failure::Failure;
 
-use clap::{Parser, Subcommand};
+use crate::suggest::nearest;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsStr;
+use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Compiles a trained network (ONNX) to a spiking network of integrate-and-fire neurons, and runs it
@@ -35,7 +42,8 @@ use std::process::ExitCode;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]
-#[command(override_usage = "snnc MODEL.onnx -o OUT.snn [OPTIONS]\n       snnc <COMMAND>", disable_help_subcommand = true)]
+#[command(override_usage = "snnc MODEL.onnx -o OUT.snn [OPTIONS]\n       snnc <COMMAND>")]
+#[command(after_help = "Exit codes: 0 when all went well, 1 for a diagnostic, 2 for wrong usage, 130 after Ctrl-C")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -45,9 +53,11 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Compile a trained network to a spiking one: what snnc does without a command
+    Compile(compile::Arguments),
     /// Run a spiking network on samples
     Run(run::Arguments),
-    /// Measure accuracy and activity against T, next to the ANN
+    /// Measure accuracy and activity as a function of T, side by side with the ANN
     Eval(eval::Arguments),
     /// Say which layers of a spiking network lose the accuracy, and why
     Explain(explain::Arguments),
@@ -63,20 +73,54 @@ enum Command {
     Recipes(recipes::Arguments),
 }
 
+/// What is wrong with `first` where a command or a model should be: it is no command, and neither the name of a model nor
+/// of a file.
+fn unknown_command(first: &OsStr) -> Option<clap::Error> {
+    let mut cli = Cli::command();
+    let names: Vec<String> = cli.get_subcommands().map(|c| c.get_name().to_string()).chain(["help".to_string()]).collect();
+    let (path, first) = (Path::new(first), &*first.to_string_lossy());
+    if first.starts_with('-') || names.iter().any(|n| n == first) || load::is_onnx(path) || path.exists() {
+        return None;
+    }
+    let tip = match nearest(first, names.iter().map(String::as_str)) {
+        Some(name) => format!("a similar command exists: '{name}'"),
+        None => format!("commands are {}; a model's name ends in .onnx", names.join(", ")),
+    };
+    Some(cli.error(ErrorKind::InvalidSubcommand, format!("there is no command and no file '{first}'\n\n  tip: {tip}")))
+}
+
+/// Starts the threads that all commands share, as many as the user says.
+fn start_threads(threads: Option<NonZeroUsize>) -> Result<(), Failure> {
+    let Some(threads) = threads else { return Ok(()) };
+    let started = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+    started.map_err(|e| Failure::from_error(&e).while_doing(format!("cannot start {threads} threads")))
+}
+
+fn compile(arguments: &compile::Arguments) -> Result<(), Failure> {
+    if arguments.quiet {
+        notice::be_quiet();
+    }
+    start_threads(arguments.threads)?;
+    compile::run(arguments)
+}
+
 /// Runs the program on its command line.
 pub fn main() -> ExitCode {
+    if let Some(error) = std::env::args_os().nth(1).and_then(|first| unknown_command(&first)) {
+        error.exit();
+    }
     let cli = Cli::parse();
     output::clean_up_on_interrupt();
     let result = match (cli.command, cli.compile) {
+        (Some(Command::Compile(arguments)), _) | (None, Some(arguments)) => compile(&arguments),
         (Some(Command::Run(arguments)), _) => run::run(&arguments),
         (Some(Command::Eval(arguments)), _) => eval::run(&arguments),
-        (Some(Command::Explain(arguments)), _) => explain::run(&arguments),
+        (Some(Command::Explain(arguments)), _) => start_threads(arguments.threads).and_then(|()| explain::run(&arguments)),
         (Some(Command::Bench(arguments)), _) => bench::run(&arguments),
         (Some(Command::Inspect(arguments)), _) => inspect::run(&arguments),
         (Some(Command::Opt(arguments)), _) => opt::run(&arguments),
         (Some(Command::Passes(arguments)), _) => passes::run(&arguments),
         (Some(Command::Recipes(arguments)), _) => recipes::run(&arguments),
-        (None, Some(arguments)) => compile::run(&arguments),
         (None, None) => Err(Failure::new("no model was named").help("snnc MODEL.onnx -o OUT.snn; snnc --help lists the rest")),
     };
     match result {

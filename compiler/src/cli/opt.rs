@@ -1,7 +1,7 @@
 //! `snnc opt`: passes on a graph in text form.
 
 use super::arguments::timesteps;
-use super::{Failure, output};
+use super::{Failure, destination, notice, output};
 use crate::compile::DEFAULT_TIMESTEPS;
 use crate::passes::{Context, parse_list, pipeline};
 use clap::Args;
@@ -30,6 +30,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(output) = &arguments.output {
+        destination::check(output, &[".snnir"], &[Some(&*arguments.graph)])?;
+    }
     let path = arguments.graph.display();
     let passes = parse_list(&arguments.pass)?;
     let text = std::fs::read_to_string(&arguments.graph).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
@@ -38,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let timesteps = arguments.timesteps.or(graph.timesteps).unwrap_or(DEFAULT_TIMESTEPS);
     let mut context = Context::new(timesteps);
     pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;
-    context.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    context.notes.iter().for_each(notice::note);
     match &arguments.output {
         Some(path) => output::write(path, |sink| sink.write_all(print(&graph, Parameters::Full).as_bytes())),
         None => output::print(&print(&graph, if arguments.params { Parameters::Full } else { Parameters::Summary })),

@@ -1,6 +1,7 @@
 //! Progress bars on standard error: on a terminal only, silent in a pipe.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use super::notice;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
 fn style() -> ProgressStyle {
@@ -10,6 +11,9 @@ fn style() -> ProgressStyle {
 
 /// A bar over `total` items, headed by `what`.
 pub fn bar(total: usize, what: &'static str) -> ProgressBar {
+    if notice::is_quiet() {
+        return ProgressBar::hidden();
+    }
     let bar = ProgressBar::new(total as u64).with_style(style()).with_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
@@ -21,17 +25,25 @@ pub struct Stages(ProgressBar);
 impl Stages {
     /// A bar that shows nothing yet.
     pub fn new() -> Self {
-        Stages(ProgressBar::new(0).with_style(style()))
+        Stages(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style()))
     }
 
     /// Shows that `done` of `total` items of stage `what` are done.
     pub fn show(&self, what: &str, done: usize, total: usize) {
-        if self.0.message() != what {
+        if notice::is_quiet() {
+            return;
+        }
+        let new = self.0.message() != what;
+        if new {
+            self.0.set_length(total as u64);
+            self.0.set_position(done as u64);
             self.0.set_message(what.to_string());
             self.0.reset_eta();
+            self.0.set_draw_target(ProgressDrawTarget::stderr());
+        } else if done as u64 > self.0.position() {
+            // Threads report in any order.
+            self.0.set_position(done as u64);
         }
-        self.0.set_length(total as u64);
-        self.0.set_position(done as u64);
     }
 
     /// Hides the bar while `print` prints.

@@ -2,7 +2,7 @@
 //! for CIFAR-100, coarse and fine; the fine one counts) and 3x32x32 pixels.
 
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Opened, Samples};
+use super::{ChannelOrder, DataError, Labels, Opened, Samples};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -49,5 +49,5 @@ pub(super) fn open(files: &[PathBuf]) -> Result<Opened, DataError> {
         parts.push(Part { file: Mutex::new(file), first: label_bytes as u64, stride: record.len() as u64, count });
     }
     let store = Store::Files { parts, size: PIXELS };
-    Ok((Samples::Pixels { store, height: 32, width: 32, channels: 3, order: ChannelOrder::First }, Some(labels)))
+    Ok((Samples::Pixels { store, height: 32, width: 32, channels: 3, order: ChannelOrder::First }, Some(Labels::Classes(labels))))
 }

@@ -1,7 +1,7 @@
 //! MNIST's idx format: <https://yann.lecun.com/exdb/mnist/>, "file formats".
 
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Opened, Samples};
+use super::{ChannelOrder, DataError, Labels, Opened, Samples};
 use snn_ir::tensor::element_count;
 use std::fs::File;
 use std::io::Read;
@@ -23,7 +23,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, DataError> {
     let (_, mut file) = open_array(&labels_path, 1)?;
     let mut labels = Vec::new();
     file.read_to_end(&mut labels).map_err(|e| DataError::read(&labels_path, e))?;
-    Ok((samples, Some(labels.iter().map(|&b| u32::from(b)).collect())))
+    Ok((samples, Some(Labels::Classes(labels.iter().map(|&b| u32::from(b)).collect()))))
 }
 
 fn header_length(rank: usize) -> u64 {

@@ -1,6 +1,6 @@
 //! Image files and folders with one folder of images per class.
 
-use super::{ChannelOrder, DataError, Opened, Pixels, Samples};
+use super::{ChannelOrder, DataError, Labels, Opened, Pixels, Samples};
 use image::{ImageDecoder, ImageReader, Limits};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub(super) fn open_folder(folders: &[PathBuf]) -> Result<Opened, DataError> {
     }
     ranked.sort();
     let (labels, files) = ranked.into_iter().map(|(_, label, file)| (label, file)).unzip();
-    Ok((Samples::Images(files), Some(labels)))
+    Ok((Samples::Images(files), Some(Labels::Classes(labels))))
 }
 
 /// Decodes an image to 8 bits and `channels` channels: grey for 1, RGB for 3; transparency is dropped.

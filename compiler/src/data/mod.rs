@@ -9,18 +9,21 @@
 //! Every file is untrusted: sizes in headers are checked against what the file holds before anything is allocated.
 
 mod cifar;
+mod feed;
 mod idx;
 mod images;
 mod inflate;
 pub mod npy;
-mod npz;
+pub mod npz;
 pub mod preprocess;
+pub mod statistics;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use feed::Feed;
+
 use npy::NpyType;
-use rayon::prelude::*;
 use snn_ir::Preprocessing;
 use snn_ir::signal::Dims;
 use std::borrow::Cow;
@@ -125,9 +128,6 @@ pub enum Sample<'a> {
     },
 }
 
-/// Samples that are read at the same time.
-const TOGETHER: usize = 64;
-
 /// What the samples are made of.
 #[derive(Debug)]
 enum Samples {
@@ -139,12 +139,39 @@ enum Samples {
     Images(Vec<PathBuf>),
 }
 
+/// What a data set says of its samples.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Labels {
+    /// A class index for each.
+    Classes(Vec<u32>),
+    /// Numbers: what a regression should answer, or class indices that only the network's shape tells.
+    Values {
+        /// Shape of one sample's.
+        shape: Vec<usize>,
+        /// Row-major elements, sample after sample.
+        data: Vec<f32>,
+    },
+}
+
+impl Labels {
+    /// Number of samples, given that there are `samples`; that they are equally many is for the caller to see.
+    fn count(&self, samples: usize) -> usize {
+        match self {
+            Labels::Classes(classes) => classes.len(),
+            Labels::Values { shape, data } => {
+                let each = shape.iter().product::<usize>();
+                if each == 0 { samples } else { data.len() / each }
+            }
+        }
+    }
+}
+
 /// Samples, with labels where the files have them.
 #[derive(Debug)]
 pub struct Dataset {
     path: PathBuf,
     samples: Samples,
-    labels: Option<Vec<u32>>,
+    labels: Option<Labels>,
     /// The samples in use: first and one past the last.
     range: std::ops::Range<usize>,
 }
@@ -155,8 +182,13 @@ impl Dataset {
     /// # Errors
     /// When it cannot be read, is damaged, or is of no kind that is known.
     pub fn open(path: &Path) -> Result<Self, DataError> {
+        Dataset::open_members(path, &npz::Members::Samples(None))
+    }
+
+    /// [`Dataset::open`]; of an archive of arrays, those that are wanted.
+    fn open_members(path: &Path, members: &npz::Members<'_>) -> Result<Self, DataError> {
         let metadata = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?;
-        let (samples, labels) = if metadata.is_dir() { open_folder(path)? } else { open_file(path)? };
+        let (samples, labels) = if metadata.is_dir() { open_folder(path)? } else { open_file(path, members)? };
         let count = match &samples {
             Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.len(),
             Samples::Images(files) => files.len(),
@@ -165,9 +197,9 @@ impl Dataset {
             return Err(DataError::format(path, "there are no samples in it", ""));
         }
         if let Some(labels) = &labels
-            && labels.len() != count
+            && labels.count(count) != count
         {
-            let reason = format!("there are {count} samples but {} labels", labels.len());
+            let reason = format!("there are {count} samples but {} labels", labels.count(count));
             return Err(DataError::format(path, reason, "samples and labels must be equally many"));
         }
         Ok(Dataset { path: path.into(), samples, labels, range: 0..count })
@@ -197,9 +229,24 @@ impl Dataset {
         self.range.is_empty()
     }
 
-    /// Class index of every sample, if there are labels.
+    /// Class index of every sample, if that is what labels are.
     pub fn labels(&self) -> Option<&[u32]> {
-        self.labels.as_ref().map(|l| &l[self.range.clone()])
+        match &self.labels {
+            Some(Labels::Classes(classes)) => Some(&classes[self.range.clone()]),
+            _ => None,
+        }
+    }
+
+    /// The labels of the samples in use, if there are any.
+    pub fn all_labels(&self) -> Option<Labels> {
+        Some(match self.labels.as_ref()? {
+            Labels::Classes(classes) => Labels::Classes(classes[self.range.clone()].to_vec()),
+            Labels::Values { shape, data } => {
+                let each = shape.iter().product::<usize>();
+                let data = data[self.range.start * each..self.range.end * each].to_vec();
+                Labels::Values { shape: shape.clone(), data }
+            }
+        })
     }
 
     /// Whether samples are numbers that preprocessing does not touch.
@@ -257,27 +304,6 @@ impl Dataset {
         }
     }
 
-    /// The inputs of all samples, read on every CPU; `progress` is called after each.
-    ///
-    /// # Errors
-    /// As [`Dataset::input`], for the first sample that fails.
-    pub fn inputs(&self, preprocessing: &Preprocessing, shape: &[usize], progress: impl Fn() + Sync) -> Result<Vec<Vec<f32>>, DataError> {
-        let read = |index| {
-            let input = self.input(index, preprocessing, shape);
-            progress();
-            input
-        };
-        let mut inputs = Vec::with_capacity(self.len());
-        let indices: Vec<usize> = (0..self.len()).collect();
-        // Threads stay near each other, as compressed files want it.
-        for near in indices.chunks(TOGETHER) {
-            // Collected before the first error is looked for, so that it is the same every time.
-            let some: Vec<Result<_, _>> = near.par_iter().map(|&index| read(index)).collect();
-            inputs.extend(some.into_iter().collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(inputs)
-    }
-
     fn misfit(&self, index: usize, error: preprocess::Misfit) -> DataError {
         let path = match &self.samples {
             Samples::Images(files) => &files[self.range.start + index],
@@ -294,19 +320,19 @@ fn without_ones(shape: &[usize]) -> Vec<usize> {
     shape.iter().copied().filter(|&d| d != 1).collect()
 }
 
-type Opened = (Samples, Option<Vec<u32>>);
+type Opened = (Samples, Option<Labels>);
 
 const KINDS: &str =
     "data sets are .npz (x, y), .npy, PNG/JPEG/PNM images, a folder with one folder of images per class, MNIST idx, or CIFAR-10/100 binary";
 
-fn open_file(path: &Path) -> Result<Opened, DataError> {
+fn open_file(path: &Path, members: &npz::Members<'_>) -> Result<Opened, DataError> {
     let mut magic = Vec::new();
     let file = File::open(path).map_err(|e| DataError::read(path, e))?;
     file.take(16).read_to_end(&mut magic).map_err(|e| DataError::read(path, e))?;
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     match &magic[..] {
         [0x1f, 0x8b, ..] => Err(DataError::format(path, "this is a gzip file", "gunzip it first")),
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => npz::open(path),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => npz::open(path, members),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => npz::open_npy(path),
         [0, 0, 8, 3, ..] => idx::open(path),
         [0, 0, 8, 1, ..] => Err(DataError::format(path, "this is an MNIST label file", "name the images file, or the folder of both")),

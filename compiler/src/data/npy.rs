@@ -186,6 +186,23 @@ impl NpyArray {
             NpyType::F32 | NpyType::F64 => None,
         }
     }
+
+    /// The elements as numbers, whatever their type.
+    pub fn to_values(&self) -> Vec<f32> {
+        let bytes = &self.bytes;
+        match self.element {
+            NpyType::U8 => bytes.iter().map(|&b| f32::from(b)).collect(),
+            NpyType::I8 => bytes.iter().map(|&b| f32::from(i8::from_le_bytes([b]))).collect(),
+            NpyType::U16 => bytes.as_chunks().0.iter().map(|&b| f32::from(u16::from_le_bytes(b))).collect(),
+            NpyType::I16 => bytes.as_chunks().0.iter().map(|&b| f32::from(i16::from_le_bytes(b))).collect(),
+            NpyType::U32 => bytes.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b) as f32).collect(),
+            NpyType::I32 => bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b) as f32).collect(),
+            NpyType::U64 => bytes.as_chunks().0.iter().map(|&b| u64::from_le_bytes(b) as f32).collect(),
+            NpyType::I64 => bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f32).collect(),
+            NpyType::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+            NpyType::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+        }
+    }
 }
 
 /// Writes a float32 array, version 1.0.

@@ -3,11 +3,11 @@
 use super::inflate::{Deflated, Member};
 use super::npy::{NpyArray, NpyHeader, NpyType};
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Opened, Samples};
+use super::{ChannelOrder, DataError, Labels, Opened, Samples};
 use npyz::zip::CompressionMethod;
 use snn_ir::signal::Dims;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -17,9 +17,22 @@ const IN_MEMORY: u64 = 8 << 20;
 /// What deflate makes of a byte at most.
 const MOST_EXPANSION: u64 = 1032;
 
-/// Opens an archive with samples `x` and, if there are labels, `y`; an archive of a single array is `x` whatever its
-/// name.
-pub(super) fn open(path: &Path) -> Result<Opened, DataError> {
+/// Which arrays of an archive are wanted.
+pub(super) enum Members<'a> {
+    /// Samples `x`, or else the array of this name, which is that of the network's only input. An archive of a single
+    /// array is `x` whatever its name.
+    Samples(Option<&'a str>),
+    /// The samples of input `name`, one of several.
+    Input {
+        /// The input.
+        name: &'a str,
+        /// All inputs.
+        all: &'a [&'a str],
+    },
+}
+
+/// Opens an archive with samples and, if there are labels, `y` (`labels` where an input is called `y`).
+pub(super) fn open(path: &Path, members: &Members<'_>) -> Result<Opened, DataError> {
     let mut file = BufReader::new(File::open(path).map_err(|e| DataError::read(path, e))?);
     let broken = |reason: String| DataError::format(path, format!("this is not a readable npz archive: {reason}"), "is the file complete?");
     check_directory(&mut file).map_err(broken)?;
@@ -27,11 +40,21 @@ pub(super) fn open(path: &Path) -> Result<Opened, DataError> {
     let mut names: Vec<String> = archive.array_names().map(str::to_string).collect();
     names.sort();
     let has = |name: &str| names.iter().any(|n| n == name);
-    let (x, y) = match &names[..] {
-        [only] if only != "y" => (only.as_str(), None),
-        _ if has("x") => ("x", has("y").then_some("y")),
-        [] => return Err(DataError::format(path, "there are no arrays in it", "samples are member `x`, labels member `y`")),
-        names => {
+    let labels_name = |inputs: &[&str]| if inputs.contains(&"y") { "labels" } else { "y" };
+    let labels_of = |inputs: &[&str]| Some(labels_name(inputs)).filter(|l| has(l));
+    let (x, y) = match (&names[..], members) {
+        ([], _) => return Err(DataError::format(path, "there are no arrays in it", "samples are member `x`, labels member `y`")),
+        (_, &Members::Input { name, all }) if has(name) => (name, labels_of(all)),
+        (names, Members::Input { name, all }) => {
+            let reason = format!("there is no member `{name}`, an input of the network; the members are {}", names.join(", "));
+            let inputs: Vec<String> = all.iter().map(|i| format!("{i:?}: samples")).collect();
+            let help = format!("save it as np.savez(file, **{{{}, {:?}: labels}}); labels may be left out", inputs.join(", "), labels_name(all));
+            return Err(DataError::format(path, reason, help));
+        }
+        ([only], _) if only != "y" => (only.as_str(), None),
+        _ if has("x") => ("x", labels_of(&[])),
+        (_, &Members::Samples(Some(input))) if has(input) => (input, labels_of(&[input])),
+        (names, _) => {
             let reason = format!("there is no member `x`; the members are {}", names.join(", "));
             return Err(DataError::format(path, reason, "save it as np.savez(file, x=samples, y=labels)"));
         }
@@ -126,12 +149,37 @@ fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> 
     Ok(Samples::Pixels { store: store(&shape), height, width, channels, order })
 }
 
-fn labels(path: &Path, y: &NpyArray) -> Result<Vec<u32>, DataError> {
-    let one_each = y.shape.len() == 1 || (y.shape.len() == 2 && y.shape[1] == 1);
-    one_each.then(|| y.to_labels()).flatten().ok_or_else(|| {
-        let reason = format!("labels are {} of shape [{}]", y.element.name(), Dims(&y.shape));
-        DataError::format(path, reason, "labels are one class index (a whole number from 0) per sample")
-    })
+/// Class indices where there is one for each sample; numbers, whose meaning depends on the network, elsewhere.
+fn labels(path: &Path, y: &NpyArray) -> Result<Labels, DataError> {
+    let [_, shape @ ..] = &y.shape[..] else {
+        let reason = format!("labels are a single {}", y.element.name());
+        return Err(DataError::format(path, reason, "the first dimension of labels counts samples"));
+    };
+    let one_each = shape.iter().all(|&d| d == 1);
+    if let Some(classes) = one_each.then(|| y.to_labels()).flatten() {
+        return Ok(Labels::Classes(classes));
+    }
+    Ok(Labels::Values { shape: shape.to_vec(), data: y.to_values() })
+}
+
+/// Writes float32 arrays (name, shape, elements) as an archive. The bytes depend on nothing else, no date either.
+///
+/// # Errors
+/// What the sink says.
+///
+/// # Panics
+/// When an array does not have as many elements as its shape says.
+pub fn write(sink: &mut dyn Write, arrays: &[(&str, Vec<usize>, &[f32])]) -> io::Result<()> {
+    let options = npyz::zip::write::FileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(npyz::zip::DateTime::default())
+        .large_file(true);
+    let mut archive = npyz::zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, shape, data) in arrays {
+        archive.start_file(format!("{name}.npy"), options)?;
+        super::npy::write_f32(&mut archive, shape, data)?;
+    }
+    sink.write_all(archive.finish()?.get_ref())
 }
 
 /// Refuses an archive whose 64-bit directory claims more members than any data set has: the archive reader reserves memory

@@ -1,6 +1,6 @@
-//! Tables in Markdown, so that they can be pasted where they are needed.
+//! Tables in Markdown, so that they can be pasted where they are needed. On a terminal they are as wide as it is.
 
-use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 /// How a column is aligned.
@@ -15,7 +15,8 @@ pub enum Align {
 /// A table of `columns` (heading, alignment) and rows of as many cells.
 pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_preset(ASCII_MARKDOWN);
+    fit(&mut table);
     let cell = |text: &str, align: Align| {
         Cell::new(text).set_alignment(if align == Align::Left { CellAlignment::Left } else { CellAlignment::Right })
     };
@@ -24,4 +25,26 @@ pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
         table.add_row(row.iter().zip(columns).map(|(text, &(_, align))| cell(text, align)));
     }
     format!("{table}\n")
+}
+
+/// Names with what is to be said of each, in two columns.
+pub fn list(rows: &[(String, String)]) -> String {
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    fit(&mut table);
+    for (name, text) in rows {
+        table.add_row([name, text]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Breaks the lines of a table that a terminal shows; elsewhere a row is a line.
+fn fit(table: &mut Table) {
+    match terminal_size::terminal_size_of(std::io::stdout()) {
+        Some((width, _)) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.0),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
 }
