@@ -41,8 +41,7 @@ impl Judge {
         let passes: Vec<Box<dyn Pass>> = vec![Box::new(Canonicalize::default())];
         pipeline::run(&mut ann, &passes, &mut Context::new(1), |_, _| Ok(()))?;
         let network = AnalogNetwork::new(&ann).map_err(|e| ChoiceError::Ann(e.to_string()))?;
-        let output =
-            |sample: &Vec<Vec<f32>>| network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {});
+        let output = |sample: &Vec<Vec<f32>>| network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {});
         let outputs = samples.par_iter().map(output).collect();
         Ok(Judge { outputs, samples, measure: measure(graph), pooled: false })
     }
@@ -113,8 +112,8 @@ impl Judge {
     fn loss(&self, tally: &Tally) -> f64 {
         match self.measure {
             Measure::Disagreement => 100.0 * tally.different as f64 / tally.samples.max(1) as f64,
-            Measure::UnexplainedVariance => 100.0 * {
-                100.0 * tally.outputs.iter().map(|o| o.unexplained(self.pooled)).fold(0.0, f64::max)
+            Measure::UnexplainedVariance => {
+                100.0 * { 100.0 * tally.outputs.iter().map(|o| o.unexplained(self.pooled)).fold(0.0, f64::max) }
             }
         }
     }

@@ -332,10 +332,8 @@ fn check_pass_name(name: Option<&str>) -> Result<(), Failure> {
     let Some(name) = name.filter(|n| !matches!(*n, "all" | "import")) else { return Ok(()) };
     match registry().iter().any(|p| p.name == name) {
         true => Ok(()),
-        false => {
-            Err(Failure::new(format!("--print-ir-after: there is no pass `{name}`"))
-                .help(format!("{}snnc passes lists them; `import` and `all` do, too", meant(name))))
-        }
+        false => Err(Failure::new(format!("--print-ir-after: there is no pass `{name}`"))
+            .help(format!("{}snnc passes lists them; `import` and `all` do, too", meant(name)))),
     }
 }
 

@@ -55,11 +55,8 @@ impl EngineArguments {
 
     /// The first option that is given, by its name.
     pub fn given(&self) -> Option<&'static str> {
-        let given = [
-            (self.engine.is_some(), "--engine"),
-            (self.cpu_level.is_some(), "--cpu-level"),
-            (self.cost_model.is_some(), "--cost-model"),
-        ];
+        let given =
+            [(self.engine.is_some(), "--engine"), (self.cpu_level.is_some(), "--cpu-level"), (self.cost_model.is_some(), "--cost-model")];
         given.into_iter().find(|(is, _)| *is).map(|(_, name)| name)
     }
 

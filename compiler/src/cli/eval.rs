@@ -4,7 +4,8 @@ use super::arguments::{Format, Samples, all_cpus, positive, threads, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, load, output, progress};
 use crate::data::Feed;
-use crate::frontend::onnx::{Oracle, import};
+use crate::frontend::onnx::Oracle;
+use crate::frontend::onnx::model::Model;
 use crate::outputs::{Closing, closings, output_names};
 use crate::passes::canonicalize::Canonicalize;
 use crate::passes::{Context, Pass};
@@ -149,7 +150,7 @@ enum Runner {
 impl Ann {
     fn new(path: &Path, snn: &Graph) -> Result<Ann, Failure> {
         let of = |graph: &Graph, ids: &[NodeId]| ids.iter().map(|&i| graph.ty(i).shape.clone()).collect::<Vec<_>>();
-        let imported = import(path, &load::import_options(snn))?;
+        let imported = load::ann(&Model::load(path)?, snn)?;
         let mut graph = imported.graph;
         if of(&graph, &graph.inputs()) != of(snn, &snn.inputs()) || of(&graph, graph.outputs()) != of(snn, snn.outputs()) {
             let failure = Failure::new(format!("{} has other inputs or outputs than the spiking network", path.display()));

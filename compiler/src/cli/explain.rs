@@ -4,8 +4,8 @@ use super::arguments::{Format, Samples, threads};
 use super::compile::check_finite;
 use super::{Failure, load, output, progress};
 use crate::explain::{ExplainError, ExplainRequest, explain};
+use crate::frontend::onnx::ImportError;
 use crate::frontend::onnx::model::Model;
-use crate::frontend::onnx::{ImportError, import_model};
 use clap::Args;
 use snn_ir::Graph;
 use snn_ir::file::Program;
@@ -81,7 +81,7 @@ fn ann(path: &Path, network: &Path, program: &Program) -> Result<Graph, Failure>
             format!("{} was not compiled from {}, but from another {}", network.display(), path.display(), program.provenance.model);
         return Err(Failure::new(message).help("name the model that it was compiled from, or compile again"));
     }
-    Ok(import_model(&Model::decode(path, &bytes)?, &load::import_options(&program.graph))?.graph)
+    Ok(load::ann(&Model::decode(path, &bytes)?, &program.graph)?.graph)
 }
 
 impl From<ExplainError> for Failure {

@@ -3,7 +3,8 @@
 use super::{Failure, notice};
 use crate::compile::DEFAULT_TIMESTEPS;
 use crate::data::Feed;
-use crate::frontend::onnx::ImportOptions;
+use crate::frontend::onnx::model::Model;
+use crate::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};
 use crate::outputs::output_names;
 use crate::report::EarlyExit;
 use crate::report::task::{Task, task};
@@ -64,9 +65,16 @@ pub fn feed(path: &Path, graph: &Graph) -> Result<Feed, Failure> {
     Ok(Feed::open(path, &names)?)
 }
 
-/// How the ANN that a network was compiled from is imported: for inputs of the shape the network takes.
-pub fn import_options(snn: &Graph) -> ImportOptions {
-    ImportOptions { input_shape: snn.inputs().first().map(|&i| [&[1], &snn.ty(i).shape[..]].concat()) }
+/// The ANN that a network was compiled from, for inputs of the shape the network takes where the file leaves it open.
+pub fn ann(model: &Model, snn: &Graph) -> Result<Imported, ImportError> {
+    let shapes = |graph: &Graph| graph.inputs().iter().map(|&i| graph.ty(i).shape.clone()).collect::<Vec<_>>();
+    match import_model(model, &ImportOptions::default()) {
+        Ok(imported) if shapes(&imported.graph) == shapes(snn) => Ok(imported),
+        _ => {
+            let input_shape = snn.inputs().first().map(|&i| [&[1], &snn.ty(i).shape[..]].concat());
+            import_model(model, &ImportOptions { input_shape })
+        }
+    }
 }
 
 /// The window length the network was compiled for.

@@ -35,9 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             output::json(&passes.iter().map(describe).collect::<Vec<_>>())?
         }
         (Format::Text, [one]) => one.documentation(),
-        (Format::Text, all) => {
-            list(&all.iter().map(|p| (p.name.to_string(), p.summary())).collect::<Vec<_>>())
-        }
+        (Format::Text, all) => list(&all.iter().map(|p| (p.name.to_string(), p.summary())).collect::<Vec<_>>()),
     };
     output::print(&text)
 }

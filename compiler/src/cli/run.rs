@@ -2,9 +2,9 @@
 
 use super::arguments::{Format, Samples, all_cpus, positive, threads, timesteps};
 use super::engine::EngineArguments;
-use super::{Failure, destination, load, output, progress};
+use super::{Failure, destination, load, notice, output, progress};
 use crate::data::{npy, npz};
-use crate::outputs::output_names;
+use crate::outputs::{Closing, output_names};
 use crate::report::answers::{AnswerRequest, Answers, OutputAnswers, answers};
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -74,6 +74,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             path.with_extension("npz").display(),
             output_names(graph).join(", ")
         )));
+    }
+    let names = output_names(graph);
+    for &output in &outputs {
+        let closing = Closing::from_notes(&names[output], &program.provenance.notes);
+        closing.note(&names[output]).iter().for_each(notice::note);
     }
     let network = arguments.engine.network(&program)?;
     let early_exit = load::early_exit(&network, graph, outputs[0], arguments.early_exit)?;

@@ -48,7 +48,8 @@ pub(super) fn open(path: &Path, members: &Members<'_>) -> Result<Opened, DataErr
         (names, Members::Input { name, all }) => {
             let reason = format!("there is no member `{name}`, an input of the network; the members are {}", names.join(", "));
             let inputs: Vec<String> = all.iter().map(|i| format!("{i:?}: samples")).collect();
-            let help = format!("save it as np.savez(file, **{{{}, {:?}: labels}}); labels may be left out", inputs.join(", "), labels_name(all));
+            let help =
+                format!("save it as np.savez(file, **{{{}, {:?}: labels}}); labels may be left out", inputs.join(", "), labels_name(all));
             return Err(DataError::format(path, reason, help));
         }
         ([only], _) if only != "y" => (only.as_str(), None),

@@ -80,12 +80,38 @@ fn an_npz_with_other_names_lists_them() {
 }
 
 #[test]
-fn labels_must_be_class_indices_one_per_sample() {
-    let x = || ("x", npy("|u1", "(2, 1)", &[1, 2]));
-    let cases = [npy("<i8", "(1,)", &labels_i64(&[1])), npy("<i8", "(2,)", &labels_i64(&[1, -1])), npy("<f8", "(2,)", &[0; 16])];
-    for y in cases {
-        assert!(with_files(&[("d.npz", &npz(&[x(), ("y", y)]))], "d.npz", |d| d.is_err()));
-    }
+fn labels_are_class_indices_or_numbers_and_as_many_as_samples() {
+    let with = |y: Vec<u8>, check: &dyn Fn(Result<Dataset, DataError>)| {
+        let x = ("x", npy("|u1", "(2, 1)", &[1, 2]));
+        with_files(&[("d.npz", &npz(&[x, ("y", y)]))], "d.npz", |d| check(d));
+    };
+    with(npy("<i8", "(1,)", &labels_i64(&[1])), &|d| assert!(d.is_err()));
+    with(npy("<i8", "()", &labels_i64(&[1])), &|d| assert!(d.is_err()));
+    let values = |shape: &[usize], data: &[f32]| Some(Labels::Values { shape: shape.into(), data: data.into() });
+    with(npy("<i8", "(2,)", &labels_i64(&[1, -1])), &|d| assert_eq!(d.unwrap().all_labels(), values(&[], &[1.0, -1.0])));
+    let numbers: Vec<u8> = [0.5f64, 1.5, 2.5, 3.5].iter().flat_map(|v| v.to_le_bytes()).collect();
+    with(npy("<f8", "(2, 2)", &numbers), &|d| {
+        let d = d.unwrap();
+        assert_eq!((d.labels(), d.all_labels()), (None, values(&[2], &[0.5, 1.5, 2.5, 3.5])));
+        assert_eq!(d.slice(1, None).all_labels(), values(&[2], &[2.5, 3.5]));
+    });
+}
+
+#[test]
+fn several_inputs_are_fed_by_name_whatever_the_order_in_the_archive() {
+    let pixels = |shape: &str, bytes: &[u8]| npy("|u1", shape, bytes);
+    let members =
+        [("a", pixels("(2, 2)", &[1, 2, 3, 4])), ("z", pixels("(2, 1)", &[7, 8])), ("y", npy("<i8", "(2,)", &labels_i64(&[1, 0])))];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.npz");
+    std::fs::write(&path, npz(&members)).unwrap();
+    let feed = Feed::open(&path, &["z", "a"]).unwrap();
+    assert_eq!(feed.inputs(1, &raw(), &[&[1], &[2]]).unwrap(), [vec![8.0], vec![3.0, 4.0]]);
+    assert_eq!(feed.labels(), Some(Labels::Classes(vec![1, 0])));
+    let error = message(Feed::open(&path, &["z", "b"]).unwrap_err());
+    assert!(error.contains("no member `b`") && error.contains("np.savez"), "{error}");
+    std::fs::write(&path, npz(&[("a", pixels("(2, 2)", &[1, 2, 3, 4])), ("z", pixels("(1, 1)", &[7]))])).unwrap();
+    assert!(message(Feed::open(&path, &["z", "a"]).unwrap_err()).contains("1 of `z`, 2 of `a`"));
 }
 
 #[test]

@@ -13,8 +13,8 @@ mod hybrid;
 mod unfuse;
 mod wave;
 
-use crate::passes::PassError;
 use crate::outputs::output_names;
+use crate::passes::PassError;
 use crate::report::evaluation::top1;
 use crate::report::fidelity::{Comparison, Fidelity};
 use crate::report::task::{Task, task};

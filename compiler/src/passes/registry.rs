@@ -1,8 +1,8 @@
 //! All passes by name: how recipes and the command line find them, and their documentation.
 
 use super::Pass;
-use serde::de::DeserializeOwned;
 use crate::suggest::nearest;
+use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 use thiserror::Error;
 

@@ -313,9 +313,10 @@ impl Score {
 pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, EvaluationError> {
     let shapes: Vec<&[usize]> = request.network.inputs().iter().map(|ty| &ty.shape[..]).collect();
     let (names, outputs) = (output_names(request.graph), request.network.outputs());
-    let targets = request.feed.labels().map(|labels| {
-        targets(&labels, request.label_offset, &outputs[request.output].shape, task(request.graph, request.output))
-    });
+    let targets = request
+        .feed
+        .labels()
+        .map(|labels| targets(&labels, request.label_offset, &outputs[request.output].shape, task(request.graph, request.output)));
     let targets = targets.transpose()?;
     let scored: Vec<usize> = if request.all_outputs { (0..outputs.len()).collect() } else { vec![request.output] };
     let scoring = |&output: &usize| {
@@ -393,12 +394,10 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
         accuracy_interval: interval(&scores.ann),
         against_labels: against_labels(&scores.ann),
     });
-    let agreement = |score: &Score, scoring: &Scoring<'_>| {
-        (request.ann.is_some() && scoring.task != Task::Values).then(|| score.share(score.agreed))
-    };
-    let against_ann = |score: &Score, scoring: &Scoring<'_>| {
-        (request.ann.is_some() && scoring.comparable).then(|| score.against_ann.fidelity())
-    };
+    let agreement =
+        |score: &Score, scoring: &Scoring<'_>| (request.ann.is_some() && scoring.task != Task::Values).then(|| score.share(score.agreed));
+    let against_ann =
+        |score: &Score, scoring: &Scoring<'_>| (request.ann.is_some() && scoring.comparable).then(|| score.against_ann.fidelity());
     let depth = barriers(request.graph);
     let result = |((&timesteps, window), scores): ((&u32, &WindowCounts), &Vec<Score>)| {
         let layer = |l: &LayerStatistics| LayerRate {

@@ -77,8 +77,7 @@ impl Comparison {
         let (own, reference) = (self.sum(|m| m.squares), self.sum(|m| m.squares_reference));
         let count = (self.samples * self.elements.len()).max(1) as f64;
         Fidelity {
-            correlation: (own > 0.0 && reference > 0.0)
-                .then(|| (self.sum(|m| m.products) / (own * reference).sqrt()).clamp(-1.0, 1.0)),
+            correlation: (own > 0.0 && reference > 0.0).then(|| (self.sum(|m| m.products) / (own * reference).sqrt()).clamp(-1.0, 1.0)),
             r2: self.unexplained().map(|u| 1.0 - u),
             rms_error: (self.error / count).sqrt(),
             relative_error: (self.reference > 0.0).then(|| (self.error / self.reference).sqrt()),

@@ -2,8 +2,8 @@
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A pool for `samples` samples of `threads` threads, or fewer where there would be nothing for them to do: each has buffers of its own.
 pub(super) fn pool(threads: usize, samples: usize) -> Result<ThreadPool, ThreadPoolBuildError> {

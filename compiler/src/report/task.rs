@@ -19,15 +19,15 @@ pub enum Task {
 }
 
 /// What output `output` of `graph` is for by its shape: it classifies when it is one row of scores; not when it is a
-/// single number, a map, or as large as an input.
+/// single number, a map, or as large as the (largest) input.
 ///
 /// # Panics
 /// When there is no such output.
 pub fn task(graph: &Graph, output: usize) -> Task {
     let ty = graph.ty(graph.outputs()[output]);
     let long_axes = ty.shape.iter().filter(|&&d| d > 1).count();
-    let as_input = graph.inputs().iter().any(|&input| graph.ty(input).len() == ty.len());
-    if long_axes == 1 && !as_input { Task::Classes } else { Task::Values }
+    let largest = graph.inputs().iter().map(|&input| graph.ty(input).len()).max();
+    if long_axes == 1 && largest != Some(ty.len()) { Task::Classes } else { Task::Values }
 }
 
 /// What an output should answer, per sample.
