@@ -17,6 +17,9 @@ use snn_runtime::{EngineKind, Network, RunError, Statistics};
 /// Samples between two looks at whether a candidate's case is settled.
 const BATCH: usize = 32;
 
+/// A sample's outputs, the steps in which it settled, and its counts.
+type SampleRun = (Vec<Vec<f32>>, u32, Statistics);
+
 /// Samples with the ANN's outputs.
 pub(super) struct Judge {
     samples: Vec<Vec<Vec<f32>>>,
@@ -75,8 +78,7 @@ impl Judge {
                 let settling = run_window(&network, session, timesteps, None)?;
                 Ok((session.potentials(), settling, session.statistics().clone()))
             };
-            let results: Result<Vec<(Vec<Vec<f32>>, u32, Statistics)>, RunError> =
-                batch.clone().into_par_iter().map_init(|| network.session(), run).collect();
+            let results: Result<Vec<SampleRun>, RunError> = batch.clone().into_par_iter().map_init(|| network.session(), run).collect();
             for ((outputs, settled, statistics), i) in results?.into_iter().zip(batch) {
                 tally.add(&outputs, &self.outputs[i]);
                 settling = settling.max(settled);

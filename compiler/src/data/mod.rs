@@ -158,10 +158,7 @@ impl Labels {
     fn count(&self, samples: usize) -> usize {
         match self {
             Labels::Classes(classes) => classes.len(),
-            Labels::Values { shape, data } => {
-                let each = shape.iter().product::<usize>();
-                if each == 0 { samples } else { data.len() / each }
-            }
+            Labels::Values { shape, data } => data.len().checked_div(shape.iter().product()).unwrap_or(samples),
         }
     }
 }

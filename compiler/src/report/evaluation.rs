@@ -374,7 +374,7 @@ pub fn evaluate(request: &EvaluationRequest<'_>) -> Result<Evaluation, Evaluatio
                 answers.snn.push(window.outputs);
             };
             run_windows(request, session, &x, &timesteps, book).map_err(|source| EvaluationError::Run { index, source })?;
-            scores.take(index, answers, &add);
+            scores.take(index, answers, add);
             (request.progress)();
             Ok::<_, EvaluationError>(())
         },

@@ -1,7 +1,10 @@
 //! Tables in Markdown, so that they can be pasted where they are needed. On a terminal they are as wide as it is.
 
 use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
+
+/// Spaces on both sides of a cell.
+const PADDING: usize = 2;
 
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,12 @@ pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     table.set_header(columns.iter().map(|&(heading, align)| cell(heading, align)));
     for row in rows {
         table.add_row(row.iter().zip(columns).map(|(text, &(_, align))| cell(text, align)));
+    }
+    // A number that was broken into two lines would be read as another one.
+    for (at, column) in table.column_iter_mut().enumerate().filter(|(at, _)| columns[*at].1 == Align::Right) {
+        let longest = rows.iter().flat_map(|row| row[at].split_whitespace()).map(|word| word.chars().count()).max();
+        let width = u16::try_from(longest.unwrap_or(0) + PADDING).unwrap_or(u16::MAX);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
     }
     format!("{table}\n")
 }
