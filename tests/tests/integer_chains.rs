@@ -233,7 +233,7 @@ fn chains_of_linear_operations_lose_no_more_in_integers_than_in_floats() {
                     calibration: Some(&calibration),
                     progress: &|_, _, _| {},
                     check: Vec::new(),
-            assumed: Default::default(),
+                    assumed: Default::default(),
                 };
                 let r = compile(graph.clone(), options, |g, r| {
                     if matches!(r.name, "fuse-layers" | "quantize") {

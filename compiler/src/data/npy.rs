@@ -100,14 +100,10 @@ impl NpyType {
         self.convert(bytes, |v| v as f32)
     }
 
-    /// Elements as class indices.
-    ///
-    /// # Errors
-    /// The first element that is no whole number from 0 to 2^32 - 1, and its place.
-    pub fn to_labels(self, bytes: &[u8]) -> Result<Vec<u32>, (usize, f64)> {
+    /// Elements as class indices, if all are whole numbers from 0 to 2^32 - 1.
+    pub fn to_labels(self, bytes: &[u8]) -> Option<Vec<u32>> {
         let is_class = |v: f64| v.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&v);
-        let labels = self.convert(bytes, |v| if is_class(v) { Ok(v as u32) } else { Err(v) });
-        labels.into_iter().enumerate().map(|(at, label)| label.map_err(|v| (at, v))).collect()
+        self.convert(bytes, |v| is_class(v).then_some(v as u32)).into_iter().collect()
     }
 
     /// numpy's name of the type.
