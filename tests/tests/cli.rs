@@ -394,6 +394,8 @@ fn a_network_of_two_inputs_is_fed_by_their_names_everywhere() {
     let data = bench.npz("d.npz", &[("a", &[3], &a), ("y", &[], &[1.0; 40]), ("z", &[4], &z)]);
     succeed(&[&onnx, "-o", &snn, "--calib", &data]);
     assert!(succeed(&["run", &snn, "--input", &data, "--limit", "2"]).contains("sample 1: class "));
+    let piped = Command::new(SNNC).args(["run", &snn, "--input", "-"]).stdin(std::fs::File::open(&data).unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&piped.stdout), succeed(&["run", &snn, "--input", &data]));
     let report = json(&["eval", &snn, "--data", &data, "--onnx", &onnx, "--certify"]);
     assert!(number(&report["snn"][0]["against_ann"]["correlation"]) > 0.95, "{report}");
     assert!(report["snn"][0]["accuracy"].is_number() && report["certificates"][0]["samples"] == 40, "{report}");
@@ -425,6 +427,7 @@ fn an_input_of_integers_takes_raw_pixels_unless_the_user_says_otherwise() {
     let (onnx, snn) = (bench.onnx("u8.onnx", &model), bench.path("u8.snn"));
     let pixels: Vec<u8> = (0..40u32 * 16).map(|i| (i * 7919 % 256) as u8).collect();
     let data = bench.pixels("p.npy", 16, &pixels);
+    assert!(told(&[&onnx, "-o", &snn]).contains("synthetic inputs from 0 to 255 (preprocessed pixels)"));
     assert!(told(&[&onnx, "-o", &snn, "--calib", &data]).contains("input `x` holds UINT8"));
     assert!(json(&["inspect", &snn])["preprocessing"].as_str().unwrap().starts_with("(p * 1 - 0)"));
     let report = json(&["eval", &snn, "--data", &data, "--onnx", &onnx]);
@@ -615,8 +618,8 @@ fn the_compile_command_is_what_snnc_does_without_one_and_can_be_quiet() {
 #[test]
 fn inspect_refuses_options_that_say_nothing_about_the_file() {
     let digits = digits();
-    for option in ["--params", "--plan"] {
-        assert!(fail(&["inspect", &digits.onnx, option]).contains(&format!("{option} means nothing")));
+    for option in [&["--params"][..], &["--plan"], &["--max-memory", "1G"]] {
+        assert!(fail(&[&["inspect", &digits.onnx], option].concat()).contains(&format!("{} means nothing", option[0])));
     }
     for option in [&["--support"][..], &["--input-shape", "1x1x8x8"], &["--cpu-level", "portable"]] {
         assert!(fail(&[&["inspect", &digits.snn], option].concat()).contains(&format!("{} means nothing", option[0])));
