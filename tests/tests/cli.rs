@@ -533,8 +533,13 @@ fn an_output_of_numbers_is_scored_as_numbers_and_not_by_its_largest_element() {
     assert!(json(&["explain", &onnx, &snn, "--data", &data])["conclusion"].as_str().unwrap().contains("of the variance"));
     let one = |threads| json(&["eval", &snn, "--data", &labelled, "--onnx", &onnx, "--threads", threads]);
     assert_eq!(one("1"), one("3"));
-    let search = json(&[&onnx, "-o", &bench.path("c.snn"), "--calib", &data, "--target-loss", "5", "--recipe", "mmse"]);
-    assert_eq!(search["search"]["measure"], "unexplained-variance", "{search}");
+    let chosen = bench.path("c.snn");
+    let search = &json(&[&onnx, "-o", &chosen, "--calib", &data, "--target-loss", "5", "--recipe", "mmse"])["search"];
+    assert_eq!(search["measure"], "unexplained-variance", "{search}");
+    // In percent, as of all samples, up to the choice of the samples.
+    let loss = number(&search["candidates"][search["chosen"].as_u64().unwrap() as usize]["loss"]);
+    let r2 = number(&json(&["eval", &chosen, "--data", &data, "--onnx", &onnx])["snn"][0]["against_ann"]["r2"]);
+    assert!((0.2..5.0).contains(&(loss / (100.0 * (1.0 - r2)))), "{loss} %, R² {r2}");
     let error = fail(&["eval", &snn, "--data", &labelled, "--early-exit", "1"]);
     assert!(error.contains("has no classes"), "{error}");
     let wrong = bench.npz("w.npz", &[("x", &[2], &x), ("y", &[3], &[0.5; 180])]);

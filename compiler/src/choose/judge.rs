@@ -114,9 +114,7 @@ impl Judge {
     fn loss(&self, tally: &Tally) -> f64 {
         match self.measure {
             Measure::Disagreement => 100.0 * tally.different as f64 / tally.samples.max(1) as f64,
-            Measure::UnexplainedVariance => {
-                100.0 * { 100.0 * tally.outputs.iter().map(|o| o.unexplained(self.pooled)).fold(0.0, f64::max) }
-            }
+            Measure::UnexplainedVariance => 100.0 * tally.outputs.iter().map(|o| o.unexplained(self.pooled)).fold(0.0, f64::max),
         }
     }
 }
@@ -177,6 +175,7 @@ fn measure(graph: &Graph) -> Measure {
     let classifies = (0..graph.outputs().len()).all(|output| task(graph, output) == Task::Classes);
     if classifies { Measure::Disagreement } else { Measure::UnexplainedVariance }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
