@@ -3,6 +3,7 @@
 //! The built-in recipes are such files themselves (`compiler/src/recipes/`); a user's file looks the same.
 
 use crate::passes::{OptionError, Pass, from_yaml};
+use crate::suggest::nearest;
 use crate::{files, yaml};
 use serde::Deserialize;
 use serde_yaml::Value;
@@ -80,6 +81,17 @@ pub enum RecipeError {
         /// What is wrong.
         source: OptionError,
     },
+}
+
+impl RecipeError {
+    /// What a mistyped name may have meant.
+    pub fn suggestion(&self) -> Option<String> {
+        match self {
+            RecipeError::Unknown { name, known } => nearest(name, known.split(", ")).map(str::to_string),
+            RecipeError::Passes { source, .. } => source.suggestion().map(str::to_string),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ pub mod layerwise;
 pub mod least_squares;
 pub mod matched;
 pub mod moments;
+pub mod normalisation;
 pub mod piecewise;
 pub mod places;
 pub mod refit;

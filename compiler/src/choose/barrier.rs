@@ -55,6 +55,7 @@ impl Barrier {
         }
         let mut judge = Judge::new(ann, samples)?;
         judge.measure = Measure::UnexplainedVariance;
+        judge.pooled = true;
         let in_step = judge.judge(spiking, timesteps, EVERYTHING, None, &|_, _| {})?.loss;
         Ok((in_step > TOLERABLE).then_some(Barrier { judge, timesteps, in_step }))
     }

@@ -5,6 +5,8 @@ use crate::passes::canonicalize::Canonicalize;
 use crate::passes::pipeline;
 use crate::passes::{Context, Pass};
 use crate::report::evaluation::{barriers, top1};
+use crate::report::fidelity::Comparison;
+use crate::report::task::{Task, task, wilson};
 use crate::report::window::run_window;
 use rayon::prelude::*;
 use snn_ir::Graph;
@@ -15,11 +17,17 @@ use snn_runtime::{EngineKind, Network, RunError, Statistics};
 /// Samples between two looks at whether a candidate's case is settled.
 const BATCH: usize = 32;
 
+/// A sample's outputs, the steps in which it settled, and its counts.
+type SampleRun = (Vec<Vec<f32>>, u32, Statistics);
+
 /// Samples with the ANN's outputs.
 pub(super) struct Judge {
     samples: Vec<Vec<Vec<f32>>>,
-    outputs: Vec<Vec<f32>>,
+    /// Per sample, per output.
+    outputs: Vec<Vec<Vec<f32>>>,
     pub(super) measure: Measure,
+    /// Whether variance is that of all elements together, constant differences between elements included.
+    pub(super) pooled: bool,
 }
 
 impl Judge {
@@ -36,10 +44,9 @@ impl Judge {
         let passes: Vec<Box<dyn Pass>> = vec![Box::new(Canonicalize::default())];
         pipeline::run(&mut ann, &passes, &mut Context::new(1), |_, _| Ok(()))?;
         let network = AnalogNetwork::new(&ann).map_err(|e| ChoiceError::Ann(e.to_string()))?;
-        let output =
-            |sample: &Vec<Vec<f32>>| network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {}).swap_remove(0);
+        let output = |sample: &Vec<Vec<f32>>| network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {});
         let outputs = samples.par_iter().map(output).collect();
-        Ok(Judge { outputs, samples, measure: measure(graph) })
+        Ok(Judge { outputs, samples, measure: measure(graph), pooled: false })
     }
 
     /// Runs the spiking network on the samples until its case is settled: it loses more than `target` percent, or needs more energy than
@@ -69,12 +76,11 @@ impl Judge {
             let run = |session: &mut snn_runtime::Session<'_>, i: usize| {
                 session.start(&self.samples[i].iter().map(Vec::as_slice).collect::<Vec<_>>())?;
                 let settling = run_window(&network, session, timesteps, None)?;
-                Ok((session.potentials().swap_remove(0), settling, session.statistics().clone()))
+                Ok((session.potentials(), settling, session.statistics().clone()))
             };
-            let results: Result<Vec<(Vec<f32>, u32, Statistics)>, RunError> =
-                batch.clone().into_par_iter().map_init(|| network.session(), run).collect();
-            for ((output, settled, statistics), i) in results?.into_iter().zip(batch) {
-                tally.add(&output, &self.outputs[i]);
+            let results: Result<Vec<SampleRun>, RunError> = batch.clone().into_par_iter().map_init(|| network.session(), run).collect();
+            for ((outputs, settled, statistics), i) in results?.into_iter().zip(batch) {
+                tally.add(&outputs, &self.outputs[i]);
                 settling = settling.max(settled);
                 spikes += statistics.spikes();
                 synops += statistics.synops();
@@ -108,10 +114,7 @@ impl Judge {
     fn loss(&self, tally: &Tally) -> f64 {
         match self.measure {
             Measure::Disagreement => 100.0 * tally.different as f64 / tally.samples.max(1) as f64,
-            Measure::UnexplainedVariance => {
-                let variance = tally.squares - tally.sum * tally.sum / (tally.elements.max(1) as f64);
-                100.0 * tally.errors / variance.max(f64::MIN_POSITIVE)
-            }
+            Measure::UnexplainedVariance => 100.0 * tally.outputs.iter().map(|o| o.unexplained(self.pooled)).fold(0.0, f64::max),
         }
     }
 }
@@ -120,7 +123,15 @@ impl Judge {
 #[derive(Default)]
 struct Tally {
     samples: usize,
+    /// Samples with another class than the ANN's in one output or more.
     different: usize,
+    outputs: Vec<OutputTally>,
+}
+
+/// Sums over samples of one output.
+#[derive(Clone, Default)]
+struct OutputTally {
+    comparison: Comparison,
     elements: usize,
     sum: f64,
     squares: f64,
@@ -128,9 +139,17 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, snn: &[f32], ann: &[f32]) {
+    fn add(&mut self, snn: &[Vec<f32>], ann: &[Vec<f32>]) {
         self.samples += 1;
-        self.different += usize::from(top1(snn) != top1(ann));
+        self.different += usize::from(snn.iter().zip(ann).any(|(s, a)| top1(s) != top1(a)));
+        self.outputs.resize(ann.len(), OutputTally::default());
+        self.outputs.iter_mut().zip(snn.iter().zip(ann)).for_each(|(sum, (s, a))| sum.add(s, a));
+    }
+}
+
+impl OutputTally {
+    fn add(&mut self, snn: &[f32], ann: &[f32]) {
+        self.comparison.add(snn, ann);
         self.elements += ann.len();
         for (&s, &a) in snn.iter().zip(ann) {
             let (s, a) = (f64::from(s), f64::from(a));
@@ -139,23 +158,22 @@ impl Tally {
             self.errors += (s - a) * (s - a);
         }
     }
+
+    /// Share of the variance of the ANN's output that is left unexplained. Of what does not vary over samples, elements
+    /// are compared with each other.
+    fn unexplained(&self, pooled: bool) -> f64 {
+        let over_samples = self.comparison.unexplained().filter(|_| !pooled);
+        over_samples.unwrap_or_else(|| {
+            let variance = self.squares - self.sum * self.sum / self.elements.max(1) as f64;
+            self.errors / variance.max(f64::MIN_POSITIVE)
+        })
+    }
 }
 
-/// A network classifies when its answer is one row of scores; not when it is a single number, a map, or as large as its input.
+/// A network classifies when all its outputs do.
 fn measure(graph: &Graph) -> Measure {
-    let classifies = graph.outputs().first().is_some_and(|&output| {
-        let long_axes = graph.ty(output).shape.iter().filter(|&&d| d > 1).count();
-        long_axes == 1 && graph.inputs().iter().all(|&input| graph.ty(input).len() != graph.ty(output).len())
-    });
+    let classifies = (0..graph.outputs().len()).all(|output| task(graph, output) == Task::Classes);
     if classifies { Measure::Disagreement } else { Measure::UnexplainedVariance }
-}
-
-/// The 95 % confidence interval of a share (Wilson 1927), in percent.
-fn wilson(count: usize, of: usize) -> [f64; 2] {
-    let (n, p, z) = (of.max(1) as f64, count as f64 / of.max(1) as f64, 1.959_964);
-    let center = p + z * z / (2.0 * n);
-    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    [center - half, center + half].map(|end| 100.0 * (end / (1.0 + z * z / n)).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -163,10 +181,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_confidence_interval_of_a_share_is_wilsons() {
-        // As tabulated: 1 of 10.
-        let [low, high] = wilson(1, 10);
-        assert!((low - 1.79).abs() < 0.01 && (high - 40.42).abs() < 0.01, "{low} {high}");
-        assert_eq!(wilson(0, 50)[0], 0.0);
+    fn a_constant_part_of_the_outputs_explains_nothing_unless_elements_are_pooled() {
+        let mut tally = OutputTally::default();
+        // The spiking network answers with the mean of each element.
+        for ann in [[99.0, -99.0], [101.0, -101.0]] {
+            tally.add(&[100.0, -100.0], &ann);
+        }
+        assert_eq!(tally.unexplained(false), 1.0);
+        assert!(tally.unexplained(true) < 1e-3);
     }
 }

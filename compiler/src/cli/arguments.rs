@@ -77,7 +77,7 @@ impl Scale {
 /// Which samples of which data set, and how labels count.
 #[derive(Args, Debug)]
 pub struct Samples {
-    /// Labelled samples: .npz (x, y), .npy, image, folder with one folder of images per class, MNIST idx, CIFAR binary
+    /// Labelled samples: .npz (x, y; with several inputs an array for each by name, and y), .npy, image, folder with one folder of images per class, MNIST idx, CIFAR binary
     #[arg(long, value_name = "DATA")]
     pub data: PathBuf,
     /// Use at most this many samples
@@ -89,16 +89,16 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Opens the data set.
-    pub fn open(&self) -> Result<crate::data::Dataset, super::Failure> {
-        let dataset = crate::data::Dataset::open(&self.data)?;
-        let all = dataset.len();
-        let dataset = dataset.slice(self.skip, self.limit);
-        if dataset.is_empty() {
+    /// Opens the data for the inputs of `graph`.
+    pub fn open(&self, graph: &snn_ir::Graph) -> Result<crate::data::Feed, super::Failure> {
+        let feed = super::load::feed(&self.data, graph)?;
+        let all = feed.len();
+        let feed = feed.slice(self.skip, self.limit);
+        if feed.is_empty() {
             let failure = super::Failure::new(format!("no samples are left of the {all} in {}", self.data.display()));
             return Err(failure.help("check --skip and --limit"));
         }
-        Ok(dataset)
+        Ok(feed)
     }
 }
 
@@ -111,6 +111,11 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Whether the user says so.
+    pub fn is_given(&self) -> bool {
+        self.max_memory.is_some()
+    }
+
     /// The limits.
     pub fn limits(&self) -> Limits {
         self.max_memory.map_or_else(Limits::default, Limits::of_memory)
@@ -153,17 +158,6 @@ pub fn timesteps(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("a whole number from 1 to {}", snn_runtime::MAX_TIMESTEPS))
 }
 
-/// Most rounds, and most samples of a round, that are measured.
-const MOST_REPETITIONS: usize = 1_000_000;
-
-/// How often something is measured.
-pub fn repetitions(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse()
-        .ok()
-        .filter(|n: &NonZeroUsize| n.get() <= MOST_REPETITIONS)
-        .ok_or_else(|| format!("a whole number from 1 to {MOST_REPETITIONS}"))
-}
-
 /// A finite number.
 pub fn finite(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|v: &f32| v.is_finite()).ok_or_else(|| "not a finite number".into())
@@ -177,6 +171,15 @@ pub fn positive(text: &str) -> Result<f32, String> {
 /// A percentage.
 pub fn percentage(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(|| "a percentage from 0 to 100".into())
+}
+
+/// Most threads that can be asked for.
+const MOST_THREADS: usize = 4096;
+
+/// A number of threads.
+pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let known = text.parse().ok().filter(|n: &NonZeroUsize| n.get() <= MOST_THREADS);
+    known.ok_or_else(|| format!("a whole number from 1 to {MOST_THREADS}"))
 }
 
 /// The default number of threads: one per CPU.

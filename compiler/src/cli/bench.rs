@@ -1,8 +1,8 @@
 //! `snnc bench`: how long a sample takes, and what kernels cost.
 
-use super::arguments::{Format, Samples, at_most_a_million, timesteps};
+use super::arguments::{Format, Samples, at_most_a_million, threads, timesteps};
 use super::engine::EngineArguments;
-use super::{Failure, load, output, progress};
+use super::{Failure, destination, load, output, progress};
 use crate::report::{BenchError, BenchRequest, bench, costs};
 use clap::Args;
 use snn_runtime::CostModel;
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,
     /// Threads
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = threads)]
     threads: NonZeroUsize,
     /// Samples per round, spread over the threads
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_most_a_million)]
@@ -55,13 +55,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let program = load::program(path, &arguments.engine.limits())?;
     let network = arguments.engine.network(&program)?;
-    let mut dataset = samples.open()?;
-    let input = load::only_input(&network)?;
+    let feed = samples.open(&program.graph)?;
     let (batch, rounds) = (arguments.batch.get(), arguments.rounds.get());
     let wanted = rounds.saturating_add(1).saturating_mul(batch).min(MAX_INPUTS);
-    dataset = dataset.slice(0, Some(wanted));
-    load::note(&network, &program, &dataset)?;
-    let inputs = dataset.inputs(&program.preprocessing, &input.shape, || ())?;
+    let feed = feed.slice(0, Some(wanted));
+    load::note(&network, &program, &feed)?;
+    let shapes: Vec<&[usize]> = network.inputs().iter().map(|ty| &ty.shape[..]).collect();
+    let inputs = feed.all(&program.preprocessing, &shapes, || ())?;
     let request = BenchRequest {
         timesteps: load::windows(&program, arguments.timesteps.as_slice())?[0],
         threads: arguments.threads.get(),
@@ -77,12 +77,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Measures a cost model. What is printed is what [`CostModel::from_json`] reads.
 fn calibrate(path: Option<&std::path::Path>) -> Result<(), Failure> {
-    let bar = progress::bar(0, "measuring");
-    let measured = CostModel::measure(|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
+    if let Some(path) = path {
+        destination::check(path, &[".json"], &[])?;
+    }
+    let bar = progress::Stages::new();
+    let measured = CostModel::measure(|done, total| bar.show("measuring", done, total));
+    bar.finish();
     let measured = measured.map_err(|e| Failure::from_error(&e).while_doing("cannot measure"))?;
     let text = format!("{}\n", measured.model.to_json());
     match path {

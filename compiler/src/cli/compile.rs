@@ -1,26 +1,30 @@
 //! `snnc MODEL.onnx -o OUT.snn`: from a trained network to a spiking one.
 
-use super::arguments::{Format, LayoutName, Memory, Scale, finite, percentage, positive, resize, timesteps};
+use super::arguments::{Format, LayoutName, Memory, Scale, finite, percentage, positive, resize, threads, timesteps};
 use super::import::ImportArguments;
-use super::{Failure, output, progress};
-use crate::calibrate::Calibration;
+use super::{Failure, destination, load, output, progress};
 use crate::calibrate::synthetic::{self, Assumed};
+use crate::calibrate::{Calibration, normalisation};
 use crate::choose::barrier::Barrier;
 use crate::choose::{ChoiceError, ChoiceRequest, choose};
 use crate::compile::{CompileOptions, Compiled, Weights, compile, default_timesteps};
-use crate::data::Dataset;
-use crate::data::preprocess::{Target, likely_layout};
+use crate::data::preprocess::{Misfit, Target, likely_layout};
+use crate::data::statistics::Statistics;
 use crate::files;
+use crate::frontend::onnx::Facts;
+use crate::outputs::{closings, name_outputs};
 use crate::passes::pipeline::PassRecord;
 use crate::passes::quantize::WeightType;
 use crate::passes::registry;
 use crate::recipe::{self, Recipe};
 use crate::report::compilation::Compilation;
 use crate::report::frontier::Frontier;
+use crate::suggest::nearest;
 use clap::{Args, ValueEnum};
 use snn_ir::file::{CalibrationSource, Program, Provenance, encode};
 use snn_ir::text::{Parameters, print};
-use snn_ir::{Graph, Preprocessing};
+use snn_ir::{Graph, NodeId, Preprocessing};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// Longest window that `--target-loss` tries unless `--timesteps` says otherwise.
@@ -35,18 +39,26 @@ const CHECK_SAMPLES: usize = 4;
 pub struct Arguments {
     /// The trained network
     #[arg(value_name = "MODEL.onnx")]
-    model: PathBuf,
-    /// Where the spiking network goes
+    pub model: PathBuf,
+    /// Where the spiking network goes; - is standard output
     #[arg(short, long, value_name = "OUT.snn")]
     output: PathBuf,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// No notes and no progress: the report, warnings and errors alone
+    #[arg(short, long)]
+    quiet: bool,
+    /// Threads [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<NonZeroUsize>,
     /// Window length T the network is converted for; with --target-loss the longest that is tried [default: 32, or what the recipe is meant for]
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,
-    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: layerwise, or two-phase where that keeps much more of the ANN's outputs on calibration samples; without --calib mmse; with --target-loss all that are no mere baselines]
+    /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: chosen automatically, see snnc recipes]
     #[arg(long, value_name = "NAME|FILE.yaml")]
     recipe: Option<String>,
-    /// Search recipes and T for the cheapest (energy of SynOps and MACs) that answers otherwise than the ANN on at most PERCENT of the calibration samples
-    /// that are held back for it
+    /// Find the cheapest recipe and T (energy of SynOps and MACs) whose answers differ from the ANN's on at most PERCENT % of held-out calibration samples
     #[arg(long, value_name = "PERCENT", value_parser = percentage, requires = "calib", conflicts_with_all = ["print_ir_after", "dump_ir_dir", "time_passes"])]
     target_loss: Option<f64>,
     /// Number type of the weights [default: as the recipe says]
@@ -77,16 +89,13 @@ pub struct Arguments {
     /// that must not
     #[arg(long, help_heading = "Looking inside", conflicts_with = "no_check")]
     check: bool,
-    /// Form of the report
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
 }
 
 /// Which samples thresholds come from.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Calibration")]
 pub(super) struct CalibrationArguments {
-    /// Samples that thresholds are balanced on; labels are not used
+    /// Samples that thresholds are balanced on: as --data of snnc eval, labels are not used
     #[arg(long, value_name = "DATA")]
     calib: Option<PathBuf>,
     /// Use the first N samples of it
@@ -104,7 +113,7 @@ pub(super) struct PreprocessingArguments {
     /// Standard deviation per channel, or one for all
     #[arg(long, value_name = "S,..", value_delimiter = ',', value_parser = positive)]
     std: Vec<f32>,
-    /// unit takes pixels as 0..1, raw as 0..255 [default: unit]
+    /// unit takes pixels as 0..1, raw as 0..255 [default: unit; raw where the model's input holds integers]
     #[arg(long, value_enum)]
     scale: Option<Scale>,
     /// Layout of the network's input [default: by its shape]
@@ -149,6 +158,11 @@ impl Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.quiet {
+        output::be_quiet();
+    }
+    let recipe_file = arguments.recipe.as_deref().map(Path::new).filter(|p| p.is_file());
+    destination::check(&arguments.output, &[".snn"], &[Some(&*arguments.model), arguments.calibration.calib.as_deref(), recipe_file])?;
     let mut recipes = match (&arguments.recipe, arguments.target_loss) {
         (Some(name), _) => vec![Recipe::load(name)?],
         (None, Some(_)) => recipe::contenders(),
@@ -157,12 +171,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     recipes = recipes.into_iter().map(|r| arguments.with_activation_error(r)).collect::<Result<_, _>>()?;
     check_pass_name(arguments.print_ir_after.as_deref())?;
     let (imported, model_crc32) = arguments.import.load(&arguments.model, arguments.check, &arguments.memory.limits())?;
-    let preprocessing = preprocessing(&arguments.preprocessing, &imported.graph)?;
-    let assumed = match arguments.preprocessing.is_stated() {
-        true => Assumed::Pixels(preprocessing.clone()),
-        false => Assumed::Standardised,
-    };
-    let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing)?;
+    let (preprocessing, assumed) = preprocessing(&arguments.preprocessing, &imported.graph, &imported.facts)?;
+    let calibration = calibration(&arguments.calibration, &imported.graph, &preprocessing, &imported.facts)?;
+    let tensors: Vec<String> = imported.facts.outputs.iter().map(|o| o.tensor.clone()).collect();
+    let meanings: Vec<String> = closings(&imported.graph).iter().zip(&tensors).filter_map(|(c, name)| c.note(name)).collect();
     let check = match (arguments.check, &calibration) {
         (false, _) => Vec::new(),
         (true, Some(c)) => c.samples.iter().take(CHECK_SAMPLES).cloned().collect(),
@@ -172,7 +184,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         (Some(target), Some(calibration)) => search(arguments, &imported.graph, &recipes, calibration, target)?,
         _ => compile_one(arguments, imported.graph, recipes.swap_remove(0), calibration.as_ref(), assumed, check)?,
     };
-    let Made { compiled, recipe_name, recipe_text, search, calibrated, because } = made;
+    let Made { mut compiled, recipe_name, recipe_text, search, calibrated, because } = made;
+    name_outputs(&mut compiled.graph, tensors.iter().map(String::as_str));
+    compiled.notes.extend(meanings);
     let report = Compilation {
         timesteps_because: because,
         search,
@@ -323,14 +337,17 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// What a mistyped pass may have meant, as the start of a sentence.
+fn meant(name: &str) -> String {
+    nearest(name, registry().iter().map(|p| p.name)).map_or_else(String::new, |pass| format!("did you mean `{pass}`? "))
+}
+
 fn check_pass_name(name: Option<&str>) -> Result<(), Failure> {
     let Some(name) = name.filter(|n| !matches!(*n, "all" | "import")) else { return Ok(()) };
     match registry().iter().any(|p| p.name == name) {
         true => Ok(()),
-        false => {
-            Err(Failure::new(format!("--print-ir-after: there is no pass `{name}`"))
-                .help("snnc passes lists them; `import` and `all` do, too"))
-        }
+        false => Err(Failure::new(format!("--print-ir-after: there is no pass `{name}`"))
+            .help(format!("{}snnc passes lists them; `import` and `all` do, too", meant(name)))),
     }
 }
 
@@ -341,53 +358,153 @@ impl PreprocessingArguments {
     }
 }
 
-pub(super) fn preprocessing(arguments: &PreprocessingArguments, graph: &Graph) -> Result<Preprocessing, Failure> {
+/// How pixels become inputs of `graph`, and what is therefore assumed of inputs that nobody has shown. It must suit one of
+/// the inputs at least; others may be fed with numbers.
+///
+/// # Errors
+/// When it suits none.
+pub(super) fn preprocessing(arguments: &PreprocessingArguments, graph: &Graph, facts: &Facts) -> Result<(Preprocessing, Assumed), Failure> {
     let shape = graph.inputs().first().map(|&i| graph.ty(i).shape.clone()).unwrap_or_default();
+    let integer = facts.inputs.iter().zip(&facts.integer_inputs).find_map(|(input, kind)| Some((&input.tensor, (*kind)?)));
+    let scale = match (arguments.scale, integer) {
+        (Some(scale), None) => scale,
+        (Some(scale), Some((input, kind))) => {
+            if scale == Scale::Unit {
+                output::note(format_args!("input `{input}` holds {kind}, but --scale unit divides pixels by 255"));
+            }
+            scale
+        }
+        (None, Some((input, kind))) => {
+            let rest = if facts.inputs.len() > 1 { ", as are those of the other inputs" } else { "" };
+            output::note(format_args!(
+                "input `{input}` holds {kind}: 8-bit pixels are taken as they are, 0..255{rest} (--scale unit would divide them by 255)"
+            ));
+            Scale::Raw
+        }
+        (None, None) => Scale::default(),
+    };
     let preprocessing = Preprocessing {
         layout: arguments.layout.map_or_else(|| likely_layout(&shape), Into::into),
-        scale: arguments.scale.unwrap_or_default().factor(),
+        scale: scale.factor(),
         mean: arguments.mean.clone(),
         std: arguments.std.clone(),
         resize: arguments.resize,
     };
     if arguments.is_stated() {
-        Target::new(&shape, preprocessing.layout).check(&preprocessing).map_err(|misfit| Failure::new(misfit.to_string()))?;
+        let check = |&input: &NodeId| Target::new(&graph.ty(input).shape, preprocessing.layout).check(&preprocessing);
+        let misfits: Vec<Misfit> = graph.inputs().iter().map_while(|input| check(input).err()).collect();
+        if let Some(misfit) = misfits.first().filter(|_| misfits.len() == graph.inputs().len()) {
+            return Err(Failure::new(misfit.to_string()));
+        }
     }
-    Ok(preprocessing)
+    let assumed = match arguments.is_stated() || integer.is_some() {
+        true => Assumed::Pixels(preprocessing.clone()),
+        false => Assumed::Standardised,
+    };
+    Ok((preprocessing, assumed))
 }
 
 pub(super) fn calibration(
     arguments: &CalibrationArguments,
     graph: &Graph,
     preprocessing: &Preprocessing,
+    facts: &Facts,
 ) -> Result<Option<Calibration>, Failure> {
     let Some(path) = &arguments.calib else { return Ok(None) };
-    let &[input] = &graph.inputs()[..] else {
-        return Err(Failure::new(format!("the network has {} inputs; --calib feeds one", graph.inputs().len())));
-    };
-    let dataset = Dataset::open(path)?.slice(0, Some(arguments.calib_samples));
-    if dataset.is_empty() {
+    let feed = load::feed(path, graph)?.slice(0, Some(arguments.calib_samples));
+    if feed.is_empty() {
         return Err(Failure::new("--calib-samples 0 leaves no samples"));
     }
-    let touched = preprocessing != &Preprocessing { layout: preprocessing.layout, ..Preprocessing::default() };
-    if dataset.is_preprocessed() && touched {
+    let untouched = Preprocessing { layout: preprocessing.layout, scale: preprocessing.scale, ..Preprocessing::default() };
+    let touched = preprocessing != &untouched || facts.integer_inputs.iter().all(Option::is_none) && preprocessing.scale == 1.0;
+    let inputs = graph.inputs();
+    if (0..inputs.len()).all(|i| feed.is_preprocessed(i)) && touched {
         output::warning(format_args!(
             "{} holds numbers that are used as they are: --mean, --std, --scale and --resize are for 8-bit pixels",
             files::name(path)
         ));
     }
-    let shape = &graph.ty(input).shape;
-    dataset.note(preprocessing, shape)?.iter().for_each(output::note);
-    let bar = progress::bar(dataset.len(), "reading samples");
-    let inputs = dataset.inputs(preprocessing, shape, || bar.inc(1));
+    let shapes: Vec<&[usize]> = inputs.iter().map(|&i| &graph.ty(i).shape[..]).collect();
+    feed.notes(preprocessing, &shapes)?.iter().for_each(output::note);
+    let bar = progress::bar(feed.len(), "reading samples");
+    let samples = feed.all(preprocessing, &shapes, || bar.inc(1));
     bar.finish_and_clear();
-    let inputs = inputs?;
-    if let Some(sample) = inputs.iter().position(|x| x.iter().any(|v| !v.is_finite())) {
-        return Err(Failure::new(format!("sample {sample} of {} holds values that are not finite", files::name(path))));
-    }
-    let samples: Vec<_> = inputs.into_iter().map(|input| vec![input]).collect();
+    let samples = samples?;
+    check_finite(&samples, path)?;
+    let integer = |input: usize| facts.integer_inputs.get(input).copied().flatten();
+    judge(path, graph, &samples, preprocessing, integer)?;
     let description = format!("the first {} samples of {}", samples.len(), files::name(path));
     Ok(Some(Calibration { samples, description }))
+}
+
+/// Refuses samples with values that are not finite.
+pub(super) fn check_finite(samples: &[Vec<Vec<f32>>], path: &Path) -> Result<(), Failure> {
+    match samples.iter().position(|sample| sample.iter().flatten().any(|v| !v.is_finite())) {
+        Some(sample) => Err(Failure::new(format!("sample {sample} of {} holds values that are not finite", files::name(path)))),
+        None => Ok(()),
+    }
+}
+
+/// Values beyond this are no network's input: pixels end at 255, sums of them and physical units hardly come here.
+const HUGE: f32 = 1e5;
+/// Values that are all below this say nothing in f32.
+const TINY: f32 = 1e-6;
+/// Deviations below this share of the mean are rounding of a constant.
+const FLAT: f64 = 1e-5;
+/// Share of zeros above which samples are as good as empty.
+const EMPTY: f64 = 0.999;
+
+/// Refuses samples that are constant, and warns of those that cannot be meant.
+fn judge(
+    path: &Path,
+    graph: &Graph,
+    samples: &[Vec<Vec<f32>>],
+    preprocessing: &Preprocessing,
+    integer: impl Fn(usize) -> Option<&'static str>,
+) -> Result<(), Failure> {
+    let inputs = graph.inputs();
+    let statistics: Vec<Statistics> =
+        (0..inputs.len()).map(|input| Statistics::new(samples.iter().flat_map(|sample| &sample[input]))).collect();
+    let elements = samples.iter().map(|sample| sample.iter().map(Vec::len).sum::<usize>()).sum::<usize>();
+    if elements > 1 && statistics.iter().all(Statistics::is_constant) {
+        let values: Vec<String> = statistics.iter().map(|s| s.min.to_string()).collect();
+        let failure = Failure::new(format!(
+            "the first {} samples of {} hold nothing but {}: thresholds cannot come from them",
+            samples.len(),
+            files::name(path),
+            values.join(" and ")
+        ));
+        return Err(failure.help("give samples as the network will see them, or leave --calib out"));
+    }
+    for (input, s) in statistics.iter().enumerate() {
+        let several = if inputs.len() > 1 { format!(", input `{}`", graph.node(inputs[input]).name()) } else { String::new() };
+        let warn = |what: &str| output::warning(format_args!("{}{several}: {what}: values {s}", files::name(path)));
+        match integer(input) {
+            _ if s.is_constant() => warn("all values are the same"),
+            _ if s.magnitude() > HUGE => warn("values are huge; is the scale right?"),
+            _ if s.magnitude() < TINY => warn("values are tiny; is the scale right?"),
+            _ if s.zeros > EMPTY => warn("almost all values are zero"),
+            _ if s.std < FLAT * s.mean.abs() => warn("values hardly differ"),
+            Some(kind) if !s.whole => warn(&format!("the model takes {kind}, these are fractions; raw pixels are 0..255")),
+            None if s.whole && s.min >= 0.0 && (16.0..=255.0).contains(&s.max) && preprocessing.scale != 1.0 => {
+                warn(
+                    "these look like raw pixels; numbers that are not uint8 are used as they are (--scale raw says that the model wants them so)",
+                );
+            }
+            _ => {}
+        }
+    }
+    if samples.len() > 1 && samples.iter().all(|sample| sample == &samples[0]) {
+        output::warning(format_args!("{}: all {} samples are the same", files::name(path), samples.len()));
+    }
+    if let Some(shift) = normalisation::shift(graph, samples) {
+        let figures: Vec<String> = statistics.iter().map(|s| format!("values {s}")).collect();
+        output::warning(format_args!(
+            "{shift}; is preprocessing right (--mean, --std, --scale)? The network's inputs are now: {}",
+            figures.join("; ")
+        ));
+    }
+    Ok(())
 }
 
 /// Shows the graph where the user asked for it.

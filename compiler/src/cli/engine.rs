@@ -57,6 +57,23 @@ impl EngineArguments {
         self.memory.limits()
     }
 
+    /// Whether the user says how much the network may need.
+    pub fn bounds_memory(&self) -> bool {
+        self.memory.is_given()
+    }
+
+    /// The file that kernels' costs are read from, if there is one.
+    pub fn cost_model(&self) -> Option<&Path> {
+        self.cost_model.as_deref()
+    }
+
+    /// The first option that is given, by its name.
+    pub fn given(&self) -> Option<&'static str> {
+        let given =
+            [(self.engine.is_some(), "--engine"), (self.cpu_level.is_some(), "--cpu-level"), (self.cost_model.is_some(), "--cost-model")];
+        given.into_iter().find(|(is, _)| *is).map(|(_, name)| name)
+    }
+
     /// The network made ready to run: by the engine that was asked for, or by the faster one that can.
     pub fn network(&self, program: &Program) -> Result<Network, Failure> {
         let graph = &program.graph;

@@ -1,14 +1,16 @@
 //! `snnc explain`: which layers lose the accuracy, and why.
 
-use super::arguments::{Format, Memory, Samples};
+use super::arguments::{Format, Memory, Samples, threads};
+use super::compile::check_finite;
 use super::{Failure, load, output, progress};
 use crate::explain::{ExplainError, ExplainRequest, explain};
 use crate::files;
+use crate::frontend::onnx::ImportError;
 use crate::frontend::onnx::model::Model;
-use crate::frontend::onnx::{ImportError, import_model};
 use clap::Args;
 use snn_ir::Graph;
 use snn_ir::file::Program;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `snnc explain`.
@@ -29,6 +31,12 @@ pub struct Arguments {
     /// Leave out the first N samples (those used for calibration, say)
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: usize,
+    /// The output to explain [default: the first]
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
+    /// Threads [default: one per CPU]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<NonZeroUsize>,
     #[command(flatten)]
     memory: Memory,
     /// Form of the report
@@ -37,19 +45,25 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let program = load::program(&arguments.network, &arguments.memory.limits())?;
+    let (model, network) = (&arguments.model, &arguments.network);
+    if load::is_onnx(network) && !load::is_onnx(model) {
+        let failure = Failure::new("model and network are in the wrong order");
+        return Err(failure.help(format!("snnc explain {} {} ..", network.display(), model.display())));
+    }
+    let program = load::program(network, &arguments.memory.limits())?;
+    let output = load::output_or_first(&program.graph, arguments.output_name.as_deref())?;
     let timesteps = load::windows(&program, &[])?[0];
-    let ann = ann(&arguments.model, &arguments.network, &program)?;
-    let &[input] = &program.graph.inputs()[..] else {
-        return Err(Failure::new(format!("the network has {} inputs; a data set feeds one", program.graph.inputs().len())));
-    };
-    let dataset = Samples { data: arguments.data.clone(), limit: Some(arguments.limit), skip: arguments.skip }.open()?;
-    let shape = &program.graph.ty(input).shape;
-    let samples: Vec<Vec<Vec<f32>>> = dataset.inputs(&program.preprocessing, shape, || {})?.into_iter().map(|x| vec![x]).collect();
+    let ann = ann(model, network, &program)?;
+    let samples = Samples { data: arguments.data.clone(), limit: Some(arguments.limit), skip: arguments.skip };
+    let inputs = program.graph.inputs();
+    let shapes: Vec<&[usize]> = inputs.iter().map(|&i| &program.graph.ty(i).shape[..]).collect();
+    let samples = samples.open(&program.graph)?.all(&program.preprocessing, &shapes, || {})?;
+    check_finite(&samples, &arguments.data)?;
     let bar = progress::Stages::new();
     let explanation = explain(ExplainRequest {
         ann,
         network: &program.graph,
+        output,
         timesteps,
         samples: &samples,
         progress: &|what, done, total| bar.show(what, done, total),
@@ -70,7 +84,7 @@ fn ann(path: &Path, network: &Path, program: &Program) -> Result<Graph, Failure>
             format!("{} was not compiled from {}, but from another {}", network.display(), path.display(), program.provenance.model);
         return Err(Failure::new(message).help("name the model that it was compiled from, or compile again"));
     }
-    Ok(import_model(&Model::decode(path, &bytes)?, &load::import_options(&program.graph))?.graph)
+    Ok(load::ann(&Model::decode(path, &bytes)?, &program.graph)?.graph)
 }
 
 impl From<ExplainError> for Failure {

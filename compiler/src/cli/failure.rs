@@ -43,12 +43,26 @@ impl Failure {
         self
     }
 
-    /// Prints the diagnostic on standard error: on a terminal coloured and broken into lines, elsewhere plain and every part whole, so that
+    /// Adds the name that a mistyped one may have meant, if there is one.
+    pub fn did_you_mean(self, name: Option<&str>) -> Self {
+        match name {
+            Some(name) => self.help(format!("did you mean `{name}`?")),
+            None => self,
+        }
+    }
+
+    /// Prints the diagnostic on standard error: on a terminal coloured (unless NO_COLOR is set, <https://no-color.org>) and broken into lines, elsewhere plain and every part whole, so that
     /// a search for a phrase finds it whatever the paths are.
     pub fn print(&self) {
         let terminal = std::io::stderr().is_terminal();
-        let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(100).with_wrap_lines(terminal);
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let theme = match (terminal, colours) {
+            (true, true) => GraphicalTheme::unicode(),
+            (true, false) => GraphicalTheme::unicode_nocolor(),
+            (false, _) => GraphicalTheme::none(),
+        };
+        let width = terminal_size::terminal_size_of(std::io::stderr()).map_or(100, |(width, _)| usize::from(width.0).min(100));
+        let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width).with_wrap_lines(terminal);
         let mut text = String::new();
         if handler.render_report(&mut text, self).is_err() {
             text = format!("{self}\n");
@@ -85,6 +99,18 @@ impl From<DataError> for Failure {
     }
 }
 
+impl From<crate::passes::OptionError> for Failure {
+    fn from(error: crate::passes::OptionError) -> Self {
+        Failure::from_error(&error).did_you_mean(error.suggestion())
+    }
+}
+
+impl From<crate::recipe::RecipeError> for Failure {
+    fn from(error: crate::recipe::RecipeError) -> Self {
+        Failure::from_error(&error).did_you_mean(error.suggestion().as_deref())
+    }
+}
+
 macro_rules! from_errors {
     ($($error:ty),* $(,)?) => {
         $(impl From<$error> for Failure {
@@ -99,8 +125,6 @@ from_errors!(
     crate::frontend::onnx::ImportError,
     crate::frontend::onnx::check::CheckError,
     crate::frontend::onnx::oracle::OracleError,
-    crate::passes::OptionError,
     crate::passes::pipeline::PipelineError,
-    crate::recipe::RecipeError,
     snn_ir::file::WriteError,
 );

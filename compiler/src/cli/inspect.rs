@@ -19,11 +19,11 @@ pub struct Arguments {
     /// An .onnx model or a .snn network
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Print the graph of a .snn in text form, parameters in full, instead of the overview
+    /// Print the graph of a .snn in text form, parameters in full, instead of the overview (with --format json, in it)
     #[arg(long)]
     params: bool,
     /// Say how a .snn runs on this CPU: which kernel computes each node, and why
-    #[arg(long)]
+    #[arg(long, conflicts_with = "params")]
     plan: bool,
     #[command(flatten)]
     engine: EngineArguments,
@@ -38,11 +38,30 @@ pub struct Arguments {
     format: Format,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.file.extension().is_some_and(|e| e == "onnx") {
-        if arguments.plan {
-            return Err(Failure::new("--plan is about .snn networks").help("compile the model first"));
+impl Arguments {
+    /// An option that is given and says nothing about such a file, and what to do.
+    fn ignored(&self, onnx: bool) -> Option<(&'static str, &'static str)> {
+        let compile = "compile the model first: it is about .snn networks";
+        let without = "without it, snnc inspect says what is in a .snn";
+        match self {
+            Arguments { params: true, .. } if onnx => Some(("--params", compile)),
+            Arguments { plan: true, .. } if onnx => Some(("--plan", compile)),
+            Arguments { engine, .. } if onnx && engine.bounds_memory() => Some(("--max-memory", compile)),
+            Arguments { support: true, .. } if !onnx => Some(("--support", without)),
+            Arguments { input_shape: Some(_), .. } if !onnx => Some(("--input-shape", without)),
+            Arguments { plan: false, engine, .. } => engine.given().map(|name| (name, "it is about a .snn with --plan")),
+            _ => None,
         }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let onnx = load::is_onnx(&arguments.file);
+    if let Some((name, help)) = arguments.ignored(onnx) {
+        let kind = if onnx { "an .onnx model" } else { "a .snn network" };
+        return Err(Failure::new(format!("{name} means nothing for {kind}")).help(help));
+    }
+    if onnx {
         let model = Model::load(&arguments.file)?;
         let options = options(arguments.input_shape.as_ref());
         if arguments.support {
@@ -62,11 +81,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Format::Json => output::json(&report)?,
         });
     }
-    if arguments.support {
-        return Err(Failure::new("--support is about .onnx models").help("without it, snnc inspect says what is in a .snn"));
-    }
     let program = load::program(&arguments.file, &arguments.engine.limits())?;
-    if arguments.params {
+    if arguments.params && arguments.format == Format::Text {
         return output::print(&print(&program.graph, Parameters::Full));
     }
     if arguments.plan {
@@ -76,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Format::Json => output::json(&report)?,
         });
     }
-    let report = NetworkReport::new(&program);
+    let report = NetworkReport::new(&program, if arguments.params { Parameters::Full } else { Parameters::Summary });
     output::print(&match arguments.format {
         Format::Text => report.to_text(),
         Format::Json => output::json(&report)?,

@@ -2,17 +2,27 @@
 
 use super::{Failure, output};
 use crate::compile::DEFAULT_TIMESTEPS;
-use crate::data::Dataset;
+use crate::data::Feed;
 use crate::files;
-use crate::frontend::onnx::ImportOptions;
+use crate::frontend::onnx::model::Model;
+use crate::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};
+use crate::outputs::output_names;
+use crate::report::EarlyExit;
+use crate::report::task::{Task, task};
+use crate::suggest::nearest;
 use snn_ir::file::{Program, decode_within, read_within};
-use snn_ir::{Graph, Limits, Op, ValueType};
+use snn_ir::{Graph, Limits, Op};
 use snn_runtime::Network;
 use std::path::Path;
 
+/// Whether a file is an ONNX model by its name.
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+}
+
 /// The network in a `.snn` file, if it is within `limits`.
 pub fn program(path: &Path, limits: &Limits) -> Result<Program, Failure> {
-    if path.extension().is_some_and(|e| e == "onnx") {
+    if is_onnx(path) {
         let failure = Failure::new(format!("{} is not a spiking network", path.display()));
         return Err(failure.help(format!("compile it first: snnc {} -o OUT.snn", path.display())));
     }
@@ -26,21 +36,53 @@ pub fn program(path: &Path, limits: &Limits) -> Result<Program, Failure> {
     read_within(path, limits).map_err(|e| failed(Failure::from_error(&e)))
 }
 
-/// Whether windows of the network may end early, as `margin` asks.
-pub fn early_exit(network: &Network, margin: Option<f32>) -> Result<(), Failure> {
-    let whole = network.has_window_barrier() || network.settles();
-    match margin {
-        Some(_) if whole => {
-            let failure = Failure::new("--early-exit needs neurons that answer step by step; these answer at the end of their window");
-            Err(failure.help("leave --early-exit out, or compile with binary firing"))
-        }
-        _ => Ok(()),
+/// When windows of the network end early: as `margin` asks, by the classes of output `output`.
+pub fn early_exit(network: &Network, graph: &Graph, output: usize, margin: Option<f32>) -> Result<Option<EarlyExit>, Failure> {
+    let Some(margin) = margin else { return Ok(None) };
+    if network.has_window_barrier() || network.settles() {
+        let failure = Failure::new("--early-exit needs neurons that answer step by step; these answer at the end of their window");
+        return Err(failure.help("leave --early-exit out, or compile with binary firing"));
     }
+    if task(graph, output) != Task::Classes {
+        let name = &output_names(graph)[output];
+        let failure = Failure::new(format!("--early-exit waits until one class leads, but output `{name}` has no classes"));
+        return Err(failure.help("leave --early-exit out"));
+    }
+    Ok(Some(EarlyExit { margin, output }))
 }
 
-/// How the ANN that a network was compiled from is imported: for inputs of the shape the network takes.
-pub fn import_options(snn: &Graph) -> ImportOptions {
-    ImportOptions { input_shape: snn.inputs().first().map(|&i| [&[1], &snn.ty(i).shape[..]].concat()) }
+/// The place of the output called `asked`.
+pub fn output(graph: &Graph, asked: &str) -> Result<usize, Failure> {
+    let names = output_names(graph);
+    names.iter().position(|n| n == asked).ok_or_else(|| {
+        let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+        let failure = Failure::new(format!("the network has no output `{asked}`; it has {}", quoted.join(", ")));
+        failure.did_you_mean(nearest(asked, names.iter().map(String::as_str)))
+    })
+}
+
+/// The place of the output called `asked`, or the first one.
+pub fn output_or_first(graph: &Graph, asked: Option<&str>) -> Result<usize, Failure> {
+    asked.map_or(Ok(0), |asked| output(graph, asked))
+}
+
+/// The data that feeds the inputs of `graph`.
+pub fn feed(path: &Path, graph: &Graph) -> Result<Feed, Failure> {
+    let inputs = graph.inputs();
+    let names: Vec<&str> = inputs.iter().map(|&i| graph.node(i).name()).collect();
+    Ok(Feed::open(path, &names)?)
+}
+
+/// The ANN that a network was compiled from, for inputs of the shape the network takes where the file leaves it open.
+pub fn ann(model: &Model, snn: &Graph) -> Result<Imported, ImportError> {
+    let shapes = |graph: &Graph| graph.inputs().iter().map(|&i| graph.ty(i).shape.clone()).collect::<Vec<_>>();
+    match import_model(model, &ImportOptions::default()) {
+        Ok(imported) if shapes(&imported.graph) == shapes(snn) => Ok(imported),
+        _ => {
+            let input_shape = snn.inputs().first().map(|&i| [&[1], &snn.ty(i).shape[..]].concat());
+            import_model(model, &ImportOptions { input_shape })
+        }
+    }
 }
 
 /// The window length the network was compiled for.
@@ -48,14 +90,14 @@ fn default_timesteps(program: &Program) -> u32 {
     program.graph.timesteps.unwrap_or(DEFAULT_TIMESTEPS)
 }
 
-/// The window lengths to run: `asked`, or the one that the network was compiled for. Says so on standard error where they differ.
+/// The window lengths to run: `asked`, or the one that the network was compiled for. Says so on standard error where one is shorter.
 ///
 /// # Errors
 /// When a window ends before the network's answer starts to count.
 pub fn windows(program: &Program, asked: &[u32]) -> Result<Vec<u32>, Failure> {
     let own = default_timesteps(program);
     let windows = if asked.is_empty() { vec![own] } else { asked.to_vec() };
-    let others: Vec<String> = windows.iter().filter(|&&t| t != own).map(u32::to_string).collect();
+    let others: Vec<String> = windows.iter().filter(|&&t| t < own).map(u32::to_string).collect();
     if !others.is_empty() {
         output::warning(format_args!(
             "compiled and calibrated for T = {own}; at T = {} it loses more than a network compiled for that",
@@ -72,17 +114,9 @@ pub fn windows(program: &Program, asked: &[u32]) -> Result<Vec<u32>, Failure> {
     }
 }
 
-/// Says how samples become the network's input, where that may surprise.
-pub fn note(network: &Network, program: &Program, dataset: &Dataset) -> Result<(), Failure> {
-    let Some(input) = network.inputs().first() else { return Ok(()) };
-    dataset.note(&program.preprocessing, &input.shape)?.iter().for_each(output::note);
+/// Says how samples become the network's inputs, where that may surprise.
+pub fn note(network: &Network, program: &Program, feed: &Feed) -> Result<(), Failure> {
+    let shapes: Vec<&[usize]> = network.inputs().iter().map(|ty| &ty.shape[..]).collect();
+    feed.notes(&program.preprocessing, &shapes)?.iter().for_each(output::note);
     Ok(())
-}
-
-/// The type of the network's input, which must be its only one.
-pub fn only_input(network: &Network) -> Result<&ValueType, Failure> {
-    match network.inputs() {
-        [one] => Ok(one),
-        many => Err(Failure::new(format!("the network has {} inputs; a data set feeds one", many.len()))),
-    }
 }

@@ -1,7 +1,7 @@
 //! `snnc opt`: passes on a graph in text form.
 
 use super::arguments::timesteps;
-use super::{Failure, output};
+use super::{Failure, destination, output};
 use crate::compile::DEFAULT_TIMESTEPS;
 use crate::files;
 use crate::passes::{Context, parse_list, pipeline};
@@ -31,6 +31,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(output) = &arguments.output {
+        destination::check(output, &[".snnir"], &[Some(&*arguments.graph)])?;
+    }
     let path = files::name(&arguments.graph);
     let passes = parse_list(&arguments.pass)?;
     let text = files::read_text(&arguments.graph, files::MAX_MODEL)

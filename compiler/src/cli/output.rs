@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::{Builder, NamedTempFile};
 
@@ -197,9 +198,23 @@ pub fn tell(text: &str) {
     let _ = io::stderr().lock().write_all(line(text).as_bytes());
 }
 
-/// Tells the user something that may matter.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Leaves out notes and progress from here on.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether notes and progress are left out.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Tells the user something that may matter, unless they want quiet.
 pub fn note(text: impl std::fmt::Display) {
-    tell(&format!("note: {text}"));
+    if !is_quiet() {
+        tell(&format!("note: {text}"));
+    }
 }
 
 /// Tells the user something that is likely to be wrong.

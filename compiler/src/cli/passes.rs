@@ -3,6 +3,7 @@
 use super::arguments::Format;
 use super::{Failure, output};
 use crate::passes::{PassSpec, find, registry};
+use crate::report::list;
 use clap::Args;
 use serde::Serialize;
 
@@ -34,10 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             output::json(&passes.iter().map(describe).collect::<Vec<_>>())?
         }
         (Format::Text, [one]) => one.documentation(),
-        (Format::Text, all) => {
-            let width = all.iter().map(|p| p.name.len()).max().unwrap_or(0);
-            all.iter().map(|p| format!("{:width$}  {}\n", p.name, p.summary())).collect()
-        }
+        (Format::Text, all) => list(&all.iter().map(|p| (p.name.to_string(), p.summary())).collect::<Vec<_>>()),
     };
     output::print(&text)
 }

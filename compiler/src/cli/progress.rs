@@ -1,6 +1,7 @@
 //! Progress bars on standard error: on a terminal only, silent in a pipe.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use super::output;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 fn style() -> ProgressStyle {
     let template = "{msg} [{bar:40}] {pos}/{len}, {eta} left";
@@ -9,6 +10,9 @@ fn style() -> ProgressStyle {
 
 /// A bar over `total` items, headed by `what`.
 pub fn bar(total: usize, what: &'static str) -> ProgressBar {
+    if output::is_quiet() {
+        return ProgressBar::hidden();
+    }
     ProgressBar::new(total as u64).with_style(style()).with_message(what)
 }
 
@@ -18,17 +22,25 @@ pub struct Stages(ProgressBar);
 impl Stages {
     /// A bar that shows nothing yet.
     pub fn new() -> Self {
-        Stages(ProgressBar::new(0).with_style(style()))
+        Stages(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style()))
     }
 
     /// Shows that `done` of `total` items of stage `what` are done.
     pub fn show(&self, what: &str, done: usize, total: usize) {
-        if self.0.message() != what {
+        if output::is_quiet() {
+            return;
+        }
+        let new = self.0.message() != what;
+        if new {
+            self.0.set_length(total as u64);
+            self.0.set_position(done as u64);
             self.0.set_message(what.to_string());
             self.0.reset_eta();
+            self.0.set_draw_target(ProgressDrawTarget::stderr());
+        } else if done as u64 > self.0.position() {
+            // Threads report in any order.
+            self.0.set_position(done as u64);
         }
-        self.0.set_length(total as u64);
-        self.0.set_position(done as u64);
     }
 
     /// Hides the bar while `print` prints.

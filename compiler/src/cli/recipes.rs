@@ -3,6 +3,7 @@
 use super::arguments::Format;
 use super::{Failure, output};
 use crate::recipe::{DEFAULT, Recipe, built_in};
+use crate::report::list;
 use clap::Args;
 use serde::Serialize;
 
@@ -38,12 +39,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         (Format::Text, Some(_)) => recipes.into_iter().map(|r| r.text).collect(),
         (Format::Text, None) => {
-            let width = recipes.iter().map(|r| r.name.len()).max().unwrap_or(0);
-            let line = |r: &Recipe| {
+            let row = |r: &Recipe| {
                 let mark = if r.name == DEFAULT { " (default)" } else { "" };
-                format!("{:width$}  {}{mark}\n", r.name, r.description)
+                (r.name.clone(), format!("{}{mark}", r.description))
             };
-            recipes.iter().map(line).collect()
+            list(&recipes.iter().map(row).collect::<Vec<_>>())
         }
     };
     output::print(&text)

@@ -49,5 +49,5 @@ pub(super) fn open(files: Vec<Source>) -> Result<Opened, DataError> {
     }
     let store = Store::Files { parts, size: PIXELS };
     let size = Size { height: 32, width: 32, channels: 3 };
-    Ok((Samples::Pixels { store, size, order: ChannelOrder::First }, Labels::Classes(labels)))
+    Ok((Samples::Pixels { store, size, order: ChannelOrder::First }, Some(Labels::Classes(labels))))
 }

@@ -19,7 +19,7 @@ pub(super) fn open(source: Source) -> Result<Opened, DataError> {
     let store = if size == 0 { Store::Memory { bytes: Vec::new(), size: 1 } } else { Store::Files { parts: vec![part], size } };
     let size = Size { height: dims[1], width: dims[2], channels: 1 };
     let samples = Samples::Pixels { store, size, order: ChannelOrder::Last };
-    let Some(labels_path) = labels_of(&path) else { return Ok((samples, Labels::None)) };
+    let Some(labels_path) = labels_of(&path) else { return Ok((samples, None)) };
     let (labels, mut file) = open_array(Source::open(&labels_path)?, 1)?;
     if labels[0] != dims[0] {
         let reason = format!("it has {} labels, but there are {} samples in {}", labels[0], dims[0], path.display());
@@ -27,7 +27,7 @@ pub(super) fn open(source: Source) -> Result<Opened, DataError> {
     }
     let mut bytes = vec![0; labels[0]];
     file.read_exact(&mut bytes).map_err(|e| DataError::read(&labels_path, e))?;
-    Ok((samples, Labels::Classes(bytes.iter().map(|&b| u32::from(b)).collect())))
+    Ok((samples, Some(Labels::Classes(bytes.iter().map(|&b| u32::from(b)).collect()))))
 }
 
 /// The labels file beside an images file, if there is one.

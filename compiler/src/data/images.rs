@@ -38,7 +38,7 @@ pub(super) fn open_folder(folders: &[PathBuf]) -> Result<Opened, DataError> {
     }
     ranked.sort();
     let (labels, files) = ranked.into_iter().map(|(_, label, file)| (label, file)).unzip();
-    Ok((Samples::Images(files), Labels::Classes(labels)))
+    Ok((Samples::Images(files), Some(Labels::Classes(labels))))
 }
 
 /// The decoder of an image file, which has read its header and nothing else.

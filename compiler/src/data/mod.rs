@@ -10,21 +10,24 @@
 //! anything is allocated, and only regular files are read, or standard input.
 
 mod cifar;
+mod feed;
 mod idx;
 mod images;
 mod inflate;
 pub mod npy;
-mod npz;
+pub mod npz;
 pub mod preprocess;
+pub mod statistics;
 mod store;
 #[cfg(test)]
 mod tests;
+
+pub use feed::Feed;
 
 use crate::files;
 use flate2::read::MultiGzDecoder;
 use npy::NpyType;
 use preprocess::Size;
-use rayon::prelude::*;
 use snn_ir::Preprocessing;
 use snn_ir::signal::Dims;
 use snn_ir::tensor::element_count;
@@ -112,9 +115,6 @@ pub struct Pixels<'a> {
     pub order: ChannelOrder,
 }
 
-/// Samples that are read at the same time.
-const TOGETHER: usize = 64;
-
 /// What the samples are made of.
 #[derive(Debug)]
 enum Samples {
@@ -126,22 +126,29 @@ enum Samples {
     Images(Vec<PathBuf>),
 }
 
-/// What a data set says about its samples.
-#[derive(Debug)]
-enum Labels {
-    /// Nothing.
-    None,
-    /// One class index per sample.
+/// What a data set says of its samples.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Labels {
+    /// A class index for each.
     Classes(Vec<u32>),
-    /// Something else, which matters only to who wants classes: why it is no class index.
-    Other(String),
+    /// Numbers: what a regression should answer, or class indices that only the network's shape tells.
+    Values {
+        /// Shape of one sample's.
+        shape: Vec<usize>,
+        /// Row-major elements, sample after sample.
+        data: Vec<f32>,
+    },
+    /// What was not read, and why not: it matters only to who wants labels.
+    Unread(String),
 }
 
 impl Labels {
-    fn from_elements(element: NpyType, bytes: &[u8]) -> Self {
-        match element.to_labels(bytes) {
-            Ok(classes) => Labels::Classes(classes),
-            Err((sample, label)) => Labels::Other(format!("that of sample {sample} is {label}")),
+    /// The labels in `bytes`, elements of `shape` for each sample: class indices where there is one for each, numbers,
+    /// whose meaning depends on the network, elsewhere.
+    fn from_elements(element: NpyType, shape: &[usize], bytes: &[u8]) -> Self {
+        match element.to_labels(bytes).filter(|_| shape.iter().all(|&d| d == 1)) {
+            Some(classes) => Labels::Classes(classes),
+            None => Labels::Values { shape: shape.to_vec(), data: element.to_f32(bytes) },
         }
     }
 }
@@ -151,7 +158,7 @@ impl Labels {
 pub struct Dataset {
     path: PathBuf,
     samples: Samples,
-    labels: Labels,
+    labels: Option<Labels>,
     /// The samples in use: first and one past the last.
     range: std::ops::Range<usize>,
 }
@@ -162,11 +169,16 @@ impl Dataset {
     /// # Errors
     /// When it cannot be read, is damaged, or is of no kind that is known.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let (samples, labels) = match files::is_standard(path) {
-            true => open_file(Source::standard_input()?)?,
-            false if path.is_dir() => open_folder(path)?,
-            false => open_file(Source::open(path)?)?,
-        };
+        Dataset::open_members(path, &npz::Members::Samples(None))
+    }
+
+    /// [`Dataset::open`]; of an archive of arrays, those that are wanted.
+    fn open_members(path: &Path, members: &npz::Members<'_>) -> Result<Self, DataError> {
+        let opened = if path.is_dir() { open_folder(path)? } else { open_file(Source::named(path)?, members)? };
+        Dataset::new(path, opened)
+    }
+
+    fn new(path: &Path, (samples, labels): Opened) -> Result<Self, DataError> {
         let count = match &samples {
             Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.len(),
             Samples::Images(files) => files.len(),
@@ -201,23 +213,25 @@ impl Dataset {
         self.range.is_empty()
     }
 
-    /// Class index of every sample, if there are labels.
+    /// Class index of every sample, if that is what labels are.
     pub fn labels(&self) -> Option<&[u32]> {
         match &self.labels {
-            Labels::Classes(labels) => Some(&labels[self.range.clone()]),
-            Labels::None | Labels::Other(_) => None,
+            Some(Labels::Classes(classes)) => Some(&classes[self.range.clone()]),
+            _ => None,
         }
     }
 
-    /// Refuses labels that are no class indices. Without labels there is nothing to refuse.
-    ///
-    /// # Errors
-    /// Why they are none.
-    pub fn check_labels(&self) -> Result<(), DataError> {
-        let Labels::Other(reason) = &self.labels else { return Ok(()) };
-        let help =
-            "a label is the index of its class, a whole number from 0; np.argmax(y, axis=1) makes labels of rows with a 1 at the class";
-        Err(DataError::format(&self.path, format!("the labels are no classes: {reason}"), help))
+    /// The labels of the samples in use, if there are any.
+    pub fn all_labels(&self) -> Option<Labels> {
+        Some(match self.labels.as_ref()? {
+            Labels::Classes(classes) => Labels::Classes(classes[self.range.clone()].to_vec()),
+            Labels::Values { shape, data } => {
+                let each = shape.iter().product::<usize>();
+                let data = data[self.range.start * each..self.range.end * each].to_vec();
+                Labels::Values { shape: shape.clone(), data }
+            }
+            Labels::Unread(reason) => Labels::Unread(reason.clone()),
+        })
     }
 
     /// What a user should know about how samples become inputs of per-sample `shape`.
@@ -295,29 +309,12 @@ impl Dataset {
         Err(DataError::Shape { path: self.path.clone(), expected: Dims(shape).to_string(), got: Dims(got).to_string(), help: help.into() })
     }
 
-    /// The inputs of all samples, read on every CPU; `progress` is called after each.
-    ///
-    /// # Errors
-    /// As [`Dataset::input`], for the first sample that fails.
-    pub fn inputs(&self, preprocessing: &Preprocessing, shape: &[usize], progress: impl Fn() + Sync) -> Result<Vec<Vec<f32>>, DataError> {
-        let read = |index| {
-            let input = self.input(index, preprocessing, shape);
-            progress();
-            input
-        };
-        let mut inputs = Vec::with_capacity(self.len());
-        let indices: Vec<usize> = (0..self.len()).collect();
-        // Threads stay near each other, as compressed files want it.
-        let together = match &self.samples {
-            Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.together().min(TOGETHER),
-            Samples::Images(_) => TOGETHER,
-        };
-        for near in indices.chunks(together) {
-            // Collected before the first error is looked for, so that it is the same every time.
-            let some: Vec<Result<_, _>> = near.par_iter().map(|&index| read(index)).collect();
-            inputs.extend(some.into_iter().collect::<Result<Vec<_>, _>>()?);
+    /// Samples that are read at the same time: as many as are read without reading anything twice.
+    fn together(&self) -> usize {
+        match &self.samples {
+            Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.together(),
+            Samples::Images(_) => usize::MAX,
         }
-        Ok(inputs)
     }
 }
 
@@ -332,7 +329,7 @@ fn without_ones(shape: &[usize]) -> Vec<usize> {
     shape.iter().copied().filter(|&d| d != 1).collect()
 }
 
-type Opened = (Samples, Labels);
+type Opened = (Samples, Option<Labels>);
 
 const KINDS: &str = "data sets are .npz (x, y), .npy, images (PNG, JPEG, BMP, GIF, TIFF, WebP, PNM), a folder with one folder of images per class, \
                      MNIST idx (.gz, too), or CIFAR-10/100 binary";
@@ -356,6 +353,20 @@ impl Source {
     fn open(path: &Path) -> Result<Self, DataError> {
         let read = |e| DataError::read(path, e);
         Source::new(path.into(), files::open(path).map_err(read)?, true).map_err(read)
+    }
+
+    /// As [`Source::open`]; `-` is standard input.
+    fn named(path: &Path) -> Result<Self, DataError> {
+        if files::is_standard(path) { Source::standard_input() } else { Source::open(path) }
+    }
+
+    /// The same bytes with a position of their own.
+    fn again(&mut self) -> Result<Self, DataError> {
+        if self.named {
+            return Source::open(&self.path);
+        }
+        let copy = self.file.rewind().and_then(|()| files::to_file(&self.file));
+        copy.and_then(|file| Source::new(self.path.clone(), file, false)).map_err(|e| DataError::read(&self.path, e))
     }
 
     fn standard_input() -> Result<Self, DataError> {
@@ -382,20 +393,20 @@ fn first_bytes(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn open_file(mut source: Source) -> Result<Opened, DataError> {
+fn open_file(mut source: Source, members: &npz::Members<'_>) -> Result<Opened, DataError> {
     let magic = first_bytes(&mut source.file).map_err(|e| DataError::read(&source.path, e))?;
     let path = source.path.clone();
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     let refuse = |reason: &str, help: &str| Err(DataError::format(&path, reason, help));
     match &magic[..] {
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => npz::open(source),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => npz::open(source, members),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => npz::open_npy(source),
         [0, 0, 8, 3, ..] => idx::open(source),
         [0, 0, 8, 1, ..] => refuse("this is an MNIST label file", "name the images file, or the folder of both"),
         // Records have no mark that tells them; what is compressed has lost its extension.
         _ if extension == "bin" || path.to_string_lossy().ends_with(".bin.gz") => cifar::open(vec![source]),
         magic if images::is_image(magic) => match source.named {
-            true => Ok((Samples::Images(vec![path]), Labels::None)),
+            true => Ok((Samples::Images(vec![path]), None)),
             false => refuse("an image can only be read from a file of its own", "unpack it, and name the file"),
         },
         [0x80, 2..=5, ..] => refuse(PICKLE, NO_PICKLE),
@@ -438,7 +449,7 @@ fn open_folder(path: &Path) -> Result<Opened, DataError> {
     }
     let files = images::image_files(&names);
     if !files.is_empty() {
-        return Ok((Samples::Images(files), Labels::None));
+        return Ok((Samples::Images(files), None));
     }
     let pickle = |p: &PathBuf| files::open(p).and_then(|mut f| first_bytes(&mut f)).is_ok_and(|b| matches!(b[..], [0x80, 2..=5, ..]));
     Err(match names.is_empty() {

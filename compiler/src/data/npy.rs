@@ -100,14 +100,10 @@ impl NpyType {
         self.convert(bytes, |v| v as f32)
     }
 
-    /// Elements as class indices.
-    ///
-    /// # Errors
-    /// The first element that is no whole number from 0 to 2^32 - 1, and its place.
-    pub fn to_labels(self, bytes: &[u8]) -> Result<Vec<u32>, (usize, f64)> {
+    /// Elements as class indices, if all are whole numbers from 0 to 2^32 - 1.
+    pub fn to_labels(self, bytes: &[u8]) -> Option<Vec<u32>> {
         let is_class = |v: f64| v.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&v);
-        let labels = self.convert(bytes, |v| if is_class(v) { Ok(v as u32) } else { Err(v) });
-        labels.into_iter().enumerate().map(|(at, label)| label.map_err(|v| (at, v))).collect()
+        self.convert(bytes, |v| is_class(v).then_some(v as u32)).into_iter().collect()
     }
 
     /// numpy's name of the type.
@@ -382,11 +378,11 @@ mod tests {
     #[test]
     fn whole_numbers_from_zero_are_labels_whatever_their_type() {
         let labels = |descr: &str, elements: &[u8]| NpyType::parse(descr).unwrap().to_labels(elements);
-        assert_eq!(labels(">i2", &[0, 3, 1, 0]), Ok(vec![3, 256]));
-        assert_eq!(labels("<f2", &[0x00, 0x3c, 0x00, 0x40]), Ok(vec![1, 2]));
-        assert_eq!(labels("|i1", &[5, 0xff]), Err((1, -1.0)));
-        assert_eq!(labels("<f2", &[0x00, 0x38]), Err((0, 0.5)));
-        assert!(labels("<f2", &[0x00, 0x7e]).is_err(), "NaN");
+        assert_eq!(labels(">i2", &[0, 3, 1, 0]), Some(vec![3, 256]));
+        assert_eq!(labels("<f2", &[0x00, 0x3c, 0x00, 0x40]), Some(vec![1, 2]));
+        assert_eq!(labels("|i1", &[5, 0xff]), None);
+        assert_eq!(labels("<f2", &[0x00, 0x38]), None);
+        assert_eq!(labels("<f2", &[0x00, 0x7e]), None, "NaN");
     }
 
     #[test]

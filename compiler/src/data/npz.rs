@@ -8,36 +8,64 @@ use super::{ChannelOrder, DataError, Labels, Opened, Samples, Source};
 use crate::files::MAX_COPIED;
 use snn_ir::signal::Dims;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
-use zip::{CompressionMethod, ZipArchive};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 /// Arrays of archives up to this size are decoded when they are opened, so that damage shows at once.
 const IN_MEMORY: u64 = 8 << 20;
+
+/// Largest array of labels that is read, which is kept in memory, as numbers of four bytes: whole maps for many samples.
+const MAX_LABELS: u64 = 256 << 20;
 
 /// What deflate makes of a byte at most.
 const MOST_EXPANSION: u64 = 1032;
 
 const COMPLETE: &str = "is the file complete?";
 
-/// Opens an archive with samples `x` and, if there are labels, `y`; an archive of a single array is `x` whatever its
-/// name.
-pub(super) fn open(source: Source) -> Result<Opened, DataError> {
+/// Which arrays of an archive are wanted.
+pub(super) enum Members<'a> {
+    /// Samples `x`, or else the array of this name, which is that of the network's only input. An archive of a single
+    /// array is `x` whatever its name.
+    Samples(Option<&'a str>),
+    /// The samples of input `name`, one of several.
+    Input {
+        /// The input.
+        name: &'a str,
+        /// All inputs.
+        all: &'a [&'a str],
+    },
+}
+
+/// Opens an archive with samples and, if there are labels, `y` (`labels` where an input is called `y`).
+pub(super) fn open(source: Source, members: &Members<'_>) -> Result<Opened, DataError> {
     let path = &source.path;
     let broken = |reason: String| DataError::format(path, format!("this is not a readable npz archive: {reason}"), COMPLETE);
     let mut file = BufReader::new(&source.file);
     check_directory(&mut file).map_err(broken)?;
     let mut archive = ZipArchive::new(file).map_err(|e| broken(e.to_string()))?;
-    let members = archive.file_names().filter_map(|name| name.ok()?.strip_suffix(".npy").map(str::to_string));
-    let mut names: Vec<String> = members.collect();
+    let arrays = archive.file_names().filter_map(|name| name.ok()?.strip_suffix(".npy").map(str::to_string));
+    let mut names: Vec<String> = arrays.collect();
     names.sort();
     let has = |name: &str| names.iter().any(|n| n == name);
-    let (x, y) = match &names[..] {
-        [only] if only != "y" => (only.as_str(), None),
-        _ if has("x") => ("x", has("y").then_some("y")),
-        [] => return Err(DataError::format(path, "there are no arrays in it", "samples are member `x`, labels member `y`")),
-        names => {
+    let labels_name = |inputs: &[&str]| if inputs.contains(&"y") { "labels" } else { "y" };
+    let labels_of = |inputs: &[&str]| Some(labels_name(inputs)).filter(|l| has(l));
+    let (x, y) = match (&names[..], members) {
+        ([], _) => return Err(DataError::format(path, "there are no arrays in it", "samples are member `x`, labels member `y`")),
+        (_, &Members::Input { name, all }) if has(name) => (name, labels_of(all)),
+        (names, Members::Input { name, all }) => {
+            let reason = format!("there is no member `{name}`, an input of the network; the members are {}", names.join(", "));
+            let inputs: Vec<String> = all.iter().map(|i| format!("{i:?}: samples")).collect();
+            let help =
+                format!("save it as np.savez(file, **{{{}, {:?}: labels}}); labels may be left out", inputs.join(", "), labels_name(all));
+            return Err(DataError::format(path, reason, help));
+        }
+        ([only], _) if only != "y" => (only.as_str(), None),
+        _ if has("x") => ("x", labels_of(&[])),
+        (_, &Members::Samples(Some(input))) if has(input) => (input, labels_of(&[input])),
+        (names, _) => {
             let reason = format!("there is no member `x`; the members are {}", names.join(", "));
             return Err(DataError::format(path, reason, "save it as np.savez(file, x=samples, y=labels)"));
         }
@@ -51,22 +79,24 @@ pub(super) fn open(source: Source) -> Result<Opened, DataError> {
     };
     let (member, header, deflated) = array(x)?;
     let labels = match y {
-        None => Labels::None,
+        None => None,
         Some(name) => {
             let (member, labels, deflated) = array(name)?;
             let count = header.shape.first().copied().unwrap_or(0);
-            if labels.shape.first() != Some(&count) {
+            let Some((_, each)) = labels.shape.split_first().filter(|&(&n, _)| n == count) else {
                 let reason = format!("there are {count} samples, but the labels have the shape [{}]", Dims(&labels.shape));
                 return Err(DataError::format(path, reason, "samples and labels must be equally many"));
-            }
-            // No more than a few bytes a sample are read, whatever the archive promises.
-            match labels.shape[1..].iter().all(|&d| d == 1) {
-                false => Labels::Other(format!("they are {} of shape [{}]", labels.element.name(), Dims(&labels.shape))),
-                true => {
-                    let elements = member.elements(&labels, deflated).map_err(|reason| bad_array(name, reason))?;
-                    Labels::from_elements(labels.element, &elements)
-                }
-            }
+            };
+            Some(if member.size > MAX_LABELS {
+                Labels::Unread(format!(
+                    "they are {} of shape [{}], more than {MAX_LABELS} bytes",
+                    labels.element.name(),
+                    Dims(&labels.shape)
+                ))
+            } else {
+                let elements = member.elements(&labels, deflated).map_err(|reason| bad_array(name, reason))?;
+                Labels::from_elements(labels.element, each, &elements)
+            })
         }
     };
     let samples = if member.size <= IN_MEMORY || header.column_major {
@@ -114,10 +144,10 @@ pub(super) fn open_npy(source: Source) -> Result<Opened, DataError> {
             return Err(DataError::format(&path, format!("it {TOO_LONG_IN_FORTRAN_ORDER}"), ASCONTIGUOUS));
         }
         let bytes = header.elements(file).map_err(bad)?;
-        return Ok((samples(&path, &header, |size, _| Store::Memory { bytes, size })?, Labels::None));
+        return Ok((samples(&path, &header, |size, _| Store::Memory { bytes, size })?, None));
     }
     let file = file.into_inner();
-    Ok((samples(&path, &header, |size, count| part(file, header.length, size, count))?, Labels::None))
+    Ok((samples(&path, &header, |size, count| part(file, header.length, size, count))?, None))
 }
 
 const TOO_LONG_IN_FORTRAN_ORDER: &str = "is in Fortran order and too long to be brought into another";
@@ -153,6 +183,24 @@ fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> 
         }
     };
     Ok(Samples::Pixels { store, size: Size { height, width, channels }, order })
+}
+
+/// Writes float32 arrays (name, shape, elements) as an archive. The bytes depend on nothing else, no date either.
+///
+/// # Errors
+/// What the sink says.
+///
+/// # Panics
+/// When an array does not have as many elements as its shape says.
+pub fn write(sink: &mut dyn Write, arrays: &[(&str, Vec<usize>, &[f32])]) -> io::Result<()> {
+    let options =
+        SimpleFileOptions::default().compression_method(CompressionMethod::Stored).last_modified_time(DateTime::default()).large_file(true);
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, shape, data) in arrays {
+        archive.start_file(format!("{name}.npy"), options)?;
+        super::npy::write_f32(&mut archive, shape, data)?;
+    }
+    sink.write_all(archive.finish()?.get_ref())
 }
 
 /// Refuses an archive whose 64-bit directory claims more members than any data set has: the archive reader reserves memory

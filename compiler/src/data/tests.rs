@@ -91,28 +91,48 @@ fn an_npz_with_other_names_lists_them() {
 }
 
 #[test]
-fn labels_must_be_class_indices_one_per_sample() {
-    let with = |y: Vec<u8>| npz(&[("x", npy("|u1", "(2, 1)", &[1, 2])), ("y", y)]);
-    let few = with_files(&[("d.npz", &with(npy("<i8", "(1,)", &labels_i64(&[1]))))], "d.npz", |d| message(d.unwrap_err()));
-    assert!(few.contains("2 samples") && few.contains("[1]"), "{few}");
-    let half = [0.0f64, 0.5].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    for (y, why) in [
-        (npy("<i8", "(2,)", &labels_i64(&[1, -1])), "that of sample 1 is -1"),
-        (npy("<f8", "(2,)", &half), "that of sample 1 is 0.5"),
-        (npy("|u1", "(2, 3)", &[0; 6]), "uint8 of shape [2x3]"),
-    ] {
-        // Who does not want labels can use the samples.
-        let error = with_files(&[("d.npz", &with(y))], "d.npz", |d| {
-            let d = d.unwrap();
-            assert_eq!((d.len(), d.labels()), (2, None));
-            message(d.check_labels().unwrap_err())
+fn labels_are_class_indices_or_numbers_and_as_many_as_samples() {
+    let with = |y: Vec<u8>, check: &dyn Fn(Result<Dataset, DataError>)| {
+        let x = ("x", npy("|u1", "(2, 1)", &[1, 2]));
+        with_files(&[("d.npz", &npz(&[x, ("y", y)]))], "d.npz", |d| check(d));
+    };
+    for (shape, labels) in [("(1,)", &[1][..]), ("()", &[1]), ("(0,)", &[])] {
+        with(npy("<i8", shape, &labels_i64(labels)), &|d| {
+            let error = message(d.unwrap_err());
+            assert!(error.contains("2 samples") && error.contains("equally many"), "{error}");
         });
-        assert!(error.contains(why) && error.contains("from 0"), "{error}");
     }
-    let whole = [3.0f64, 0.0].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    for y in [npy("<f8", "(2,)", &whole), npy(">i2", "(2, 1)", &[0, 3, 0, 0])] {
-        with_files(&[("d.npz", &with(y))], "d.npz", |d| assert_eq!(d.unwrap().labels(), Some(&[3, 0][..])));
+    let floats = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    for y in [npy("<f8", "(2,)", &floats(&[3.0, 0.0])), npy(">i2", "(2, 1)", &[0, 3, 0, 0])] {
+        with(y, &|d| assert_eq!(d.unwrap().labels(), Some(&[3, 0][..])));
     }
+    let values = |shape: &[usize], data: &[f32]| Some(Labels::Values { shape: shape.into(), data: data.into() });
+    with(npy("<i8", "(2,)", &labels_i64(&[1, -1])), &|d| assert_eq!(d.unwrap().all_labels(), values(&[], &[1.0, -1.0])));
+    with(npy("|u1", "(2, 3)", &[0, 1, 0, 1, 0, 0]), &|d| {
+        assert_eq!(d.unwrap().all_labels(), values(&[3], &[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]));
+    });
+    with(npy("<f8", "(2, 2)", &floats(&[0.5, 1.5, 2.5, 3.5])), &|d| {
+        let d = d.unwrap();
+        assert_eq!((d.labels(), d.all_labels()), (None, values(&[2], &[0.5, 1.5, 2.5, 3.5])));
+        assert_eq!(d.slice(1, None).all_labels(), values(&[2], &[2.5, 3.5]));
+    });
+}
+
+#[test]
+fn several_inputs_are_fed_by_name_whatever_the_order_in_the_archive() {
+    let pixels = |shape: &str, bytes: &[u8]| npy("|u1", shape, bytes);
+    let members =
+        [("a", pixels("(2, 2)", &[1, 2, 3, 4])), ("z", pixels("(2, 1)", &[7, 8])), ("y", npy("<i8", "(2,)", &labels_i64(&[1, 0])))];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.npz");
+    std::fs::write(&path, npz(&members)).unwrap();
+    let feed = Feed::open(&path, &["z", "a"]).unwrap();
+    assert_eq!(feed.inputs(1, &raw(), &[&[1], &[2]]).unwrap(), [vec![8.0], vec![3.0, 4.0]]);
+    assert_eq!(feed.labels(), Some(Labels::Classes(vec![1, 0])));
+    let error = message(Feed::open(&path, &["z", "b"]).unwrap_err());
+    assert!(error.contains("no member `b`") && error.contains("np.savez"), "{error}");
+    std::fs::write(&path, npz(&[("a", pixels("(2, 2)", &[1, 2, 3, 4])), ("z", pixels("(1, 1)", &[7]))])).unwrap();
+    assert!(message(Feed::open(&path, &["z", "a"]).unwrap_err()).contains("1 of `z`, 2 of `a`"));
 }
 
 #[test]
@@ -127,6 +147,14 @@ fn what_an_archive_promises_is_compared_with_what_is_wanted_before_it_is_unpacke
     let labels = npz(&[("x", npy("|u1", "(2, 1)", &[1, 2])), ("y", npy("|u1", &format!("({},)", long.len()), &long))]);
     let error = with_files(&[("d.npz", &labels)], "d.npz", |d| message(d.unwrap_err()));
     assert!(error.contains("2 samples") && error.contains("41943040"), "{error}");
+    // Labels of several numbers for each sample may be many, but not any number: who does not want them can use the samples.
+    let each = vec![0; 150 << 20];
+    let labels = npz(&[("x", npy("|u1", "(2, 1)", &[1, 2])), ("y", npy("|u1", &format!("(2, {})", each.len()), &each.repeat(2)))]);
+    with_files(&[("d.npz", &labels)], "d.npz", |d| {
+        let d = d.unwrap();
+        assert_eq!((d.len(), d.labels()), (2, None));
+        assert!(matches!(d.all_labels(), Some(Labels::Unread(why)) if why.contains("uint8 of shape [2x157286400]")));
+    });
 }
 
 #[test]
@@ -449,8 +477,8 @@ fn samples_of_a_big_archive_are_read_from_it_one_by_one_in_any_order() {
                 let input = d.input(index, &raw(), &[1, 64, 64]).unwrap();
                 assert_eq!(&input[..2], &[(index * 31) as u8 as f32, (index * 31 + 7) as u8 as f32], "{method} {index}");
             }
-            let all = d.slice(10, Some(300)).inputs(&raw(), &[1, 64, 64], || ()).unwrap();
-            assert_eq!((all.len(), all[299][0]), (300, (309 * 31) as u8 as f32));
+            let all = Feed::from(d.slice(10, Some(300))).all(&raw(), &[&[1, 64, 64]], || ()).unwrap();
+            assert_eq!((all.len(), all[299][0][0]), (300, (309 * 31) as u8 as f32));
         });
     }
 }

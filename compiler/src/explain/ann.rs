@@ -11,6 +11,7 @@ use std::collections::HashMap;
 pub struct Ann {
     network: AnalogNetwork,
     rectifiers: HashMap<String, Rectifier>,
+    output: usize,
 }
 
 struct Rectifier {
@@ -22,16 +23,16 @@ struct Rectifier {
 pub struct AnnRun {
     /// The value before each rectifier, by its name.
     pub currents: HashMap<String, Vec<f32>>,
-    /// The first output.
+    /// The output that is explained.
     pub output: Vec<f32>,
 }
 
 impl Ann {
-    /// Prepares the imported `graph`.
+    /// Prepares the imported `graph`, of which output `output` counts.
     ///
     /// # Errors
     /// When it cannot be executed.
-    pub fn new(mut graph: Graph) -> Result<Self, PassError> {
+    pub fn new(mut graph: Graph, output: usize) -> Result<Self, PassError> {
         Canonicalize::default().run(&mut graph, &mut Context::new(1))?;
         let rectifier = |id| match graph.op(id) {
             Op::Relu(Relu { cap, .. }) => {
@@ -41,7 +42,7 @@ impl Ann {
         };
         let rectifiers = graph.topological()?.into_iter().filter_map(rectifier).collect();
         let network = AnalogNetwork::new(&graph).map_err(|e| PassError::Run(e.to_string()))?;
-        Ok(Ann { network, rectifiers })
+        Ok(Ann { network, rectifiers, output })
     }
 
     /// Runs one sample.
@@ -55,7 +56,7 @@ impl Ann {
                 currents.insert(name.clone(), value.to_vec());
             }
         });
-        AnnRun { currents, output: outputs.swap_remove(0) }
+        AnnRun { currents, output: outputs.swap_remove(self.output) }
     }
 
     /// Whether there is a rectifier of this name, and the upper bound of its activation if it has one.

@@ -39,7 +39,7 @@ enum Kind {
     Neurons(Box<Population>),
     Maximum(AnalogNetwork),
     Encode { scale: Vec<f32>, limit: i32 },
-    Output { scale: Vec<f32>, delay: usize },
+    Output { scale: Vec<f32>, delay: usize, explained: bool },
 }
 
 /// A population of neurons and the rectifier they stand for.
@@ -81,12 +81,13 @@ pub struct AsAnn {
 }
 
 impl Hybrid {
-    /// Prepares `graph`.
+    /// Prepares `graph`, of which output `output` counts.
     ///
     /// # Errors
     /// When parts of it cannot be executed.
-    pub fn new(graph: &Graph, timesteps: u32) -> Result<Self, PassError> {
+    pub fn new(graph: &Graph, timesteps: u32, output: usize) -> Result<Self, PassError> {
         let inputs = graph.inputs();
+        let explained = graph.outputs().get(output).copied();
         let mut at: HashMap<NodeId, usize> = HashMap::new();
         let mut stages = Vec::new();
         for id in graph.topological()? {
@@ -111,7 +112,7 @@ impl Hybrid {
                 Op::Readout { scale, delay } => {
                     let shape = &graph.ty(id).shape;
                     let scale = scale.as_ref().map_or_else(|| vec![1.0; graph.ty(id).len()], |s| s.expanded(shape));
-                    Kind::Output { scale, delay: *delay as usize }
+                    Kind::Output { scale, delay: *delay as usize, explained: explained == Some(id) }
                 }
                 _ => continue,
             };
@@ -168,7 +169,7 @@ impl Hybrid {
         for stage in &self.stages {
             let wanted: Option<Vec<f32>> = match &stage.kind {
                 Kind::Neurons(p) => ann.currents.get(&p.name).map(|x| x.iter().zip(&p.unit).map(|(x, unit)| x / unit).collect()),
-                Kind::Output { .. } => Some(ann.output.clone()),
+                Kind::Output { explained: true, .. } => Some(ann.output.clone()),
                 _ => None,
             };
             let offset = wanted.and_then(|wanted| {
@@ -219,7 +220,7 @@ impl Hybrid {
                 let current = self.mean_operand(stage, 0, waves, 0);
                 steady(encode(&current, scale, *limit).into_iter().map(|v| v as f32).collect())
             }
-            Kind::Output { scale, delay } => {
+            Kind::Output { scale, delay, .. } => {
                 let potential = self.mean_operand(stage, 0, waves, *delay);
                 let output = Values::steady(potential.iter().zip(scale).map(|(v, s)| v * s).collect());
                 Wave::Values(output.shifted(offset))
@@ -227,9 +228,9 @@ impl Hybrid {
         }
     }
 
-    /// The first output, as a mean over the window.
+    /// The output that is explained, as a mean over the window.
     pub fn output(&self, run: &Run) -> Vec<f32> {
-        let at = self.stages.iter().position(|s| matches!(s.kind, Kind::Output { .. }));
+        let at = self.stages.iter().position(|s| matches!(s.kind, Kind::Output { explained: true, .. }));
         at.map_or_else(Vec::new, |at| run.waves[at].mean(0))
     }
 

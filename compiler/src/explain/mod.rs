@@ -13,8 +13,11 @@ mod hybrid;
 mod unfuse;
 mod wave;
 
+use crate::outputs::output_names;
 use crate::passes::PassError;
 use crate::report::evaluation::top1;
+use crate::report::fidelity::{Comparison, Fidelity};
+use crate::report::task::{Task, task};
 use crate::report::{Align, table};
 use ann::Ann;
 use hybrid::{Hybrid, Population, Run};
@@ -42,6 +45,8 @@ pub struct ExplainRequest<'a> {
     pub ann: Graph,
     /// The network compiled from it.
     pub network: &'a Graph,
+    /// The output that is explained.
+    pub output: usize,
     /// Window length T.
     pub timesteps: u32,
     /// Samples to compare on: per sample, per input, the flat values.
@@ -63,7 +68,9 @@ pub struct ActivationError {
     pub unevenness: f64,
 }
 
-/// What is known of one layer. Agreements are percentages of samples with the ANN's own top-1 class.
+/// What is known of one layer. Agreements are percentages of samples with the ANN's own top-1 class; absent where the
+/// output is for numbers. What is unexplained is a percentage of the variance of the ANN's output over samples; absent
+/// where it does not vary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerExplanation {
     /// Name of the ANN's node.
@@ -75,9 +82,15 @@ pub struct LayerExplanation {
     /// Its activations' error.
     pub error: ActivationError,
     /// Agreement when only this layer spikes.
-    pub agreement_alone: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement_alone: Option<f64>,
     /// Agreement when all layers but this one spike.
-    pub agreement_without: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement_without: Option<f64>,
+    /// Unexplained when only this layer spikes.
+    pub unexplained_alone: Option<f64>,
+    /// Unexplained when all layers but this one spike.
+    pub unexplained_without: Option<f64>,
 }
 
 /// The answer.
@@ -87,11 +100,22 @@ pub struct Explanation {
     pub timesteps: u32,
     /// Number of samples.
     pub samples: usize,
-    /// Agreement when all layers spike.
-    pub agreement: f64,
+    /// The output that is explained.
+    pub output: String,
+    /// All outputs.
+    pub outputs: Vec<String>,
+    /// What it is for.
+    pub task: Task,
+    /// Agreement when all layers spike; absent where the output is for numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
+    /// The output next to the ANN's.
+    pub against_ann: Fidelity,
+    /// What is lost, in a sentence.
+    pub conclusion: String,
     /// Per layer, in the order of the network.
     pub layers: Vec<LayerExplanation>,
-    /// The layers that lose most and what to do about them, the worst first.
+    /// The layers with the largest shares and what makes them smaller, the worst first.
     pub ranking: Vec<String>,
 }
 
@@ -114,16 +138,21 @@ struct SampleTally {
     layers: Vec<Tally>,
     output: f64,
     agrees: bool,
+    ann: Vec<f32>,
+    snn: Vec<f32>,
 }
+
+/// Share of the variance, in percent, below which nothing that is left unexplained is called a loss.
+const NOTHING: f64 = 0.01;
 
 /// Explains a compiled network.
 ///
 /// # Errors
 /// [`ExplainError`].
 pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError> {
-    let ExplainRequest { ann, network, timesteps, samples, progress } = request;
-    let ann = Ann::new(ann)?;
-    let mut hybrid = Hybrid::new(&unfuse::unfused(network).map_err(PassError::from)?, timesteps)?;
+    let ExplainRequest { ann, network, output, timesteps, samples, progress } = request;
+    let ann = Ann::new(ann, output)?;
+    let mut hybrid = Hybrid::new(&unfuse::unfused(network).map_err(PassError::from)?, timesteps, output)?;
     hybrid.learn_units(&ann, samples);
     let populations = hybrid.populations();
     if populations.is_empty() {
@@ -138,7 +167,8 @@ pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError>
             tally
         })
         .collect();
-    Ok(summarise(&populations, &tallies, timesteps))
+    let explained = Explained { output, names: output_names(network), task: task(network, output) };
+    Ok(summarise(&populations, &tallies, timesteps, explained))
 }
 
 fn explain_sample(ann: &Ann, hybrid: &Hybrid, populations: &[(usize, &Population)], sample: &[Vec<f32>], timesteps: usize) -> SampleTally {
@@ -173,11 +203,24 @@ fn explain_sample(ann: &Ann, hybrid: &Hybrid, populations: &[(usize, &Population
         tally
     };
     let (output, agrees) = distance(&snn);
-    SampleTally { layers: populations.iter().map(layer).collect(), output, agrees }
+    let layers = populations.iter().map(layer).collect();
+    SampleTally { layers, output, agrees, snn: hybrid.output(&snn), ann: ann.output }
 }
 
-fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], timesteps: u32) -> Explanation {
+/// The output that is explained.
+struct Explained {
+    output: usize,
+    names: Vec<String>,
+    task: Task,
+}
+
+fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], timesteps: u32, explained: Explained) -> Explanation {
     let count = tallies.len().max(1) as f64;
+    let Explained { output, names, task } = explained;
+    let mut comparison = Comparison::default();
+    tallies.iter().for_each(|t| comparison.add(&t.snn, &t.ann));
+    let share = |agreeing: f64| (task != Task::Values).then_some(100.0 * agreeing / count);
+    let unexplained = |squares: f64| comparison.reference_variance().map(|v| 100.0 * squares / v);
     let total: f64 = tallies.iter().map(|t| t.output).sum();
     let sum = |layer: usize, of: fn(&Tally) -> f64| -> f64 { tallies.iter().map(|t| of(&t.layers[layer])).sum() };
     let parts: Vec<f64> =
@@ -198,8 +241,10 @@ fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], time
                     quantization: sum(l, |t| t.error.quantization) / norm,
                     unevenness: sum(l, |t| t.error.unevenness) / norm,
                 },
-                agreement_alone: 100.0 * sum(l, |t| f64::from(t.agrees_alone)) / count,
-                agreement_without: 100.0 * sum(l, |t| f64::from(t.agrees_without)) / count,
+                agreement_alone: share(sum(l, |t| f64::from(t.agrees_alone))),
+                agreement_without: share(sum(l, |t| f64::from(t.agrees_without))),
+                unexplained_alone: unexplained(sum(l, |t| t.output_alone)),
+                unexplained_without: unexplained(sum(l, |t| t.output_without)),
             }
         })
         .collect();
@@ -207,8 +252,35 @@ fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], time
     worst.retain(|(layer, _)| layer.share > 0.0);
     worst.sort_by(|(a, _), (b, _)| b.share.total_cmp(&a.share));
     let ranking = worst.iter().take(RANKED).map(|(layer, firing)| layer.in_words(*firing, timesteps)).collect();
-    let agreement = 100.0 * tallies.iter().filter(|t| t.agrees).count() as f64 / count;
-    Explanation { timesteps, samples: tallies.len(), agreement, layers, ranking }
+    let agreement = share(tallies.iter().filter(|t| t.agrees).count() as f64);
+    let lost = unexplained(total);
+    Explanation {
+        timesteps,
+        samples: tallies.len(),
+        output: names[output].clone(),
+        outputs: names,
+        task,
+        agreement,
+        against_ann: comparison.fidelity(),
+        conclusion: conclusion(agreement, lost, tallies.len()),
+        layers,
+        ranking,
+    }
+}
+
+/// How a conclusion starts where there is nothing to mend.
+const NOTHING_IS_LOST: &str = "nothing is lost";
+
+/// What is lost: answers, or where there are none, variance.
+fn conclusion(agreement: Option<f64>, unexplained: Option<f64>, samples: usize) -> String {
+    let variance = unexplained.map(|u| format!("{u:.2} % of the variance of the ANN's output is left unexplained"));
+    let variance = variance.unwrap_or_else(|| "the ANN's output does not vary".into());
+    match (agreement, unexplained) {
+        (Some(100.0), _) => format!("{NOTHING_IS_LOST}: all {samples} samples keep the ANN's class; {variance}"),
+        (None, Some(lost)) if lost < NOTHING => format!("{NOTHING_IS_LOST} on these {samples} samples: {variance}"),
+        (Some(agreement), _) => format!("the spiking network agrees with the ANN on {agreement:.1} % of the samples; {variance}"),
+        (None, _) => variance,
+    }
 }
 
 impl LayerExplanation {
@@ -234,32 +306,42 @@ impl LayerExplanation {
 impl Explanation {
     /// The report for people.
     pub fn to_text(&self) -> String {
-        let headings = [
-            "neurons",
-            "share %",
-            "clipping",
-            "quantisation",
-            "unevenness",
-            "inherited",
-            "alone: same as ANN %",
-            "all but it: same as ANN %",
-        ];
+        let measure = if self.task == Task::Values { "unexplained %" } else { "same as ANN %" };
+        let [alone, without] = ["alone", "all but it"].map(|who| format!("{who}: {measure}"));
+        let headings = ["neurons", "share %", "clipping", "quantisation", "unevenness", "inherited", &alone, &without];
         let mut columns = vec![("layer", Align::Left)];
         columns.extend(headings.map(|h| (h, Align::Right)));
         let row = |l: &LayerExplanation| {
             let e = &l.error;
             let errors = [e.clipping, e.quantization, e.unevenness, e.inherited].map(|e| format!("{e:.4}"));
-            let agreements = [l.agreement_alone, l.agreement_without].map(|a| format!("{a:.1}"));
-            [&[l.name.clone(), l.neurons.to_string(), format!("{:.1}", l.share)][..], &errors, &agreements].concat()
+            let shares = match self.task {
+                Task::Values => [l.unexplained_alone, l.unexplained_without].map(|u| u.map_or("-".into(), |u| format!("{u:.2}"))),
+                _ => [l.agreement_alone, l.agreement_without].map(|a| a.map_or("-".into(), |a| format!("{a:.1}"))),
+            };
+            [&[l.name.clone(), l.neurons.to_string(), format!("{:.1}", l.share)][..], &errors, &shares].concat()
         };
-        format!(
-            "{} samples, T = {}: the spiking network agrees with the ANN on {:.1} %\n\n{}\nErrors are squared, relative to the ANN's \
-             activations.\n\n{}\n",
+        let output = match &self.outputs[..] {
+            [_] => String::new(),
+            names => {
+                let names: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+                format!(", output `{}` of {} (--output-name chooses)", self.output, names.join(", "))
+            }
+        };
+        let mut text = format!(
+            "{} samples, T = {}{output}: {}\n\n{}\nErrors are squared, relative to the ANN's activations.\n",
             self.samples,
             self.timesteps,
-            self.agreement,
+            self.conclusion,
             table(&columns, &self.layers.iter().map(row).collect::<Vec<_>>()),
-            self.ranking.join("\n")
-        )
+        );
+        if self.loses() {
+            text += &format!("\n{}\n", self.ranking.join("\n"));
+        }
+        text
+    }
+
+    /// Whether there is something to mend.
+    fn loses(&self) -> bool {
+        !self.conclusion.starts_with(NOTHING_IS_LOST)
     }
 }

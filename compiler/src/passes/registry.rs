@@ -1,6 +1,7 @@
 //! All passes by name: how recipes and the command line find them, and their documentation.
 
 use super::Pass;
+use crate::suggest::nearest;
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 use thiserror::Error;
@@ -112,6 +113,16 @@ impl PassSpec {
         let documentation = self.documentation();
         let paragraph = documentation.split("\n\n").next().unwrap_or_default().replace('\n', " ");
         paragraph.split_once(": ").map_or(paragraph.clone(), |(_, s)| s.to_string())
+    }
+}
+
+impl OptionError {
+    /// The pass that a mistyped name may have meant.
+    pub fn suggestion(&self) -> Option<&'static str> {
+        match self {
+            OptionError::Unknown { name, .. } => nearest(name, registry().iter().map(|p| p.name)),
+            _ => None,
+        }
     }
 }
 

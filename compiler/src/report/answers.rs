@@ -1,45 +1,69 @@
 //! What a network answers to samples, and what it did meanwhile.
 
 use super::evaluation::EvaluationError;
+use super::fidelity::significant;
 use super::parallel::{fold_samples, pool};
 use super::table::{Align, table};
-use super::window::run_window;
-use crate::data::Dataset;
-use serde::Serialize;
-use snn_ir::Preprocessing;
+use super::task::{Task, task};
+use super::window::{EarlyExit, run_window};
+use crate::data::Feed;
+use crate::outputs::output_names;
+use serde::{Serialize, Serializer};
+use snn_ir::signal::Dims;
+use snn_ir::{Graph, Preprocessing};
 use snn_runtime::{Network, Statistics};
+
+/// Numbers of an output that does not classify, printed per sample.
+const PRINTED: usize = 8;
 
 /// What to run.
 pub struct AnswerRequest<'a> {
     /// The network, ready to run.
     pub network: &'a Network,
+    /// Its graph.
+    pub graph: &'a Graph,
     /// How pixels become its input.
     pub preprocessing: &'a Preprocessing,
     /// The samples.
-    pub dataset: &'a Dataset,
+    pub feed: &'a Feed,
+    /// The outputs that are wanted, by their places.
+    pub outputs: &'a [usize],
     /// T.
     pub timesteps: u32,
-    /// Lead of the best class at which a sample's window ends early.
-    pub early_exit: Option<f32>,
+    /// When a sample's window ends early.
+    pub early_exit: Option<EarlyExit>,
     /// Number of threads.
     pub threads: usize,
     /// Called after every sample.
     pub progress: &'a (dyn Fn() + Sync),
 }
 
-/// The first output for every sample, in order.
+/// The wanted outputs for every sample, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers {
     /// T.
     pub timesteps: u32,
-    /// Shape of the output.
-    pub shape: Vec<usize>,
-    /// Per sample.
-    pub potentials: Vec<Vec<f32>>,
+    /// The outputs.
+    pub outputs: Vec<OutputAnswers>,
     /// Counts summed over samples.
     pub statistics: Statistics,
     /// Steps summed over samples.
     pub steps: u64,
+    /// Number of samples.
+    pub samples: usize,
+}
+
+/// One output for every sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputAnswers {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What it is for, by its shape.
+    pub task: Task,
+    /// Sample after sample.
+    pub potentials: Vec<f32>,
 }
 
 /// Runs a network on every sample.
@@ -47,37 +71,46 @@ pub struct Answers {
 /// # Errors
 /// The first sample that cannot be read or run.
 pub fn answers(request: &AnswerRequest<'_>) -> Result<Answers, EvaluationError> {
-    let [input] = request.network.inputs() else { return Err(EvaluationError::Inputs(request.network.inputs().len())) };
-    let pool = pool(request.threads, request.dataset.len())?;
+    let shapes: Vec<&[usize]> = request.network.inputs().iter().map(|ty| &ty.shape[..]).collect();
+    let pool = pool(request.threads, request.feed.len())?;
     let parts = fold_samples(
         &pool,
-        request.dataset.len(),
+        request.feed.len(),
         || request.network.session(),
         |session, part: &mut Part, index| {
-            let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
+            let x = request.feed.inputs(index, request.preprocessing, &shapes)?;
             session
-                .start(&[&x])
+                .start(&x.iter().map(Vec::as_slice).collect::<Vec<_>>())
                 .and_then(|()| run_window(request.network, session, request.timesteps, request.early_exit))
                 .map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
             super::add(&mut part.statistics, session.statistics());
             part.steps += u64::from(session.steps());
-            part.potentials.push((index, session.potentials().swap_remove(0)));
+            let mut potentials = session.potentials();
+            let wanted = request.outputs.iter().map(|&o| std::mem::take(&mut potentials[o])).collect();
+            part.potentials.push((index, wanted));
             Ok::<_, EvaluationError>(())
         },
     )?;
     let statistics = super::total(parts.iter().map(|p| &p.statistics));
     let steps = parts.iter().map(|p| p.steps).sum();
-    let mut potentials: Vec<(usize, Vec<f32>)> = parts.into_iter().flat_map(|p| p.potentials).collect();
+    let mut potentials: Vec<(usize, Vec<Vec<f32>>)> = parts.into_iter().flat_map(|p| p.potentials).collect();
     potentials.sort_unstable_by_key(|(index, _)| *index);
-    let potentials = potentials.into_iter().map(|(_, p)| p).collect();
-    Ok(Answers { timesteps: request.timesteps, shape: request.network.outputs()[0].shape.clone(), potentials, statistics, steps })
+    let names = output_names(request.graph);
+    let output = |(at, &output): (usize, &usize)| OutputAnswers {
+        name: names[output].clone(),
+        shape: request.network.outputs()[output].shape.clone(),
+        task: task(request.graph, output),
+        potentials: potentials.iter().flat_map(|(_, p)| &p[at]).copied().collect(),
+    };
+    let outputs = request.outputs.iter().enumerate().map(output).collect();
+    Ok(Answers { timesteps: request.timesteps, outputs, statistics, steps, samples: request.feed.len() })
 }
 
 /// What a thread found.
 #[derive(Default)]
 struct Part {
-    potentials: Vec<(usize, Vec<f32>)>,
+    potentials: Vec<(usize, Vec<Vec<f32>>)>,
     statistics: Statistics,
     steps: u64,
 }
@@ -87,12 +120,40 @@ struct Part {
 pub struct AnswerReport {
     /// T.
     pub timesteps: u32,
-    /// Per sample: the best classes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub samples: Vec<Vec<ClassPotential>>,
+    /// The answers of the only output that is printed, per sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Vec<Answer>>,
+    /// The outputs by name.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "by_name")]
+    pub outputs: Vec<(String, OutputReport)>,
     /// Means per sample, per layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<LayerActivity>>,
+}
+
+fn by_name<S: Serializer>(outputs: &[(String, OutputReport)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(outputs.iter().map(|(name, output)| (name, output)))
+}
+
+/// One output as it is printed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutputReport {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What it is for, by its shape.
+    pub task: Task,
+    /// Per sample.
+    pub samples: Vec<Answer>,
+}
+
+/// An answer to one sample.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// The best classes, the best first.
+    Classes(Vec<ClassPotential>),
+    /// All elements, row-major.
+    Values(Vec<f32>),
 }
 
 /// One element of the output.
@@ -120,10 +181,20 @@ pub struct LayerActivity {
 }
 
 impl Answers {
-    /// What to print: the `top` best classes per sample, and the layers' activity if `stats`.
+    /// What to print: the answers with the `top` best classes, and the layers' activity if `stats`.
     pub fn report(&self, top: usize, stats: bool) -> AnswerReport {
-        let samples = if top == 0 { Vec::new() } else { self.potentials.iter().map(|p| best(p, top)).collect() };
-        let mean = |count: u64| count as f64 / self.potentials.len().max(1) as f64;
+        let output = |output: &OutputAnswers| {
+            let each = output.shape.iter().product::<usize>().max(1);
+            let answer = |values: &[f32]| match output.task {
+                Task::Classes => Answer::Classes(best(values, top)),
+                Task::Binary | Task::Values => Answer::Values(values.to_vec()),
+            };
+            let samples = output.potentials.chunks(each).map(answer).collect();
+            (output.name.clone(), OutputReport { shape: output.shape.clone(), task: output.task, samples })
+        };
+        let outputs: Vec<(String, OutputReport)> = if top == 0 { Vec::new() } else { self.outputs.iter().map(output).collect() };
+        let only = if let [(_, only)] = &outputs[..] { Some(only.samples.clone()) } else { None };
+        let mean = |count: u64| count as f64 / self.samples.max(1) as f64;
         let layer = |l: &snn_runtime::LayerStatistics| LayerActivity {
             name: l.name.clone(),
             neurons: l.neurons,
@@ -132,7 +203,7 @@ impl Answers {
             rate: l.spikes as f64 / (l.neurons.max(1) * self.steps.max(1)) as f64,
         };
         let layers = stats.then(|| self.statistics.layers.iter().map(layer).collect());
-        AnswerReport { timesteps: self.timesteps, samples, layers }
+        AnswerReport { timesteps: self.timesteps, samples: only, outputs, layers }
     }
 }
 
@@ -142,13 +213,34 @@ fn best(potentials: &[f32], top: usize) -> Vec<ClassPotential> {
     order.into_iter().take(top).map(|class| ClassPotential { class, potential: potentials[class] }).collect()
 }
 
+impl Answer {
+    fn to_text(&self, shape: &[usize]) -> String {
+        match self {
+            Answer::Classes(classes) => {
+                let classes: Vec<String> = classes.iter().map(|c| format!("class {} ({:.4})", c.class, c.potential)).collect();
+                classes.join(", ")
+            }
+            Answer::Values(values) => {
+                let printed: Vec<String> = values.iter().take(PRINTED).map(|&v| significant(f64::from(v))).collect();
+                let more = if values.len() > PRINTED { format!(", .. ({} values)", values.len()) } else { String::new() };
+                let shape = if values.len() == 1 { String::new() } else { format!("[{}] ", Dims(shape)) };
+                format!("{shape}{}{more}", printed.join(", "))
+            }
+        }
+    }
+}
+
 impl AnswerReport {
     /// The report for people.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        for (i, sample) in self.samples.iter().enumerate() {
-            let classes: Vec<String> = sample.iter().map(|c| format!("class {} ({:.4})", c.class, c.potential)).collect();
-            text += &format!("sample {i}: {}\n", classes.join(", "));
+        let samples = self.outputs.first().map_or(0, |(_, o)| o.samples.len());
+        for i in 0..samples {
+            for (name, output) in &self.outputs {
+                let answer = output.samples[i].to_text(&output.shape);
+                let name = if self.outputs.len() > 1 { format!(", {name}") } else { String::new() };
+                text += &format!("sample {i}{name}: {answer}\n");
+            }
         }
         if let Some(layers) = &self.layers {
             let columns = [

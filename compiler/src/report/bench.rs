@@ -49,21 +49,22 @@ pub struct Bench {
     pub max: f64,
 }
 
-/// Times whole windows, from input to potentials. Rounds take turns among `inputs`, so that no branch predictor knows a
+/// Times whole windows, from input to potentials. Rounds take turns among `samples` (an array for each input), so that no branch predictor knows a
 /// sample by heart.
 ///
 /// # Errors
-/// When the engine refuses an input.
+/// When the engine refuses a sample.
 ///
 /// # Panics
-/// Without inputs, or with a batch or a number of rounds of zero.
-pub fn bench(network: &Network, inputs: &[Vec<f32>], request: BenchRequest) -> Result<Bench, BenchError> {
+/// Without samples, or with a batch or a number of rounds of zero.
+pub fn bench(network: &Network, samples: &[Vec<Vec<f32>>], request: BenchRequest) -> Result<Bench, BenchError> {
     let BenchRequest { timesteps, threads, batch, rounds } = request;
-    assert!(!inputs.is_empty() && batch > 0 && rounds > 0);
+    assert!(!samples.is_empty() && batch > 0 && rounds > 0);
     let pool = pool(threads, batch)?;
     let threads = pool.current_num_threads();
+    let samples: Vec<Vec<&[f32]>> = samples.iter().map(|s| s.iter().map(Vec::as_slice).collect()).collect();
     let run = |session: &mut snn_runtime::Session<'_>, sample: usize| {
-        session.start(&[&inputs[sample % inputs.len()]])?;
+        session.start(&samples[sample % samples.len()])?;
         session.advance(timesteps)?;
         Ok::<_, RunError>(std::hint::black_box(session.potentials()).len())
     };

@@ -10,7 +10,7 @@ use super::evaluation::EvaluationError;
 use super::parallel::{for_each_sample, pool};
 use super::table::{Align, table};
 use super::window::run_window;
-use crate::data::Dataset;
+use crate::data::Feed;
 use serde::Serialize;
 use snn_ir::op::{Layer, Neuron, Reset};
 use snn_ir::{Graph, Op, Preprocessing};
@@ -157,7 +157,7 @@ pub struct CertificateRequest<'a> {
     /// How pixels become its input.
     pub preprocessing: &'a Preprocessing,
     /// The samples.
-    pub dataset: &'a Dataset,
+    pub feed: &'a Feed,
     /// T.
     pub timesteps: u32,
     /// Number of threads.
@@ -172,15 +172,16 @@ pub struct CertificateRequest<'a> {
 /// When the network is none that the engine runs, or the first sample that cannot be read or run.
 pub fn certify(request: &CertificateRequest<'_>) -> Result<Certificate, EvaluationError> {
     let network = Network::compile(request.graph, EngineKind::Reference)?;
-    let [input] = network.inputs() else { return Err(EvaluationError::Inputs(network.inputs().len())) };
+    let shapes: Vec<&[usize]> = network.inputs().iter().map(|ty| &ty.shape[..]).collect();
     let populations = populations(request.graph)?;
     let tallies = for_each_sample(
-        &pool(request.threads, request.dataset.len())?,
-        request.dataset.len(),
+        &pool(request.threads, request.feed.len())?,
+        request.feed.len(),
         || network.session(),
         |session, index| {
-            let x = request.dataset.input(index, request.preprocessing, &input.shape)?;
-            let run = session.start(&[&x]).and_then(|()| run_window(&network, session, request.timesteps, None));
+            let x = request.feed.inputs(index, request.preprocessing, &shapes)?;
+            let x: Vec<&[f32]> = x.iter().map(Vec::as_slice).collect();
+            let run = session.start(&x).and_then(|()| run_window(&network, session, request.timesteps, None));
             run.map_err(|source| EvaluationError::Run { index, source })?;
             (request.progress)();
             Ok::<_, EvaluationError>(tallies(&populations, session, request.timesteps))
@@ -191,7 +192,7 @@ pub fn certify(request: &CertificateRequest<'_>) -> Result<Certificate, Evaluati
         total.iter_mut().zip(sample).for_each(|(sum, tally)| sum.add(tally));
     }
     let layers = populations.iter().zip(total).map(|(p, t)| p.certificate(t)).collect();
-    Ok(Certificate { timesteps: request.timesteps, samples: request.dataset.len(), layers })
+    Ok(Certificate { timesteps: request.timesteps, samples: request.feed.len(), layers })
 }
 
 impl Certificate {

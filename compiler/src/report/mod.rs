@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod compilation;
 pub mod costs;
 pub mod evaluation;
+pub mod fidelity;
 pub mod frontier;
 pub mod network;
 pub mod onnx;
@@ -13,12 +14,14 @@ mod parallel;
 pub mod plan;
 pub mod support;
 mod table;
+pub mod task;
 pub(crate) mod window;
 
 pub use bench::{Bench, BenchError, BenchRequest, bench};
 pub use evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};
 pub use parallel::for_each_sample;
-pub use table::{Align, table};
+pub use table::{Align, list, table};
+pub use window::EarlyExit;
 
 use snn_runtime::Statistics;
 

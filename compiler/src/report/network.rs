@@ -37,7 +37,7 @@ pub struct NetworkReport {
     pub parameters: usize,
     /// Nodes in topological order.
     pub layers: Vec<LayerSummary>,
-    /// The graph in text form, parameters summarised.
+    /// The graph in text form.
     pub graph: String,
 }
 
@@ -57,10 +57,10 @@ pub struct LayerSummary {
 }
 
 impl NetworkReport {
-    /// The report on `program`.
-    pub fn new(program: &Program) -> Self {
+    /// The report on `program`, with parameters as `parameters` says.
+    pub fn new(program: &Program, parameters: Parameters) -> Self {
         let (graph, provenance) = (&program.graph, &program.provenance);
-        let (_, neurons, parameters) = size(graph);
+        let (_, neurons, parameter_count) = size(graph);
         NetworkReport {
             network: graph.name.clone(),
             model: provenance.model.clone(),
@@ -73,9 +73,9 @@ impl NetworkReport {
             integer: graph.is_quantized(),
             preprocessing: describe(&program.preprocessing),
             neurons,
-            parameters,
+            parameters: parameter_count,
             layers: layers(graph),
-            graph: print(graph, Parameters::Summary),
+            graph: print(graph, parameters),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Samples spread over threads, results in the samples' order.
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A pool for `samples` samples of `threads` threads, or fewer where there would be nothing for them to do: each has buffers of its own.
 pub(super) fn pool(threads: usize, samples: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
@@ -67,6 +67,39 @@ pub fn for_each_sample<S, R: Send, E: Send>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
+/// A sum over samples that is taken in their order, whichever thread comes first: floating-point sums depend on it.
+pub(super) struct InOrder<T, A>(Mutex<Pending<T, A>>);
+
+struct Pending<T, A> {
+    next: usize,
+    /// Samples that came before their turn: few, as threads are handed samples in order.
+    early: BTreeMap<usize, T>,
+    sum: A,
+}
+
+impl<T, A> InOrder<T, A> {
+    /// A sum over nothing yet.
+    pub fn new(sum: A) -> Self {
+        InOrder(Mutex::new(Pending { next: 0, early: BTreeMap::new(), sum }))
+    }
+
+    /// Takes sample `index`, and adds by `add` all whose turn it is.
+    pub fn take(&self, index: usize, sample: T, add: impl Fn(&mut A, usize, T)) {
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = &mut *pending;
+        pending.early.insert(index, sample);
+        while let Some(sample) = pending.early.remove(&pending.next) {
+            add(&mut pending.sum, pending.next, sample);
+            pending.next += 1;
+        }
+    }
+
+    /// The sum over all.
+    pub fn finish(self) -> A {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).sum
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +113,12 @@ mod tests {
             let failure = for_each_sample(&pool, 100, || (), |(), i| if i % 10 == 7 { Err(i) } else { Ok(()) });
             assert_eq!(failure, Err(7));
         }
+    }
+
+    #[test]
+    fn a_sum_in_order_takes_samples_in_order_whoever_comes_first() {
+        let sum = InOrder::new(Vec::new());
+        [2, 0, 3, 1].into_iter().for_each(|i| sum.take(i, i * i, |all: &mut Vec<_>, index, square| all.push((index, square))));
+        assert_eq!(sum.finish(), [(0, 0), (1, 1), (2, 4), (3, 9)]);
     }
 }

@@ -6,15 +6,29 @@ use snn_runtime::{Network, RunError, Session};
 /// Steps between two looks at the potentials: fewer make layers run in shorter chunks, which costs more than it saves.
 const EXIT_EVERY: u32 = 4;
 
+/// When a sample's window ends early.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EarlyExit {
+    /// Lead of the best class over the next that is enough, as potential (mean current per step, the unit of the ANN's logits).
+    pub margin: f32,
+    /// The output with the classes.
+    pub output: usize,
+}
+
 /// Runs a started session up to step `timesteps` of its window, and lets a network of ternary neurons settle. Returns the
-/// steps in which it settled, after those of the window. With a `margin` the window ends early, at every fourth step, as soon as
-/// the best class leads the next one by that much potential (mean current per step, the unit of the ANN's logits).
+/// steps in which it settled, after those of the window. With an early exit the window ends, at every fourth step, as
+/// soon as the best class leads the next one by its margin.
 ///
 /// # Errors
 /// As [`Session::advance`].
-pub(crate) fn run_window(network: &Network, session: &mut Session<'_>, timesteps: u32, margin: Option<f32>) -> Result<u32, RunError> {
-    if let Some(margin) = margin {
-        while session.steps() < timesteps && (session.steps() == 0 || lead(&session.potentials()[0]) < margin) {
+pub(crate) fn run_window(
+    network: &Network,
+    session: &mut Session<'_>,
+    timesteps: u32,
+    early_exit: Option<EarlyExit>,
+) -> Result<u32, RunError> {
+    if let Some(EarlyExit { margin, output }) = early_exit {
+        while session.steps() < timesteps && (session.steps() == 0 || lead(&session.potentials()[output]) < margin) {
             session.advance(EXIT_EVERY.min(timesteps - session.steps()))?;
         }
     } else {

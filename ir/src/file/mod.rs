@@ -77,6 +77,11 @@ pub struct CalibrationSource {
     pub samples: u64,
 }
 
+/// What to do about a file of another format version.
+fn way_out(version: u32) -> &'static str {
+    if version > VERSION { "use a newer one" } else { "no program ever wrote that, the file is damaged" }
+}
+
 /// Why bytes are no `.snn` file that this version can use.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum DecodeError {
@@ -84,7 +89,7 @@ pub enum DecodeError {
     #[error("this is no .snn file")]
     Magic,
     /// A version that this reader does not know.
-    #[error("the file has format version {0}, this program reads version {VERSION}: use a newer one")]
+    #[error("the file has format version {0}, this program reads version {VERSION}: {way_out}", way_out = way_out(*.0))]
     Version(u32),
     /// More or fewer bytes than the header says.
     #[error("the file should have {expected} bytes and has {found}: it is cut off or was appended to")]

@@ -35,6 +35,12 @@ fn is_batched(node: &NodeProto) -> bool {
     BATCHED.contains(&node.op_type.as_str()) && !transposed
 }
 
+/// The element type of an input of integers or truth values, by ONNX's name.
+pub fn integer_type(info: &ValueInfoProto) -> Option<&'static str> {
+    let TypeValue::TensorType(tensor) = info.r#type.as_ref()?.value.as_ref()?;
+    DataType::try_from(tensor.elem_type).ok().filter(|&kind| is_integer(kind)).map(|kind| kind.as_str_name())
+}
+
 /// Adds an input of the network; its shape is the file's, or the user's where the file leaves it open.
 ///
 /// # Errors

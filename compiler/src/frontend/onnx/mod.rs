@@ -53,7 +53,7 @@ pub use support::{Survey, survey};
 use convert::{Walk, unknown_operators};
 use faults::Disputed;
 use importer::{Importer, Runtime, Value};
-use inputs::input;
+use inputs::{input, integer_type};
 use model::Model;
 use snn_ir::Graph;
 use std::collections::BTreeMap;
@@ -94,6 +94,8 @@ pub struct Facts {
     pub operators: Vec<(String, usize)>,
     /// The inputs, in order.
     pub inputs: Vec<TensorFact>,
+    /// Element types of the inputs that are integers or truth values, by ONNX's names; `None` for floats.
+    pub integer_inputs: Vec<Option<&'static str>>,
     /// The outputs, in order.
     pub outputs: Vec<TensorFact>,
     /// Every computed tensor, in graph order.
@@ -151,6 +153,7 @@ fn walk(model: &Model, options: &ImportOptions, support: &mut Vec<NodeSupport>) 
         let given = options.input_shape.as_deref().filter(|_| i == 0);
         let x = input(&mut walk.imp, info, given, &ordered).map_err(|e| unknown_operators(model, &ordered).unwrap_or(e))?;
         facts.inputs.push(fact(&walk.imp, &info.name, &x));
+        facts.integer_inputs.push(integer_type(info));
         walk.values.insert(&info.name, x.into());
     }
     if facts.inputs.is_empty() {

@@ -60,15 +60,15 @@ fn guarded<T>(what: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
 }
 
 impl Oracle {
-    /// Loads the file for inputs of the given ONNX shapes (batch 1 included). It answers with the file's outputs.
+    /// Loads the file for inputs of the given ONNX shapes (batch 1 included). It answers with the named tensors.
     ///
     /// # Errors
     /// [`OracleError::Load`].
-    pub fn load(path: &Path, inputs: &[Vec<usize>]) -> Result<Self, OracleError> {
-        guarded(|| Oracle::prepare(path, inputs, &[], TypedModel::into_optimized)).map_err(OracleError::Load)
+    pub fn load(path: &Path, inputs: &[Vec<usize>], tensors: &[&str]) -> Result<Self, OracleError> {
+        guarded(|| Oracle::prepare(path, inputs, tensors, TypedModel::into_optimized)).map_err(OracleError::Load)
     }
 
-    /// [`Oracle::load`] that answers with the named tensors instead, and is ready sooner, for few samples.
+    /// [`Oracle::load`] that is ready sooner, for few samples.
     ///
     /// # Errors
     /// [`OracleError::Load`].
@@ -87,9 +87,7 @@ impl Oracle {
     ) -> TractResult<Self> {
         let framework = tract_onnx::onnx().with_ignore_value_info(true);
         let mut model = framework.model_for_path(path)?;
-        if !tensors.is_empty() {
-            model.select_outputs_by_name(tensors)?;
-        }
+        model.select_outputs_by_name(tensors)?;
         let mut types = Vec::new();
         for (i, shape) in inputs.iter().enumerate() {
             let kind = model.input_fact(i)?.datum_type().unwrap_or(f32::datum_type());
