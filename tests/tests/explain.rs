@@ -112,3 +112,42 @@ fn an_activation_that_the_ann_caps_is_not_clipped_by_neurons_that_saturate_there
     let error = explained(&ann, &network, 64, &calibration).layers[0].error;
     assert!(error.clipping < 1e-3 && error.inherited < 1e-3, "{error:?}");
 }
+
+#[test]
+fn a_layer_whose_weights_are_hardly_any_integers_is_named_with_that_cause() {
+    let (ann, calibration) = digits();
+    let network = compiled(&ann, "two-phase", 32, &calibration);
+    let mut coarse = network.clone();
+    let worst = "/8/body/body.2/Relu";
+    let by = |t: &Tensor, least: i32| {
+        let values: Vec<i32> = t.values().map(|v| ((v / 100.0).round() as i32).max(least)).collect();
+        Tensor::i32(t.shape(), values)
+    };
+    coarse
+        .rewrite_all(|_, node| match node.op() {
+            Op::Layer(layer) if node.name() == worst => {
+                let mut layer = layer.clone();
+                if let Op::Conv(conv) = &mut layer.synapses[0] {
+                    conv.weight = by(&conv.weight, i32::MIN);
+                }
+                layer.bias = layer.bias.as_ref().map(|b| by(b, i32::MIN));
+                let neuron = layer.neuron.as_mut().expect("it is a population");
+                neuron.threshold = by(&neuron.threshold, 1);
+                neuron.initial = by(&neuron.initial, i32::MIN);
+                Some(Op::Layer(layer))
+            }
+            _ => None,
+        })
+        .unwrap();
+    let of = |network: &Graph| {
+        let explanation = explained(&ann, network, 32, &calibration);
+        let layer = explanation.layers.iter().find(|l| l.name == worst).expect("it has neurons").clone();
+        (layer.error.rounding, explanation.ranking.iter().find(|r| r.starts_with(worst)).cloned())
+    };
+    let (fine, coarse) = (of(&network), of(&coarse));
+    assert!(fine.0 < 1e-3, "bytes lose next to nothing: {}", fine.0);
+    assert!(coarse.0 > 0.02, "weights of -1, 0 and 1 lose a lot: {}", coarse.0);
+    let named = coarse.1.expect("it loses most, so the ranking has it");
+    assert!(named.contains("rounding to integers") && named.contains("--weights i16"), "{named}");
+    assert!(!fine.1.is_some_and(|r| r.contains("rounding to integers")));
+}

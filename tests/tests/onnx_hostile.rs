@@ -463,6 +463,7 @@ fn weights_that_overflow_are_named_and_no_pass_is_blamed() {
         calibration: None,
         progress: &|_, _, _| {},
         check: Vec::new(),
+        assumed: Default::default(),
     };
     let error = snnc::compile::compile(graph, options, |_, _| {}).map(|_| ()).expect_err("its values are infinite").to_string();
     assert!(error.contains("`huge`") && error.contains("infinite") && !error.contains("bug"), "{error}");

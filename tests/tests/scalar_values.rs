@@ -168,7 +168,8 @@ fn go_through(graph: &Graph, recipe: Recipe, weights: Weights, calibration: Opti
         ann.run(&inputs, &mut |_, _| {}).iter().all(|output| output.iter().any(|v| v.abs() > 1e-3))
     };
     let check = samples.iter().filter(speaks).take(2).cloned().collect();
-    let options = CompileOptions { recipe, timesteps: TIMESTEPS, weights, calibration, progress: &|_, _, _| {}, check };
+    let options =
+        CompileOptions { recipe, timesteps: TIMESTEPS, weights, calibration, progress: &|_, _, _| {}, check, assumed: Default::default() };
     let compiled = match compile(graph.clone(), options, |_, _| {}) {
         Ok(compiled) => compiled.graph,
         Err(PipelineError::Pass { .. }) => return Ok(()),
@@ -191,6 +192,7 @@ fn go_through(graph: &Graph, recipe: Recipe, weights: Weights, calibration: Opti
     let _ = explain(ExplainRequest {
         ann: graph.clone(),
         network: &compiled,
+        output: 0,
         timesteps: TIMESTEPS,
         samples: &samples[..2.min(samples.len())],
         progress: &|_, _, _| {},
@@ -238,6 +240,7 @@ fn no_pass_panics_on_a_network_of_scalars_at_any_stage() {
             calibration: None,
             progress: &|_, _, _| {},
             check: Vec::new(),
+            assumed: Default::default(),
         };
         let _ = compile(import.graph, options, |graph, record| stages.push((record.name, graph.clone())));
         for (stage, graph) in &stages {
@@ -251,6 +254,7 @@ fn no_pass_panics_on_a_network_of_scalars_at_any_stage() {
                     calibration: None,
                     progress: &|_, _, _| {},
                     check: Vec::new(),
+                    assumed: Default::default(),
                 };
                 let run = || {
                     let _ = compile(graph.clone(), options, |_, _| {});
@@ -307,6 +311,7 @@ fn a_head_that_ends_in_a_scalar_converts() {
         calibration: Some(&calibration),
         progress: &|_, _, _| {},
         check: Vec::new(),
+        assumed: Default::default(),
     };
     let compiled = compile(graph.clone(), options, |_, _| {}).unwrap().graph;
     let ann = AnalogNetwork::new(&graph).unwrap();

@@ -138,8 +138,10 @@ pub struct Choice {
     pub measure: Measure,
     /// Everything that was tried, in order.
     pub candidates: Vec<Candidate>,
-    /// Messages about recipes that could not be tried.
+    /// Messages about recipes that could not be tried, and about what rounding to integers did.
     pub notes: Vec<String>,
+    /// Recipes and T at which rounding to integers changed a layer by more than the user can overlook.
+    pub rounding: Vec<(String, u32)>,
     /// The cheapest that holds: its place among the candidates, its recipe's text, the compiled network.
     pub chosen: Option<(usize, String, Compiled)>,
     /// Samples that the passes saw.
@@ -162,6 +164,7 @@ pub fn choose(request: &ChoiceRequest<'_>) -> Result<Choice, ChoiceError> {
             measure: judge.measure,
             candidates: Vec::new(),
             notes: Vec::new(),
+            rounding: Vec::new(),
             chosen: None,
             calibrated_on: seen.samples.len(),
         },
@@ -226,8 +229,12 @@ impl Search<'_> {
                 return Ok(None);
             }
         };
-        let loud = compiled.rounding.iter().filter(|r| r.is_loud());
-        self.choice.notes.extend(loud.map(|r| format!("{name}: {r}, which is part of its loss")));
+        let loud: Vec<String> =
+            compiled.rounding.iter().filter(|r| r.is_loud()).map(|r| format!("{name}: {r}, which is part of its loss")).collect();
+        if !loud.is_empty() {
+            self.choice.rounding.push((recipe.name.clone(), timesteps));
+        }
+        self.choice.notes.extend(loud);
         let best = self.choice.chosen.as_ref().map(|(i, ..)| self.choice.candidates[*i].energy_per_sample());
         let progress = |done, total| (self.request.progress)(&format!("{name}: held-back samples"), done, total);
         let found = self.judge.judge(&compiled.graph, timesteps, self.request.target, best, &progress)?;

@@ -311,6 +311,11 @@ fn search(arguments: &Arguments, graph: &Graph, recipes: &[Recipe], calibration:
     output::tell(&frontier.to_text());
     let failure = Failure::new(format!("no recipe that was tried keeps the loss at {target} % or less"));
     Err(match frontier.nearest() {
+        Some(c) if choice.rounding.iter().any(|at| *at == (c.recipe.clone(), c.timesteps)) => failure.help(format!(
+            "the nearest is {} at T = {} with {:.2} %, part of which is rounding to integers (see the notes); --weights i16 or f32 \
+             loses less by it, a longer window does not",
+            c.recipe, c.timesteps, c.loss
+        )),
         Some(c) => failure.help(format!(
             "the nearest is {} at T = {} with {:.2} %; a longer window (--timesteps) or a higher --target-loss may do",
             c.recipe, c.timesteps, c.loss

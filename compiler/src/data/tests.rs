@@ -94,7 +94,7 @@ fn an_npz_with_other_names_lists_them() {
 fn labels_are_class_indices_or_numbers_and_as_many_as_samples() {
     let with = |y: Vec<u8>, check: &dyn Fn(Result<Dataset, DataError>)| {
         let x = ("x", npy("|u1", "(2, 1)", &[1, 2]));
-        with_files(&[("d.npz", &npz(&[x, ("y", y)]))], "d.npz", |d| check(d));
+        with_files(&[("d.npz", &npz(&[x, ("y", y)]))], "d.npz", check);
     };
     for (shape, labels) in [("(1,)", &[1][..]), ("()", &[1]), ("(0,)", &[])] {
         with(npy("<i8", shape, &labels_i64(labels)), &|d| {

@@ -10,6 +10,7 @@
 
 mod ann;
 mod hybrid;
+mod rounding;
 mod unfuse;
 mod wave;
 
@@ -25,6 +26,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use snn_ir::Graph;
 use snn_ir::op::Firing;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use thiserror::Error;
 
@@ -66,6 +68,8 @@ pub struct ActivationError {
     pub quantization: f64,
     /// Order of arrival.
     pub unevenness: f64,
+    /// Rounding weights to integers, as the size of the integers lets expect.
+    pub rounding: f64,
 }
 
 /// What is known of one layer. Agreements are percentages of samples with the ANN's own top-1 class; absent where the
@@ -167,7 +171,8 @@ pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError>
             tally
         })
         .collect();
-    let explained = Explained { output, names: output_names(network), task: task(network, output) };
+    let rounding = rounding::of_populations(network).map_err(PassError::from)?;
+    let explained = Explained { output, names: output_names(network), task: task(network, output), rounding };
     Ok(summarise(&populations, &tallies, timesteps, explained))
 }
 
@@ -212,11 +217,13 @@ struct Explained {
     output: usize,
     names: Vec<String>,
     task: Task,
+    /// By population: what rounding its weights does to its current.
+    rounding: HashMap<String, f64>,
 }
 
 fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], timesteps: u32, explained: Explained) -> Explanation {
     let count = tallies.len().max(1) as f64;
-    let Explained { output, names, task } = explained;
+    let Explained { output, names, task, rounding } = explained;
     let mut comparison = Comparison::default();
     tallies.iter().for_each(|t| comparison.add(&t.snn, &t.ann));
     let share = |agreeing: f64| (task != Task::Values).then_some(100.0 * agreeing / count);
@@ -240,6 +247,7 @@ fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], time
                     clipping: sum(l, |t| t.error.clipping) / norm,
                     quantization: sum(l, |t| t.error.quantization) / norm,
                     unevenness: sum(l, |t| t.error.unevenness) / norm,
+                    rounding: rounding.get(&population.name).copied().unwrap_or(0.0),
                 },
                 agreement_alone: share(sum(l, |t| f64::from(t.agrees_alone))),
                 agreement_without: share(sum(l, |t| f64::from(t.agrees_without))),
@@ -284,7 +292,7 @@ fn conclusion(agreement: Option<f64>, unexplained: Option<f64>, samples: usize) 
 }
 
 impl LayerExplanation {
-    /// Share, the largest of its own three errors, and what would make that smaller.
+    /// Share, the largest of its own errors, and what would make that smaller.
     fn in_words(&self, firing: Firing, timesteps: u32) -> String {
         let longer = timesteps.saturating_mul(2);
         let lanes = if let Firing::Lanes(_) = firing { "more lanes" } else { "lanes" };
@@ -296,9 +304,14 @@ impl LayerExplanation {
             ),
             (self.error.quantization, "quantisation", format!("try T >= {longer}, or {lanes}")),
             (self.error.unevenness, "unevenness", format!("try two-phase, or T >= {longer}")),
+            (
+                self.error.rounding,
+                "rounding to integers",
+                "its weights are very small integers: try --weights i16, or a shorter window, which leaves them more bits".to_string(),
+            ),
         ];
-        let [first, second, third] = errors;
-        let worst = [second, third].into_iter().fold(first, |worst, e| if e.0 > worst.0 { e } else { worst });
+        let [first, rest @ ..] = errors;
+        let worst = rest.into_iter().fold(first, |worst, e| if e.0 > worst.0 { e } else { worst });
         format!("{}: {:.0}% of the loss, {}; {}", self.name, self.share, worst.1, worst.2)
     }
 }
@@ -308,12 +321,12 @@ impl Explanation {
     pub fn to_text(&self) -> String {
         let measure = if self.task == Task::Values { "unexplained %" } else { "same as ANN %" };
         let [alone, without] = ["alone", "all but it"].map(|who| format!("{who}: {measure}"));
-        let headings = ["neurons", "share %", "clipping", "quantisation", "unevenness", "inherited", &alone, &without];
+        let headings = ["neurons", "share %", "clipping", "quantisation", "unevenness", "rounding", "inherited", &alone, &without];
         let mut columns = vec![("layer", Align::Left)];
         columns.extend(headings.map(|h| (h, Align::Right)));
         let row = |l: &LayerExplanation| {
             let e = &l.error;
-            let errors = [e.clipping, e.quantization, e.unevenness, e.inherited].map(|e| format!("{e:.4}"));
+            let errors = [e.clipping, e.quantization, e.unevenness, e.rounding, e.inherited].map(|e| format!("{e:.4}"));
             let shares = match self.task {
                 Task::Values => [l.unexplained_alone, l.unexplained_without].map(|u| u.map_or("-".into(), |u| format!("{u:.2}"))),
                 _ => [l.agreement_alone, l.agreement_without].map(|a| a.map_or("-".into(), |a| format!("{a:.1}"))),
