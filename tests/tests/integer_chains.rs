@@ -149,7 +149,7 @@ impl Builder {
 
 /// Neurons, `links` linear operations, neurons, a readout.
 fn chain(seed: u64, links: usize) -> Graph {
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         let (mut b, input) = Builder::new(seed, &[12]);
         let mut x = b.dense(input, 24);
         x = b.relu(x);
