@@ -42,7 +42,8 @@
 //! side. Where it is not, the order in which current arrived changed the count: the *unevenness* error.
 //!
 //! Max-pool of spike trains is exact as the step-to-step difference of the maximum of the running sums
-//! ([`Op::CumulativeMaxPool`]): each sum moves by at most one spike, so their maximum does too.
+//! ([`Op::CumulativeMaxPool`]): each sum moves by at most one spike, so their maximum does too. In the same way
+//! [`Op::Requantize`] sends the differences of rounded running sums, where a current has more bits than its users can take.
 //!
 //! ## Two shapes of a spiking graph
 //!

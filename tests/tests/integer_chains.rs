@@ -244,6 +244,75 @@ fn chains_of_linear_operations_lose_no_more_in_integers_than_in_floats() {
     assert!(wrong.is_empty(), "{} networks:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Errors in integers and in floats.
+fn errors(graph: &Graph, recipe: &str, timesteps: u32) -> (f64, f64) {
+    let calibration = Calibration { samples: samples(graph, 1, 24), ..Default::default() };
+    let test = samples(graph, 2, 16);
+    let integers = compiled(graph, recipe, Weights::Recipe, timesteps, &calibration).unwrap();
+    let floats = compiled(graph, recipe, Weights::Float, timesteps, &calibration).unwrap();
+    assert!(integers.rounding.iter().all(|r| r.share < 0.02), "{:?}", integers.rounding);
+    let integers = error(graph, &integers.graph, EngineKind::Jit, timesteps, &test);
+    (integers, error(graph, &floats.graph, EngineKind::Reference, timesteps, &test))
+}
+
+/// A maximum of averages whose windows hold different numbers of elements.
+fn maximum_of_averages() -> Graph {
+    let (mut b, input) = Builder::new(5, &[2, 8, 8]);
+    let mut x = b.conv(input, 6, 3, false);
+    x = b.relu(x);
+    let window = Window { stride: vec![2, 2], pad_begin: vec![1, 1], pad_end: vec![1, 1], ..Window::unit([3, 3]) };
+    x = b.add(Op::AvgPool(AvgPool { window, divisor: Divisor::Valid }), &[x]);
+    x = b.add(Op::MaxPool(Window { stride: vec![2, 2], ..Window::unit([2, 2]) }), &[x]);
+    b.finish(x, 4)
+}
+
+#[test]
+fn a_longer_window_loses_no_more_where_averages_of_unequal_divisors_feed_a_maximum() {
+    let graph = maximum_of_averages();
+    let of = |timesteps| errors(&graph, "mmse", timesteps);
+    let (short, long, longest) = (of(32), of(1024), of(8192));
+    assert!(long.0 < 0.5 * short.0 && longest.0 < 0.5 * short.0, "{short:?} {long:?} {longest:?}");
+    assert!(longest.0 < longest.1 + 0.003, "{longest:?}");
+}
+
+#[test]
+fn the_input_joined_with_feature_maps_loses_no_more_in_integers_than_in_floats() {
+    let (mut b, input) = Builder::new(3, &[2, 6, 6]);
+    let mut x = b.conv(input, 5, 3, false);
+    x = b.relu(x);
+    x = b.add(Op::Concat { axis: 0 }, &[x, input]);
+    x = b.conv(x, 6, 3, false);
+    x = b.relu(x);
+    let flat = |b: &mut Builder, x| {
+        let len = b.graph.ty(x).len();
+        b.add(Op::Reshape { shape: vec![len] }, &[x])
+    };
+    let joined = b.add(Op::Concat { axis: 0 }, &[x, input]);
+    let joined = flat(&mut b, joined);
+    let y = b.dense(joined, 3);
+    b.graph.set_outputs([y]);
+    let graph = b.graph;
+    for (recipe, timesteps) in [("mmse", 32), ("two-phase", 16), ("layerwise", 64)] {
+        let (integers, floats) = errors(&graph, recipe, timesteps);
+        assert!(integers <= 1.5 * floats + 0.01, "{recipe}: {integers} in integers, {floats} in floats");
+    }
+}
+
+#[test]
+fn windows_as_long_as_any_compile() {
+    for graph in [maximum_of_averages(), chain(1, 3), chain(3, 2)] {
+        let calibration = Calibration { samples: samples(&graph, 1, 8), ..Default::default() };
+        for timesteps in [8191, 8192, 20_000, 65_536] {
+            let compiled = compiled(&graph, "deng2021", Weights::Recipe, timesteps, &calibration);
+            let compiled = compiled.unwrap_or_else(|e| panic!("T = {timesteps}: {e}"));
+            let network = Network::compile(&compiled.graph, EngineKind::Jit).unwrap();
+            let mut session = network.session();
+            session.start(&[&calibration.samples[0][0]]).unwrap();
+            session.advance(timesteps).unwrap();
+        }
+    }
+}
+
 #[test]
 fn small_networks_of_every_activation_compile_for_every_window() {
     let activations = [

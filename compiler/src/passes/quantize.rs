@@ -114,6 +114,7 @@ impl Pass for Quantize {
             timesteps,
             observed: samples.observe(&real, &prefix)?,
             range: WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() },
+            shared: currents::sharing(&real, &order),
             graph,
             prefix,
             units: HashMap::new(),
@@ -180,6 +181,8 @@ struct Quantizer<'g> {
     units: HashMap<NodeId, Vec<f64>>,
     /// What the integers of the nodes may be.
     ranges: Ranges,
+    /// Nodes whose elements must all share one unit.
+    shared: HashSet<NodeId>,
     /// Length of the window.
     timesteps: u32,
     range: WeightRange,

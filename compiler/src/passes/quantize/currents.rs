@@ -2,10 +2,10 @@
 
 use super::super::PassError;
 use super::Quantizer;
-use super::rows::narrow;
-use super::units::WHOLE;
+use super::rows::{WHOLE, narrow};
 use snn_ir::op::{Layer, Requantize, Scale};
-use snn_ir::{NodeId, Op, Signal};
+use snn_ir::{Graph, NodeId, Op, Signal};
+use std::collections::HashSet;
 
 /// Most integer steps of the smallest of several units that meet.
 const COMMON_STEPS: u32 = 256;
@@ -34,6 +34,30 @@ pub(super) fn common_unit(units: &[f64]) -> Option<f64> {
 /// Bits that a magnitude must lose to be at most `most`.
 pub(super) fn bits_to_lose(magnitude: i64, most: i64) -> u32 {
     (0..63).find(|&bits| magnitude >> bits <= most).unwrap_or(63)
+}
+
+/// The nodes whose elements must all share one unit, for something downstream needs it.
+pub(super) fn sharing(graph: &Graph, order: &[NodeId]) -> HashSet<NodeId> {
+    let mut shared = HashSet::new();
+    for &id in order.iter().rev() {
+        let rank = graph.ty(id).shape.len();
+        let needs = |user: NodeId| match graph.op(user) {
+            Op::Concat { axis: 0 } | Op::CumulativeMaxPool(_) | Op::Gather { .. } | Op::Slice(_) => shared.contains(&user),
+            Op::Layer(l) => l.synapses.iter().zip(graph.operands(user)).filter(|(_, source)| *source == id).any(|(s, _)| match s {
+                Op::Linear(_) => rank > 1,
+                // Sums have no weights that could bring channels to one unit afterwards.
+                Op::Reduce(r) => r.axes.contains(&0) || shared.contains(&user),
+                Op::AvgPool(_) => shared.contains(&user),
+                _ => false,
+            }),
+            Op::Readout { .. } => false,
+            _ => true,
+        };
+        if graph.users(id).into_iter().any(needs) {
+            shared.insert(id);
+        }
+    }
+    shared
 }
 
 impl Quantizer<'_> {
@@ -136,7 +160,7 @@ impl Quantizer<'_> {
         let kept = if let Op::Concat { axis: 0 } = op { Some(known.concat()) } else { kept_channels(&op, &known) };
         let mut unit = match kept {
             _ if is_uniform => vec![first; self.channels(id)],
-            Some(kept) if !self.needs_one_unit(id) => kept,
+            Some(kept) if !self.shared.contains(&id) => kept,
             _ => {
                 // Elements of different channels or operands change places: all are brought to one unit first.
                 let common = self.meeting_unit(&operands, &known);

@@ -1,7 +1,10 @@
 //! Weights as rows: how much each output channel gets per unit of each source element, and integers.
 
-use snn_ir::op::{Conv, ConvTranspose, Linear, Scale};
+use snn_ir::op::{Conv, ConvTranspose, Linear, Neuron, Scale};
 use snn_ir::{Op, Tensor};
+
+/// A unit that is no whole part of another by less than this is one.
+pub(super) const WHOLE: f64 = 1e-3;
 
 /// A synapse with weights of its own.
 pub(super) struct Rows<'a> {
@@ -188,4 +191,36 @@ pub(super) fn rounded_factor(factor: Option<&Tensor>, source: Option<&Vec<f64>>,
         return Op::Identity;
     }
     Op::Scale(Scale { weight: Some(narrow(&out, values.into_iter())), bias: None })
+}
+
+/// Mean over a synapse's rows of the sum of their squared integer weights.
+pub(super) fn squares_per_row(synapse: &Op, rows: usize) -> f64 {
+    let rows = if let Op::Linear(l) = synapse { l.weight.shape()[0] } else { rows };
+    let squares = |t: &Tensor| t.values().map(|v| v * v).sum::<f64>() / rows.max(1) as f64;
+    synapse.parameters().first().map_or(1.0, |(_, t)| squares(t))
+}
+
+/// Neurons with their parameters in units of the current.
+pub(super) fn neuron_in_units(n: &Neuron, unit: &[f64], shape: &[usize]) -> Neuron {
+    let threshold = in_units(&n.threshold, unit, shape);
+    let least_one = threshold.values().map(|t| (t as i32).max(1)).collect::<Vec<_>>();
+    let threshold = Tensor::i32(threshold.shape(), least_one);
+    let rows: Vec<Tensor> = n.schedule_rows().iter().map(|row| in_units(row, unit, shape)).collect();
+    let schedule = rows.first().map(|first| {
+        let shape = [&[rows.len()][..], first.shape()].concat();
+        Tensor::i32(shape, rows.iter().flat_map(|r| r.to_i32_vec().unwrap_or_default()).collect::<Vec<_>>())
+    });
+    Neuron { threshold, initial: in_units(&n.initial, unit, shape), schedule, ..n.clone() }
+}
+
+/// Most integer steps of factors that differ from place to place.
+const FACTOR_STEPS: u32 = 2047;
+
+/// The largest number of which all factors are whole multiples, as those of an average are, or a fine fraction of the
+/// largest factor where there is none.
+pub(super) fn step(factors: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = factors.clone().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let uneven = |v: f64| (v - v.round()).abs() > WHOLE || v.abs() < 0.5 && v != 0.0;
+    let whole = |n: &u32| !factors.clone().any(|v| uneven(v / largest * f64::from(*n)));
+    largest / f64::from((1..FACTOR_STEPS).find(whole).unwrap_or(FACTOR_STEPS))
 }

@@ -4,11 +4,11 @@ use super::super::PassError;
 use super::super::fold_batch_norm::along_axis;
 use super::currents::{SAME, bits_to_lose, common_unit};
 use super::measure::Quantized;
-use super::rows::{Rows, Size, in_units, rounded_factor, unit_of};
+use super::rows::{Rows, Size, WHOLE, in_units, neuron_in_units, rounded_factor, squares_per_row, step, unit_of};
 use super::{FINE_WEIGHT, Quantizer};
 use snn_ir::bounds::Reach;
 use snn_ir::op::{AvgPool, Divisor, Layer, Neuron, Reduce};
-use snn_ir::{NodeId, Op, Signal, Tensor};
+use snn_ir::{NodeId, Op};
 
 /// Steps of a threshold where no weights set the unit.
 const FINEST_THRESHOLD: f64 = 4096.0;
@@ -36,8 +36,6 @@ const SHARED: f64 = 16.0;
 /// A current that has lost bits keeps so many levels at least. What rounding leaves over is kept from
 /// step to step, so a few are enough.
 const LEAST_LEVELS: i64 = 32;
-/// A unit that is no whole part of another by less than this is one.
-pub(super) const WHOLE: f64 = 1e-3;
 /// A unit that is coarser by as much as integers are too large is coarser by a little more, for what
 /// rounding makes larger.
 const ROUNDED_UP: f64 = 1.001;
@@ -116,7 +114,7 @@ impl Quantizer<'_> {
         };
         let channels = self.channels(id);
         let is_shared = terms.iter().any(|t| matches!(t.synapse, Op::Linear(_))) && shape.len() > 1;
-        let one_unit = is_shared || layer.neuron.is_none() && self.needs_one_unit(id);
+        let one_unit = is_shared || layer.neuron.is_none() && self.shared.contains(&id);
         // A threshold has so many steps at most, so nothing beside it can be finer: nor a channel that a
         // batch-norm has all but switched off.
         let finest = if layer.neuron.is_some() { 1.0 / self.most_steps(encode.is_some()) } else { f64::MIN_POSITIVE };
@@ -406,57 +404,4 @@ impl Quantizer<'_> {
         let neuron = search.layer.neuron.as_ref().map(|n| neuron_in_units(n, unit, shape));
         Ok(Layer { synapses, bias, neuron })
     }
-
-    /// Whether something downstream needs all elements of the current `id` to share one unit.
-    pub(super) fn needs_one_unit(&self, id: NodeId) -> bool {
-        let graph = &*self.graph;
-        let rank = graph.ty(id).shape.len();
-        graph.users(id).into_iter().any(|user| match graph.op(user) {
-            Op::Concat { axis: 0 } | Op::CumulativeMaxPool(_) | Op::Gather { .. } | Op::Slice(_) => self.needs_one_unit(user),
-            Op::Layer(l) => l.synapses.iter().zip(graph.operands(user)).any(|(s, source)| {
-                source == id
-                    && match s {
-                        Op::Linear(_) => rank > 1,
-                        // Sums have no weights that could bring channels to one unit afterwards.
-                        Op::Reduce(r) => r.axes.contains(&0) || self.needs_one_unit(user),
-                        Op::AvgPool(_) => self.needs_one_unit(user),
-                        _ => false,
-                    }
-            }),
-            Op::Readout { .. } => false,
-            _ => graph.ty(user).signal != Signal::Potential,
-        })
-    }
-}
-
-/// Mean over a synapse's rows of the sum of their squared integer weights.
-fn squares_per_row(synapse: &Op, rows: usize) -> f64 {
-    let rows = if let Op::Linear(l) = synapse { l.weight.shape()[0] } else { rows };
-    let squares = |t: &Tensor| t.values().map(|v| v * v).sum::<f64>() / rows.max(1) as f64;
-    synapse.parameters().first().map_or(1.0, |(_, t)| squares(t))
-}
-
-/// Neurons with their parameters in units of the current.
-fn neuron_in_units(n: &Neuron, unit: &[f64], shape: &[usize]) -> Neuron {
-    let threshold = in_units(&n.threshold, unit, shape);
-    let least_one = threshold.values().map(|t| (t as i32).max(1)).collect::<Vec<_>>();
-    let threshold = Tensor::i32(threshold.shape(), least_one);
-    let rows: Vec<Tensor> = n.schedule_rows().iter().map(|row| in_units(row, unit, shape)).collect();
-    let schedule = rows.first().map(|first| {
-        let shape = [&[rows.len()][..], first.shape()].concat();
-        Tensor::i32(shape, rows.iter().flat_map(|r| r.to_i32_vec().unwrap_or_default()).collect::<Vec<_>>())
-    });
-    Neuron { threshold, initial: in_units(&n.initial, unit, shape), schedule, ..n.clone() }
-}
-
-/// Most integer steps of factors that differ from place to place.
-const FACTOR_STEPS: u32 = 2047;
-
-/// The largest number of which all factors are whole multiples, as those of an average are, or a fine fraction of the
-/// largest factor where there is none.
-fn step(factors: impl Iterator<Item = f64> + Clone) -> f64 {
-    let largest = factors.clone().fold(0.0, |m: f64, v| m.max(v.abs()));
-    let uneven = |v: f64| (v - v.round()).abs() > WHOLE || v.abs() < 0.5 && v != 0.0;
-    let whole = |n: &u32| !factors.clone().any(|v| uneven(v / largest * f64::from(*n)));
-    largest / f64::from((1..FACTOR_STEPS).find(whole).unwrap_or(FACTOR_STEPS))
 }
