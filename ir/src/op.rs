@@ -563,3 +563,48 @@ impl Op {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_requantize_sends_in_all_is_the_rounded_sum_and_no_step_leaves_its_range(
+            shift in 1u32..=Requantize::MOST_BITS, currents in prop::collection::vec(-1_000_000i64..1_000_000, 1..50),
+        ) {
+            let r = Requantize { shift };
+            let half = 1i64 << (shift - 1);
+            let (mut rest, mut sum, mut sent) = (0, 0, 0);
+            for x in currents {
+                let now = r.step(&mut rest, x);
+                (sum, sent) = (sum + x, sent + now);
+                prop_assert!((-half..half).contains(&rest));
+                prop_assert_eq!(sent, r.of_sum(sum));
+                prop_assert!((r.of_sum(x - half)..=r.of_sum(x + half - 1)).contains(&now));
+            }
+        }
+    }
+
+    #[test]
+    fn requantize_is_printed_and_read_and_refused_where_there_are_no_integers() {
+        let text = |encode: &str, shift: u32| {
+            format!(
+                "graph @net steps=4 {{\n  %x = input : current[2]\n{encode}  %coarse = requantize %i, shift={shift} : current[2]\n  \
+                 %out = readout %coarse : potential[2]\n  output %out\n}}\n"
+            )
+        };
+        let integer = "  %i = encode %x, scale=4, limit=100 : current[2]\n";
+        let graph = crate::text::parse(&text(integer, 3)).unwrap();
+        assert_eq!(crate::text::print(&graph, crate::text::Parameters::Full), text(integer, 3));
+        assert!(crate::verify(&graph).is_ok());
+        let real = "  %i = layer %x, synapses=[identity()] : current[2]\n";
+        let error = crate::verify(&crate::text::parse(&text(real, 3)).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("coarse (requantize)"), "{error}");
+        for shift in [0, 32] {
+            let error = crate::text::parse(&text(integer, shift)).unwrap_err().to_string();
+            assert!(error.contains(&format!("shift={shift}")), "{error}");
+        }
+    }
+}
