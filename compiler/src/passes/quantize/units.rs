@@ -38,7 +38,7 @@ const SHARED: f64 = 16.0;
 const LEAST_LEVELS: i64 = 32;
 /// A unit that is coarser by as much as integers are too large is coarser by a little more, for what
 /// rounding makes larger.
-const ROUNDED_UP: f64 = 1.001;
+const ROUNDED_UP: f64 = 1.01;
 /// Tries to find a unit. Each makes something coarser by a factor that would do but for rounding.
 const TRIES: usize = 64;
 
@@ -139,7 +139,8 @@ impl Quantizer<'_> {
                 None => vec![0.0; channels],
             };
             let fits = excess.iter().all(|&e| e <= 1.0);
-            if fits && !self.make_finer(&mut search, &units)? {
+            let is_fine = !self.make_finer(&mut search, &units)?;
+            if fits && is_fine {
                 return self.settle(id, &search, rounded, units.unit, &sources);
             }
             for c in (0..channels).filter(|&c| excess[c] > 1.0) {
