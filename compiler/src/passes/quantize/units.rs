@@ -78,8 +78,8 @@ struct Units {
 enum Misfit {
     /// Currents that are passed on have no unit in common.
     Apart,
-    /// They are too fine, by this factor: the potential does not fit, or weights beside them leave 16 bits.
-    Fine(f64),
+    /// They are too fine, by these factors per channel: the potential does not fit, or weights beside them leave 16 bits.
+    Fine(Vec<f64>),
 }
 
 /// Whether a synapse passes its source on without a weight matrix.
@@ -126,8 +126,8 @@ impl Quantizer<'_> {
                     self.bring_together(&mut search, &vec![1.0; channels])?;
                     continue;
                 }
-                Err(Misfit::Fine(factor)) => {
-                    self.bring_together(&mut search, &vec![factor.log2().ceil().exp2(); channels])?;
+                Err(Misfit::Fine(factors)) => {
+                    self.bring_together(&mut search, &factors)?;
                     continue;
                 }
             };
@@ -217,6 +217,15 @@ impl Quantizer<'_> {
         is_plain(&term.synapse) && (self.is_current(term.source) || is_sum(&term.synapse))
     }
 
+    /// Whether a term that neurons read makes less than a step of their threshold in the whole window, as
+    /// channels do that a batch-norm has switched off.
+    fn is_negligible(&self, search: &Search, term: &Term, c: usize) -> bool {
+        let magnitudes = self.ranges.magnitudes(term.source, self.channels(term.source));
+        let magnitude = magnitudes[c.min(magnitudes.len() - 1)] as f64;
+        let most = magnitude * self.through(search, term, c) * f64::from(self.timesteps);
+        search.layer.neuron.is_some() && !is_sum(&term.synapse) && most < 1.0 / THRESHOLD_STEPS
+    }
+
     fn units_of(&self, search: &Search) -> Result<Units, Misfit> {
         let channels = search.channels;
         let neuron = search.layer.neuron.is_some();
@@ -238,10 +247,16 @@ impl Quantizer<'_> {
         let can_lose_bits = search.terms.iter().any(|t| self.is_current(t.source));
         let limit = f64::from(self.encode_limit());
         let most_steps = self.most_steps(search.encode.is_some());
+        let mut too_fine = vec![1.0; channels];
         let mut units = Units { unit: vec![0.0; channels], slack: vec![f64::INFINITY; channels] };
         for c in 0..channels {
-            let passed: Vec<f64> =
-                search.terms.iter().filter(|t| self.is_passed_on(t)).map(|t| self.through(search, t, c)).filter(|&t| t > 0.0).collect();
+            let passed: Vec<f64> = search
+                .terms
+                .iter()
+                .filter(|t| self.is_passed_on(t) && !self.is_negligible(search, t, c))
+                .map(|t| self.through(search, t, c))
+                .filter(|&t| t > 0.0)
+                .collect();
             let unit = &mut units.unit[c];
             if !passed.is_empty() {
                 let common = common_unit(&passed).ok_or(Misfit::Apart)?;
@@ -258,7 +273,9 @@ impl Quantizer<'_> {
                     most = most.min(1.0);
                 }
                 if most < 1.0 {
-                    return Err(Misfit::Fine((search.least[c] / common).max(largest[c] / (MOST_WEIGHT * common))));
+                    let factor = (search.least[c] / common).max(largest[c] / (MOST_WEIGHT * common));
+                    too_fine[c] = factor.log2().ceil().max(1.0).exp2();
+                    continue;
                 }
                 let parts = for_threshold.max(needed).min(most);
                 *unit = common / parts;
@@ -281,6 +298,9 @@ impl Quantizer<'_> {
             if can_lose_bits {
                 units.slack[c] = if largest[c] > 0.0 { sizes[c].fidelity(*unit) / FIDELITY } else { 1.0 };
             }
+        }
+        if too_fine.iter().any(|&f| f > 1.0) {
+            return Err(Misfit::Fine(too_fine));
         }
         if search.one_unit {
             self.share_unit(search, &mut units)?;
