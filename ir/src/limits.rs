@@ -238,7 +238,7 @@ mod tests {
     use crate::tensor::Tensor;
     use crate::verify::{VerifyError, verify_within};
 
-    /// What a network with one node behind its input needs.
+    /// What a network with one node after its input needs.
     fn needs(shape: &[usize], op: Op) -> Needs {
         let mut graph = Graph::new("net");
         let input = graph.add("input", Op::Input(Signal::Current, shape.to_vec()), &[]).unwrap();

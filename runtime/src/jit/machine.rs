@@ -226,7 +226,7 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let arena = bytes(&mut self.arena);
         let whole = plan.guards(i).into_iter().all(|at| arena[at..at + GUARD].iter().all(|&b| b == MARK));
-        assert!(whole, "layer {} ({:?}) wrote behind a buffer", plan.nodes[i].name, plan.layers[i]);
+        assert!(whole, "layer {} ({:?}) wrote beyond a buffer", plan.nodes[i].name, plan.layers[i]);
     }
 
     /// Panics if node `i` sent spikes of channels that it does not have: kernels that list spikes have no room for them.

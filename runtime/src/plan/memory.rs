@@ -41,7 +41,7 @@ impl Sum for Size {
 /// Alignment of every buffer, and slack behind it, so that kernels may use whole 512-bit vectors.
 pub const ALIGNMENT: usize = 64;
 
-/// Bytes behind every buffer's slack that nobody may write, where that is checked (see `jit::machine`).
+/// Bytes after every buffer's slack that nobody may write, where that is checked (see `jit::machine`).
 pub const GUARD: usize = if cfg!(any(test, debug_assertions)) { ALIGNMENT } else { 0 };
 
 /// Most bytes of an arena; kernels' offsets are 32 bits.
@@ -57,7 +57,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// The first byte behind its slack.
+    /// The first byte after its slack.
     pub fn end(&self) -> usize {
         self.offset + (self.bytes + ALIGNMENT).next_multiple_of(ALIGNMENT)
     }

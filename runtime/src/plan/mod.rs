@@ -199,7 +199,7 @@ impl Plan {
         Size::product([node.pixels, self.pixel_bytes(node)])
     }
 
-    /// The bytes behind the buffers of layer `i` that it may not write, [`memory::GUARD`] each: where they begin.
+    /// The bytes after the buffers of layer `i` that it may not write, [`memory::GUARD`] each: where they begin.
     #[cfg(any(test, debug_assertions))]
     pub fn guards(&self, i: usize) -> Vec<usize> {
         let values = self.nodes[i].operands.iter().chain([&i]).filter_map(|&o| self.values[o]);

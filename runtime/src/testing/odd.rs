@@ -426,7 +426,7 @@ mod tests {
         // PROPTEST_CASES=10000 for more.
         #![proptest_config(ProptestConfig { max_global_rejects: 1 << 20, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// In this build buffers have guards behind them, and Cranelift checks its code.
+        /// In this build buffers have guards after them, and Cranelift checks its code.
         #[test]
         fn every_shape_that_the_verifier_accepts_runs_as_the_reference_says_on_every_cpu(seed: u64, firings in firings()) {
             let graph = odd_graph(seed, &firings);

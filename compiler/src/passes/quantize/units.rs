@@ -87,10 +87,6 @@ fn is_plain(synapse: &Op) -> bool {
     matches!(synapse, Op::Identity | Op::Scale(_) | Op::AvgPool(_) | Op::Reduce(_))
 }
 
-fn is_plain_term(term: &Term) -> bool {
-    is_plain(&term.synapse)
-}
-
 /// Whether it adds elements up as they are, so that it cannot bring them to another unit.
 fn is_sum(synapse: &Op) -> bool {
     matches!(synapse, Op::AvgPool(_) | Op::Reduce(_))
@@ -226,6 +222,7 @@ impl Quantizer<'_> {
         search.layer.neuron.is_some() && !is_sum(&term.synapse) && most < 1.0 / THRESHOLD_STEPS
     }
 
+    /// The finest unit of each channel that its terms, its threshold and [`Search::least`] allow.
     fn units_of(&self, search: &Search) -> Result<Units, Misfit> {
         let channels = search.channels;
         let neuron = search.layer.neuron.is_some();
@@ -374,7 +371,7 @@ impl Quantizer<'_> {
         if bits == 0.0 || !search.terms.iter().any(|t| can_lose(&t)) {
             return Ok(false);
         }
-        if search.terms.iter().filter(can_lose).any(is_plain_term) {
+        if search.terms.iter().filter(can_lose).any(|t| is_plain(&t.synapse)) {
             let factors: Vec<f64> = units.slack.iter().map(|&s| wanted(s).exp2()).collect();
             self.bring_together(search, &factors)?;
         }
