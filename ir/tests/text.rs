@@ -147,6 +147,9 @@ proptest! {
     fn mutated_text_never_panics(seed: u64, edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..6, any::<u8>()), 1..8)) {
         let mut text = print(&random(seed, 8), Parameters::Full).into_bytes();
         for (at, kind, byte) in edits {
+            if text.is_empty() {
+                break;
+            }
             let at = at.index(text.len());
             match kind {
                 0 => text[at] = byte,
