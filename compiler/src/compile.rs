@@ -3,7 +3,7 @@
 use crate::calibrate::Calibration;
 use crate::calibrate::synthetic::Assumed;
 use crate::passes::pipeline::{self, PassRecord, PipelineError};
-use crate::passes::quantize::{Quantize, Rounding, WeightType};
+use crate::passes::quantize::{Quantize, Rounding, WeightType, share_moved};
 use crate::passes::{Approximation, Context};
 use crate::recipe::Recipe;
 use snn_ir::Graph;
@@ -50,7 +50,8 @@ pub struct CompileOptions<'a> {
     pub assumed: Assumed,
     /// Told how far long work has come: what, done, total.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
-    /// Inputs that are replayed through the graph before and after every pass that promises to keep outputs.
+    /// Inputs that are replayed through the graph before and after every pass that promises to keep outputs, or
+    /// nearly.
     pub check: Vec<Vec<Vec<f32>>>,
 }
 
@@ -95,7 +96,7 @@ pub fn compile(
     };
     let mut checker = Checker { samples: options.check, timesteps: options.timesteps, before: Vec::new() };
     checker.before = checker.outputs(&graph)?;
-    let keeps: Vec<bool> = passes.iter().map(|p| p.keeps_outputs()).collect();
+    let keeps: Vec<(bool, Option<f64>)> = passes.iter().map(|p| (p.keeps_outputs(), p.may_move_outputs())).collect();
     let mut index = 0;
     let records = pipeline::run(&mut graph, &passes, &mut context, |graph, record| {
         checker.compare(graph, record.name, keeps[index])?;
@@ -142,8 +143,17 @@ impl Checker {
         Ok(self.samples.iter().map(run).collect())
     }
 
-    fn compare(&mut self, graph: &Graph, pass: &'static str, keeps: bool) -> Result<(), PipelineError> {
+    fn compare(&mut self, graph: &Graph, pass: &'static str, (keeps, may_move): (bool, Option<f64>)) -> Result<(), PipelineError> {
         let after = self.outputs(graph)?;
+        if let Some(bound) = may_move {
+            let flat = |all: &[Vec<Vec<f32>>]| all.iter().flatten().flatten().copied().collect::<Vec<f32>>();
+            let moved = share_moved(&flat(&self.before), &flat(&after));
+            if moved > bound {
+                let (moved, bound) = (100.0 * moved, 100.0 * bound);
+                let detail = format!("the outputs move by {moved:.0} % (root mean square), and {bound:.0} % is the most");
+                return Err(PipelineError::Changed { pass, detail });
+            }
+        }
         let tolerance = if graph.is_spiking() { SPIKING_TOLERANCE } else { ANALOG_TOLERANCE };
         if keeps {
             for (sample, (before, after)) in self.before.iter().zip(&after).enumerate() {

@@ -1,5 +1,6 @@
 //! Compiles a trained network in ONNX to a spiking network of integrate-and-fire neurons.
 
+pub mod backend;
 pub mod calibrate;
 pub mod choose;
 pub mod cli;
@@ -13,4 +14,5 @@ pub mod passes;
 pub mod recipe;
 pub mod report;
 mod suggest;
+pub mod targets;
 pub mod yaml;

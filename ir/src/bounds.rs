@@ -107,9 +107,18 @@ impl Bounds {
 
 /// What the integers of a graph may be, worked out node by node. [`Bounds`] proves a whole graph with
 /// it, and `quantize` chooses integers with it: so what a pass plans is what the verifier proves.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ranges {
     values: HashMap<NodeId, Channels>,
+    /// Largest magnitude of a potential or a running sum.
+    most: i64,
+}
+
+impl Default for Ranges {
+    /// With potentials of 32 bits.
+    fn default() -> Self {
+        Ranges::within(i32::MAX.into())
+    }
 }
 
 /// What the integers of one node may be.
@@ -138,6 +147,11 @@ impl Reach {
 }
 
 impl Ranges {
+    /// With potentials and running sums of magnitude `most` at most.
+    pub fn within(most: i64) -> Self {
+        Ranges { values: HashMap::new(), most }
+    }
+
     /// What `op` makes of `operands`, nodes of `graph` that are known already, with a result of
     /// `shape`; `None` for what computes in floats.
     pub fn reach(&self, graph: &Graph, op: &Op, operands: &[NodeId], shape: &[usize]) -> Option<Reach> {
@@ -158,8 +172,8 @@ impl Ranges {
             _ => None,
         };
         let steps = match (neuron, op) {
-            (Some(n), _) => neuron_steps(n, &current.plus(&Channels::of_schedule(n, shape)), shape),
-            (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => vec![rising(high, high).min(falling(low, low))],
+            (Some(n), _) => neuron_steps(n, &current.plus(&Channels::of_schedule(n, shape)), shape, self.most),
+            (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => vec![rising(high, high, self.most).min(falling(low, low, self.most))],
             // Readouts accumulate in 64 bits, which 2³² steps of 32 bits do not fill.
             _ => vec![u32::MAX],
         };
@@ -207,9 +221,9 @@ fn quanta(lanes: u8) -> i64 {
 }
 
 /// Most steps of a window in which what starts at `first` in the first step and may rise by `drift` in each further one
-/// stays within 32 bits.
-fn rising(first: i64, drift: i64) -> u32 {
-    match i64::from(i32::MAX).checked_sub(first) {
+/// is `most` at most.
+fn rising(first: i64, drift: i64, most: i64) -> u32 {
+    match most.checked_sub(first) {
         Some(room) if room >= 0 => {
             let more = room.checked_div(drift.max(0)).unwrap_or(i64::MAX);
             u32::try_from(more.saturating_add(1)).unwrap_or(u32::MAX)
@@ -219,17 +233,17 @@ fn rising(first: i64, drift: i64) -> u32 {
 }
 
 /// The same downwards, with a negative `drift`.
-fn falling(first: i64, drift: i64) -> u32 {
+fn falling(first: i64, drift: i64, most: i64) -> u32 {
     // −2³¹ itself is given away, so that both directions are one.
-    rising(first.saturating_neg(), drift.saturating_neg())
+    rising(first.saturating_neg(), drift.saturating_neg(), most)
 }
 
-/// Most steps in which no potential leaves 32 bits, per channel, or one number for all.
+/// Most steps in which no potential is larger than `most`, per channel, or one number for all.
 ///
 /// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and after it is at most
 /// `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most `max(0, I − kθ)` a step. Downwards there is
 /// no reset, except that signed neurons mirror it.
-fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> Vec<u32> {
+fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize], most: i64) -> Vec<u32> {
     let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
     let channels = [&threshold, &initial, current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
     let steps = |c: usize| {
@@ -237,7 +251,7 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> Vec<u32> {
         let bottom = start.min(0).saturating_add(low);
         let top = start_high.max(theta_high - 1).saturating_add(high);
         let sent = match n.firing {
-            Firing::TwoPhase => return rising(start_high.max(0).saturating_add(high), high).min(falling(bottom, low)),
+            Firing::TwoPhase => return rising(start_high.max(0).saturating_add(high), high, most).min(falling(bottom, low, most)),
             Firing::Binary | Firing::Ternary => theta,
             Firing::Lanes(lanes) => theta.saturating_mul(quanta(lanes)),
         };
@@ -249,7 +263,7 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> Vec<u32> {
         };
         // Engines may keep binary neurons' potentials less their threshold.
         let margin = if n.firing == Firing::Binary { theta_high.max(0) } else { 0 };
-        rising(top, up).min(falling(bottom.saturating_sub(margin), down))
+        rising(top, up, most).min(falling(bottom.saturating_sub(margin), down, most))
     };
     (0..channels).map(steps).collect()
 }
@@ -469,7 +483,7 @@ mod tests {
     }
 
     fn steps(n: &Neuron, current: Interval) -> u32 {
-        neuron_steps(n, &Channels(vec![current]), &[])[0]
+        neuron_steps(n, &Channels(vec![current]), &[], i32::MAX.into())[0]
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::arguments::{Format, LayoutName, Memory, Scale, finite, percentage, positive, resize, threads, timesteps};
 use super::import::ImportArguments;
-use super::{Failure, destination, load, output, progress};
+use super::{Failure, destination, export, load, output, progress};
+use crate::backend::{self, Backend, UnknownForm};
 use crate::calibrate::synthetic::{self, Assumed};
 use crate::calibrate::{Calibration, normalisation};
 use crate::choose::barrier::Barrier;
@@ -21,7 +22,7 @@ use crate::report::compilation::Compilation;
 use crate::report::frontier::Frontier;
 use crate::suggest::nearest;
 use clap::{Args, ValueEnum};
-use snn_ir::file::{CalibrationSource, Program, Provenance, encode};
+use snn_ir::file::{CalibrationSource, Program, Provenance};
 use snn_ir::text::{Parameters, print};
 use snn_ir::{Graph, NodeId, Preprocessing};
 use std::num::NonZeroUsize;
@@ -162,7 +163,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::be_quiet();
     }
     let recipe_file = arguments.recipe.as_deref().map(Path::new).filter(|p| p.is_file());
-    destination::check(&arguments.output, &[".snn"], &[Some(&*arguments.model), arguments.calibration.calib.as_deref(), recipe_file])?;
+    let backend = backend_of(&arguments.output)?;
+    let endings: Vec<String> = backend.extensions().iter().map(|e| format!(".{e}")).collect();
+    let endings: Vec<&str> = endings.iter().map(String::as_str).collect();
+    destination::check(&arguments.output, &endings, &[Some(&*arguments.model), arguments.calibration.calib.as_deref(), recipe_file])?;
     let mut recipes = match (&arguments.recipe, arguments.target_loss) {
         (Some(name), _) => vec![Recipe::load(name)?],
         (None, Some(_)) => recipe::contenders(),
@@ -204,8 +208,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         notes: compiled.notes.clone(),
     };
     let program = Program { graph: compiled.graph, preprocessing, provenance };
-    let bytes = encode(&program)?;
-    output::write(&arguments.output, |sink| sink.write_all(&bytes))?;
+    export::write(&arguments.output, backend, &program)?;
     compiled.notes.iter().for_each(output::note);
     output::report(
         Some(&arguments.output),
@@ -214,6 +217,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Format::Json => output::json(&report)?,
         },
     )
+}
+
+/// The form that the output's name asks for: `.snn` where it asks for none.
+fn backend_of(path: &Path) -> Result<&'static dyn Backend, Failure> {
+    match backend::of_file(path) {
+        Err(UnknownForm::NoExtension { .. }) => Ok(backend::named("snn")?),
+        found => Ok(found?),
+    }
 }
 
 /// A compiled network and how it came about.

@@ -115,6 +115,12 @@ pub trait Pass {
         false
     }
 
+    /// How far the pass may move the outputs, if it keeps them nearly: root mean square of the difference over
+    /// that of the outputs. `--check` holds it to that, too.
+    fn may_move_outputs(&self) -> Option<f64> {
+        None
+    }
+
     /// The integers that the pass rounds weights in front of neurons to, if it does.
     fn weight_range(&self) -> Option<WeightRange> {
         None

@@ -23,6 +23,7 @@ mod rows;
 mod units;
 
 pub use measure::Rounding;
+pub(crate) use measure::share_moved;
 
 use super::{Context, Pass, PassError};
 use measure::Samples;
@@ -89,12 +90,16 @@ impl WeightType {
     }
 }
 
-/// Share from which on a layer's weights have lost their meaning.
+/// Share of a layer's current, or of the outputs, from which on weights have lost their meaning.
 const MEANINGLESS: f64 = 0.5;
 
 impl Pass for Quantize {
     fn name(&self) -> &'static str {
         "quantize"
+    }
+
+    fn may_move_outputs(&self) -> Option<f64> {
+        Some(MEANINGLESS)
     }
 
     fn weight_range(&self) -> Option<WeightRange> {
@@ -133,7 +138,7 @@ impl Pass for Quantize {
         graph.remove_dead();
         context.rounding = samples.rounding(&real, &layers, timesteps)?;
         judge(&real, context)?;
-        replay::replay(&real, graph, &samples, context)?;
+        replay::replay(&real, graph, &layers, &samples, context)?;
         Ok(changes)
     }
 }

@@ -1,7 +1,8 @@
-//! The network in integers beside the one in floats, on a handful of samples.
+//! The network in integers beside the one in floats, on a handful of samples: step by step, or with real
+//! activations where that would take long.
 
 use super::super::{Context, PassError};
-use super::measure::{Samples, multiply_adds};
+use super::measure::{Quantized, Samples, multiply_adds, share_moved};
 use snn_ir::Graph;
 use snn_runtime::{EngineKind, Network, RunError};
 
@@ -14,37 +15,43 @@ const BUDGET: usize = 4_000_000_000;
 /// that come a step sooner or later make a tenth of it in short windows.
 const LOUD: f64 = 0.2;
 
-/// Runs both networks over the window and notes what rounding did to the outputs.
-pub(super) fn replay(real: &Graph, rounded: &Graph, samples: &Samples, context: &mut Context<'_>) -> Result<(), PassError> {
+/// Runs both networks over the window and notes what rounding `layers` did to the outputs.
+pub(super) fn replay(
+    real: &Graph,
+    rounded: &Graph,
+    layers: &[Quantized],
+    samples: &Samples,
+    context: &mut Context<'_>,
+) -> Result<(), PassError> {
     let steps = context.timesteps.max(1);
     let cost = multiply_adds(real).saturating_mul(steps as usize);
     let count = (BUDGET / cost.max(1)).min(MOST_SAMPLES);
-    if count == 0 {
-        return Ok(());
+    let (share, how) = match count {
+        0 => (samples.moved(real, layers)?, "1 sample, real activations".to_string()),
+        count => (moved(real, rounded, samples.first(count), steps)?, format!("{count} samples")),
+    };
+    if share > LOUD {
+        let percent = 100.0 * share;
+        context.notes.push(format!(
+            "rounding to integers moves the outputs by {percent:.0} % (root mean square, {how}); --weights i16, a shorter window \
+             or --weights f32 tell whether that matters"
+        ));
     }
-    let network = |graph, engine| Network::compile(graph, engine).map_err(|e| PassError::Run(e.to_string()));
-    let (real, rounded) = (network(real, EngineKind::Reference)?, network(rounded, EngineKind::Reference)?);
-    let (mut difference, mut square) = (0f64, 0f64);
-    for sample in samples.first(count) {
-        let run = |network: &Network| -> Result<Vec<Vec<f32>>, RunError> {
+    Ok(())
+}
+
+/// How far apart the outputs of two spiking networks are.
+fn moved(real: &Graph, rounded: &Graph, samples: &[Vec<Vec<f32>>], steps: u32) -> Result<f64, PassError> {
+    let outputs = |graph| -> Result<Vec<f32>, PassError> {
+        let network = Network::compile(graph, EngineKind::Reference).map_err(|e| PassError::Run(e.to_string()))?;
+        let run = |sample: &Vec<Vec<f32>>| -> Result<Vec<Vec<f32>>, RunError> {
             let mut session = network.session();
             session.start(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
             session.advance(steps)?;
             Ok(session.potentials())
         };
-        let outputs = |network| run(network).map_err(|e| PassError::Run(e.to_string()));
-        for (a, b) in outputs(&real)?.iter().flatten().zip(outputs(&rounded)?.iter().flatten()) {
-            difference += f64::from(a - b).powi(2);
-            square += f64::from(*a).powi(2);
-        }
-    }
-    let share = (difference / square.max(f64::MIN_POSITIVE)).sqrt();
-    if share > LOUD && difference > 0.0 {
-        let percent = 100.0 * share;
-        context.notes.push(format!(
-            "rounding to integers moves the outputs by {percent:.0} % (root mean square, {count} samples); --weights i16, a \
-             shorter window or --weights f32 tell whether that matters"
-        ));
-    }
-    Ok(())
+        let all: Result<Vec<_>, RunError> = samples.iter().map(run).collect();
+        Ok(all.map_err(|e| PassError::Run(e.to_string()))?.into_iter().flatten().flatten().collect())
+    };
+    Ok(share_moved(&outputs(real)?, &outputs(rounded)?))
 }

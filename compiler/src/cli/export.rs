@@ -1,0 +1,86 @@
+//! `snnc export`: a compiled network in a form that something else reads.
+
+use super::arguments::Memory;
+use super::{Failure, destination, load, output};
+use crate::backend::{self, Backend, BackendError, UnknownForm};
+use crate::files;
+use clap::Args;
+use snn_ir::Obstacle;
+use snn_ir::file::Program;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `snnc export`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The spiking network
+    #[arg(value_name = "NETWORK.snn")]
+    network: PathBuf,
+    /// Where it goes; the name's ending says in which form
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The form, whatever the name of the file
+    #[arg(long, value_name = "FORM")]
+    to: Option<String>,
+    #[command(flatten)]
+    memory: Memory,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let backend = match &arguments.to {
+        Some(name) => backend::named(name)?,
+        None => of_output(&arguments.output)?,
+    };
+    let endings: Vec<String> = match (&arguments.to, arguments.output.extension()) {
+        (Some(_), Some(own)) => vec![format!(".{}", own.to_string_lossy())],
+        _ => backend.extensions().iter().map(|e| format!(".{e}")).collect(),
+    };
+    let endings: Vec<&str> = endings.iter().map(String::as_str).collect();
+    destination::check(&arguments.output, &endings, &[Some(&*arguments.network)])?;
+    let program = load::program(&arguments.network, &arguments.memory.limits())?;
+    write(&arguments.output, backend, &program)
+}
+
+/// The backend that the name of an output asks for.
+fn of_output(path: &Path) -> Result<&'static dyn Backend, Failure> {
+    if files::is_standard(path) {
+        return Err(Failure::new("standard output has no name that says the form").help(format!("--to {}", forms())));
+    }
+    Ok(backend::of_file(path)?)
+}
+
+fn forms() -> String {
+    backend::all().iter().map(|b| b.name()).collect::<Vec<_>>().join("|")
+}
+
+/// Writes `program` where nothing is in the way; else says everything that is.
+pub(super) fn write(path: &Path, backend: &dyn Backend, program: &Program) -> Result<(), Failure> {
+    let obstacles = backend.obstacles(program);
+    if !obstacles.is_empty() {
+        return Err(in_the_way(&format!("{} cannot hold this network", backend.name()), &obstacles));
+    }
+    let mut bytes = Vec::new();
+    backend.write(program, &mut bytes)?;
+    output::write(path, |sink| sink.write_all(&bytes))
+}
+
+/// All obstacles, a line each.
+pub(super) fn in_the_way(what: &str, obstacles: &[Obstacle]) -> Failure {
+    let lines: Vec<String> = obstacles.iter().map(|o| format!("\n  {o}")).collect();
+    Failure::new(format!("{what}: {} obstacles{}", obstacles.len(), lines.concat()))
+}
+
+impl From<UnknownForm> for Failure {
+    fn from(error: UnknownForm) -> Self {
+        let failure = Failure::from_error(&error);
+        match error.suggestion() {
+            Some(name) => failure.did_you_mean(Some(&name)),
+            None => failure.help("snnc export --help; the form can also be said: --to NAME"),
+        }
+    }
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Failure::from_error(&error)
+    }
+}
