@@ -89,6 +89,11 @@ pub fn all() -> &'static [&'static dyn Backend] {
     &[&snn::Snn, &snnir::Snnir]
 }
 
+/// How names of files end that some backend writes, with the dot.
+pub fn endings() -> Vec<String> {
+    all().iter().flat_map(|b| b.extensions()).map(|e| format!(".{e}")).collect()
+}
+
 /// The backend called `name`.
 ///
 /// # Errors
@@ -105,7 +110,7 @@ pub fn named(name: &str) -> Result<&'static dyn Backend, UnknownForm> {
 /// # Errors
 /// [`UnknownForm::Extension`], [`UnknownForm::NoExtension`].
 pub fn of_file(path: &Path) -> Result<&'static dyn Backend, UnknownForm> {
-    let known = || all().iter().flat_map(|b| b.extensions()).map(|e| format!(".{e}")).collect::<Vec<_>>().join(", ");
+    let known = || endings().join(", ");
     let Some(extension) = path.extension().map(|e| e.to_string_lossy().into_owned()) else {
         return Err(UnknownForm::NoExtension { path: path.display().to_string(), known: known() });
     };

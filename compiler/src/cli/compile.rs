@@ -163,10 +163,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::be_quiet();
     }
     let recipe_file = arguments.recipe.as_deref().map(Path::new).filter(|p| p.is_file());
-    let backend = backend_of(&arguments.output)?;
-    let endings: Vec<String> = backend.extensions().iter().map(|e| format!(".{e}")).collect();
+    let endings = backend::endings();
     let endings: Vec<&str> = endings.iter().map(String::as_str).collect();
     destination::check(&arguments.output, &endings, &[Some(&*arguments.model), arguments.calibration.calib.as_deref(), recipe_file])?;
+    let backend = backend_of(&arguments.output)?;
     let mut recipes = match (&arguments.recipe, arguments.target_loss) {
         (Some(name), _) => vec![Recipe::load(name)?],
         (None, Some(_)) => recipe::contenders(),

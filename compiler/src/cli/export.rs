@@ -26,16 +26,13 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let backend = match &arguments.to {
-        Some(name) => backend::named(name)?,
-        None => of_output(&arguments.output)?,
-    };
-    let endings: Vec<String> = match (&arguments.to, arguments.output.extension()) {
-        (Some(_), Some(own)) => vec![format!(".{}", own.to_string_lossy())],
-        _ => backend.extensions().iter().map(|e| format!(".{e}")).collect(),
-    };
+    // A form that is named may go into a file of any name.
+    let named = arguments.to.as_deref().map(backend::named).transpose()?;
+    let own = arguments.output.extension().map(|e| format!(".{}", e.to_string_lossy()));
+    let endings = own.filter(|_| named.is_some()).map_or_else(backend::endings, |own| vec![own]);
     let endings: Vec<&str> = endings.iter().map(String::as_str).collect();
     destination::check(&arguments.output, &endings, &[Some(&*arguments.network)])?;
+    let backend = named.map_or_else(|| of_output(&arguments.output), Ok)?;
     let program = load::program(&arguments.network, &arguments.memory.limits())?;
     write(&arguments.output, backend, &program)
 }
