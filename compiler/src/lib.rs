@@ -8,6 +8,7 @@ pub mod data;
 pub mod explain;
 pub mod files;
 pub mod frontend;
+pub mod measure;
 pub mod outputs;
 pub mod passes;
 pub mod recipe;

@@ -10,8 +10,8 @@ use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::data::Dataset;
 use snnc::explain::{ExplainRequest, Explanation, explain};
 use snnc::frontend::onnx::{ImportOptions, import};
+use snnc::measure::task::top1;
 use snnc::recipe::Recipe;
-use snnc::report::evaluation::top1;
 
 /// What summing currents in f32 may leave of an error that is not there.
 const ROUNDING: f64 = 1e-9;

@@ -1,13 +1,13 @@
 //! How well a spiking network keeps the ANN's answers on unlabelled samples.
 
-use super::{Candidate, ChoiceError, Measure, Verdict, energy};
+use super::{Candidate, ChoiceError, Measure, Verdict};
+use crate::measure::energy::energy;
+use crate::measure::fidelity::Comparison;
+use crate::measure::task::{Task, task, top1, wilson};
+use crate::measure::window::{barriers, run_window};
 use crate::passes::canonicalize::Canonicalize;
 use crate::passes::pipeline;
 use crate::passes::{Context, Pass};
-use crate::report::evaluation::{barriers, top1};
-use crate::report::fidelity::Comparison;
-use crate::report::task::{Task, task, wilson};
-use crate::report::window::run_window;
 use rayon::prelude::*;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;

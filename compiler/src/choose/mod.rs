@@ -13,6 +13,7 @@ mod judge;
 
 use crate::calibrate::Calibration;
 use crate::compile::{CompileOptions, Compiled, Weights, compile};
+use crate::measure::energy::energy;
 use crate::passes::pipeline::PipelineError;
 use crate::recipe::{Recipe, RecipeError};
 use judge::Judge;
@@ -120,16 +121,6 @@ impl Candidate {
     pub fn energy_per_sample(&self) -> f64 {
         energy(self.synops_per_sample, self.macs_per_sample)
     }
-}
-
-/// Energy of a 32-bit float addition in 45 nm, pJ (Horowitz 2014).
-const AC_PICOJOULES: f64 = 0.9;
-/// Energy of a 32-bit float multiplication and addition, pJ.
-const MAC_PICOJOULES: f64 = 4.6;
-
-/// Energy of spikes that cross synapses, an addition each, and of multiplications, pJ.
-pub fn energy(synops: f64, macs: f64) -> f64 {
-    AC_PICOJOULES * synops + MAC_PICOJOULES * macs
 }
 
 /// What was seen and chosen.

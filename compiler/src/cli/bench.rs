@@ -3,7 +3,8 @@
 use super::arguments::{Format, Samples, at_most_a_million, threads, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, destination, load, output, progress};
-use crate::report::{BenchError, BenchRequest, bench, costs};
+use crate::measure::time::{BenchError, BenchRequest, bench};
+use crate::report::costs;
 use clap::Args;
 use snn_runtime::CostModel;
 use std::num::NonZeroUsize;

@@ -8,12 +8,12 @@ use crate::data::Feed;
 use crate::files;
 use crate::frontend::onnx::Oracle;
 use crate::frontend::onnx::model::Model;
+use crate::measure::certificate::{Certificate, CertificateRequest, certify};
+use crate::measure::evaluation::{AnnError, Evaluation, EvaluationError, EvaluationRequest, evaluate};
+use crate::measure::task::{Task, task};
 use crate::outputs::{Closing, closings, output_names};
 use crate::passes::canonicalize::Canonicalize;
 use crate::passes::{Context, Pass};
-use crate::report::certificate::{Certificate, CertificateRequest, certify};
-use crate::report::evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};
-use crate::report::task::{Task, task};
 use clap::Args;
 use serde::Serialize;
 use snn_ir::file::Program;
@@ -174,10 +174,10 @@ impl Ann {
         Ok(Ann { closings, runner })
     }
 
-    fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, AnnError> {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         match &self.runner {
-            Runner::File(oracle) => oracle.run(&inputs).map_err(|e| e.to_string()),
+            Runner::File(oracle) => Ok(oracle.run(&inputs)?),
             Runner::BeforeClosing(network) => Ok(network.run(&inputs, &mut |_, _| {})),
         }
     }

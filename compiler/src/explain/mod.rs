@@ -3,7 +3,7 @@
 //! Ground: the error of the whole network is a sum over layers (Deng & Gu, ICLR 2021, section 3). Each layer's part is measured from both
 //! ends: how far the ANN's output moves when this layer alone spikes, and how much nearer to it the spiking network comes when this
 //! layer alone does not. The mean of the two, as squared errors, is its share of the loss. Its own error is split as the certificate does
-//! ([`crate::report::certificate`]), with the input it gets in the whole spiking network; what it was given wrong by the layers
+//! ([`crate::measure::certificate`]), with the input it gets in the whole spiking network; what it was given wrong by the layers
 //! before is kept apart as inherited.
 //!
 //! All of it is of the network in the `.snn`: its rounded and fitted weights, its thresholds, its firing rules.
@@ -14,12 +14,10 @@ mod rounding;
 mod unfuse;
 mod wave;
 
+use crate::measure::fidelity::{Comparison, Fidelity};
+use crate::measure::task::{Task, task, top1};
 use crate::outputs::output_names;
 use crate::passes::PassError;
-use crate::report::evaluation::top1;
-use crate::report::fidelity::{Comparison, Fidelity};
-use crate::report::task::{Task, task};
-use crate::report::{Align, table};
 use ann::Ann;
 use hybrid::{Hybrid, Population, Run};
 use rayon::prelude::*;
@@ -317,44 +315,8 @@ impl LayerExplanation {
 }
 
 impl Explanation {
-    /// The report for people.
-    pub fn to_text(&self) -> String {
-        let measure = if self.task == Task::Values { "unexplained %" } else { "same as ANN %" };
-        let [alone, without] = ["alone", "all but it"].map(|who| format!("{who}: {measure}"));
-        let headings = ["neurons", "share %", "clipping", "quantisation", "unevenness", "rounding", "inherited", &alone, &without];
-        let mut columns = vec![("layer", Align::Left)];
-        columns.extend(headings.map(|h| (h, Align::Right)));
-        let row = |l: &LayerExplanation| {
-            let e = &l.error;
-            let errors = [e.clipping, e.quantization, e.unevenness, e.rounding, e.inherited].map(|e| format!("{e:.4}"));
-            let shares = match self.task {
-                Task::Values => [l.unexplained_alone, l.unexplained_without].map(|u| u.map_or("-".into(), |u| format!("{u:.2}"))),
-                _ => [l.agreement_alone, l.agreement_without].map(|a| a.map_or("-".into(), |a| format!("{a:.1}"))),
-            };
-            [&[l.name.clone(), l.neurons.to_string(), format!("{:.1}", l.share)][..], &errors, &shares].concat()
-        };
-        let output = match &self.outputs[..] {
-            [_] => String::new(),
-            names => {
-                let names: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
-                format!(", output `{}` of {} (--output-name chooses)", self.output, names.join(", "))
-            }
-        };
-        let mut text = format!(
-            "{} samples, T = {}{output}: {}\n\n{}\nErrors are squared, relative to the ANN's activations.\n",
-            self.samples,
-            self.timesteps,
-            self.conclusion,
-            table(&columns, &self.layers.iter().map(row).collect::<Vec<_>>()),
-        );
-        if self.loses() {
-            text += &format!("\n{}\n", self.ranking.join("\n"));
-        }
-        text
-    }
-
     /// Whether there is something to mend.
-    fn loses(&self) -> bool {
+    pub fn loses(&self) -> bool {
         !self.conclusion.starts_with(NOTHING_IS_LOST)
     }
 }

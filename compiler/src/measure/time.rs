@@ -89,20 +89,3 @@ pub fn bench(network: &Network, samples: &[Vec<Vec<f32>>], request: BenchRequest
     let median = if rounds % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 };
     Ok(Bench { timesteps, threads, batch, rounds, ms_per_sample: median, min: times[0], max: times[rounds - 1] })
 }
-
-impl Bench {
-    /// The report for people.
-    pub fn to_text(&self) -> String {
-        format!(
-            "{:.3} ms per sample (median of {} rounds; {:.3} to {:.3}), T = {}, {} thread{}, batch {}\n",
-            self.ms_per_sample,
-            self.rounds,
-            self.min,
-            self.max,
-            self.timesteps,
-            self.threads,
-            if self.threads == 1 { "" } else { "s" },
-            self.batch
-        )
-    }
-}
