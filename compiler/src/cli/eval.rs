@@ -1,6 +1,6 @@
 //! `snnc eval`: accuracy and activity against T, next to the ANN.
 
-use super::arguments::{Format, Samples, all_cpus, positive, threads, timesteps};
+use super::arguments::{Format, SampleArguments, all_cpus, positive, threads, timesteps};
 use super::engine::EngineArguments;
 use super::import::ModelFile;
 use super::{Failure, load, output, progress};
@@ -12,8 +12,7 @@ use crate::measure::certificate::{Certificate, CertificateRequest, certify};
 use crate::measure::evaluation::{AnnError, Evaluation, EvaluationError, EvaluationRequest, evaluate};
 use crate::measure::task::{Task, task};
 use crate::outputs::{Closing, closings, output_names};
-use crate::passes::canonicalize::Canonicalize;
-use crate::passes::{Context, Pass};
+use crate::passes::{self, canonicalize::canonicalize};
 use clap::Args;
 use serde::Serialize;
 use snn_ir::file::Program;
@@ -29,7 +28,7 @@ pub struct Arguments {
     #[arg(value_name = "NETWORK.snn")]
     network: PathBuf,
     #[command(flatten)]
-    samples: Samples,
+    samples: SampleArguments,
     /// The ANN it came from, evaluated on the same samples
     #[arg(long, value_name = "MODEL.onnx")]
     onnx: Option<PathBuf>,
@@ -164,7 +163,7 @@ impl Ann {
         let numbers = |(output, closing): (usize, &Closing)| closing.is_dropped() && task(&graph, output) != Task::Classes;
         let runner = if closings.iter().enumerate().any(numbers) {
             // The file's numbers are after a function that the spiking network's are before.
-            Canonicalize::default().run(&mut graph, &mut Context::new(1)).map_err(|e| Failure::from_error(&e))?;
+            canonicalize(&mut graph, &mut passes::Report::default()).map_err(|e| Failure::from_error(&e))?;
             Runner::BeforeClosing(Box::new(AnalogNetwork::new(&graph).map_err(|e| Failure::from_error(&e))?))
         } else {
             let batched: Vec<Vec<usize>> = imported.facts.inputs.iter().map(|f| f.shape.clone()).collect();

@@ -1,8 +1,8 @@
 //! Spiking networks from `.snn` files.
 
 use super::{Failure, output};
-use crate::compile::DEFAULT_TIMESTEPS;
 use crate::data::Feed;
+use crate::driver::DEFAULT_TIMESTEPS;
 use crate::files;
 use crate::frontend::onnx::model::Model;
 use crate::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bench;
+mod calibration;
 mod compile;
 mod destination;
 mod engine;
@@ -17,6 +18,7 @@ mod load;
 mod opt;
 mod output;
 mod passes;
+mod preprocessing;
 mod progress;
 mod recipes;
 mod run;

@@ -10,6 +10,7 @@ mod fidelity;
 pub mod frontier;
 pub mod network;
 pub mod onnx;
+pub mod outcomes;
 pub mod plan;
 pub mod support;
 mod table;
