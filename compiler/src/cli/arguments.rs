@@ -90,7 +90,7 @@ pub struct SampleArguments {
 
 impl SampleArguments {
     /// Opens the data for the inputs of `graph`.
-    pub fn open(&self, graph: &snn_ir::Graph) -> Result<crate::data::Feed, super::Failure> {
+    pub fn open(&self, graph: &snn_ir::Graph) -> Result<snnc::data::Feed, super::Failure> {
         let feed = super::load::feed(&self.data, graph)?;
         let all = feed.len();
         let feed = feed.slice(self.skip, self.limit);

@@ -3,10 +3,10 @@
 use super::arguments::{Format, SampleArguments, at_most_a_million, threads, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, destination, load, output, progress};
-use crate::measure::time::{BenchError, BenchRequest, bench};
-use crate::report::costs;
 use clap::Args;
 use snn_runtime::CostModel;
+use snnc::measure::time::{BenchError, BenchRequest, bench};
+use snnc::report::costs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

@@ -1,13 +1,13 @@
 //! The samples that a network is calibrated on, and whether they can be meant.
 
 use super::{Failure, load, output, progress};
-use crate::calibrate::normalisation;
-use crate::data::Samples;
-use crate::data::statistics::Statistics;
-use crate::files;
-use crate::frontend::onnx::Facts;
 use clap::Args;
 use snn_ir::{Graph, Preprocessing};
+use snnc::calibrate::normalisation;
+use snnc::data::Samples;
+use snnc::data::statistics::Statistics;
+use snnc::files;
+use snnc::frontend::onnx::Facts;
 use std::path::{Path, PathBuf};
 
 /// Which samples thresholds come from.

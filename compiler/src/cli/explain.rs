@@ -3,13 +3,13 @@
 use super::arguments::{Format, Memory, SampleArguments, threads};
 use super::calibration::check_finite;
 use super::{Failure, load, output, progress};
-use crate::explain::{ExplainError, ExplainRequest, explain};
-use crate::files;
-use crate::frontend::onnx::ImportError;
-use crate::frontend::onnx::model::Model;
 use clap::Args;
 use snn_ir::Graph;
 use snn_ir::file::Program;
+use snnc::explain::{ExplainError, ExplainRequest, explain};
+use snnc::files;
+use snnc::frontend::onnx::ImportError;
+use snnc::frontend::onnx::model::Model;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 

@@ -25,9 +25,9 @@ mod run;
 
 pub use failure::Failure;
 
-use crate::suggest::nearest;
 use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use snnc::suggest::nearest;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::Path;

@@ -3,13 +3,13 @@
 use super::arguments::timesteps;
 use super::compile::check_pass_name;
 use super::{Failure, destination, output};
-use crate::driver::DEFAULT_TIMESTEPS;
-use crate::files;
-use crate::passes::{AnyPass, Request, order, parse_list, pipeline, weight_range};
-use crate::report::outcomes;
 use clap::Args;
 use snn_ir::text::{Parameters, parse, print};
 use snn_ir::{Limits, verify_within};
+use snnc::driver::DEFAULT_TIMESTEPS;
+use snnc::files;
+use snnc::passes::{AnyPass, Request, order, parse_list, pipeline, weight_range};
+use snnc::report::outcomes;
 use std::path::PathBuf;
 
 /// Arguments of `snnc opt`.

@@ -2,11 +2,11 @@
 
 use super::arguments::{LayoutName, Scale, finite, positive, resize};
 use super::{Failure, output};
-use crate::calibrate::synthetic::Assumed;
-use crate::data::preprocess::{Misfit, Target, likely_layout};
-use crate::frontend::onnx::Facts;
 use clap::Args;
 use snn_ir::{Graph, NodeId, Preprocessing};
+use snnc::calibrate::synthetic::Assumed;
+use snnc::data::preprocess::{Misfit, Target, likely_layout};
+use snnc::frontend::onnx::Facts;
 
 /// How 8-bit pixels become the network's input; stored with the network.
 #[derive(Args, Debug)]

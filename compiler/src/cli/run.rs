@@ -3,11 +3,11 @@
 use super::arguments::{Format, SampleArguments, all_cpus, positive, threads, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, destination, load, output, progress};
-use crate::data::{npy, npz};
-use crate::files;
-use crate::measure::answers::{AnswerRequest, Answers, OutputAnswers, answers};
-use crate::outputs::{Closing, output_names};
 use clap::Args;
+use snnc::data::{npy, npz};
+use snnc::files;
+use snnc::measure::answers::{AnswerRequest, Answers, OutputAnswers, answers};
+use snnc::outputs::{Closing, output_names};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 

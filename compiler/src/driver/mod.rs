@@ -35,23 +35,7 @@ const LONGEST_SEARCHED: u32 = 64;
 
 /// Compiles an ANN to a spiking network.
 ///
-/// ```
-/// use snn_ir::text::parse;
-/// use snnc::{Compiler, Samples};
-///
-/// let ann = parse(
-///     "graph @two {
-///        %x = input : analog[2]
-///        %hidden = linear(%x) {weight = [3, 2] [0.5, -1, 1, 0.5, -0.5, 1]} : analog[3]
-///        %y = relu(%hidden) : analog[3]
-///        return %y
-///      }",
-/// )?;
-/// let samples = Samples::of(&ann).with((0..50).map(|i| vec![vec![i as f32 / 50.0, 1.0 - i as f32 / 50.0]]))?;
-/// let compiled = Compiler::new(&ann).timesteps(32).calibrate(&samples).compile()?;
-/// assert!(compiled.graph.is_quantized());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// What is not said is chosen; the example of [the crate](crate) compiles a small network.
 pub struct Compiler<'a> {
     graph: Cow<'a, Graph>,
     recipe: Option<Recipe>,
