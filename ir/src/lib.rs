@@ -13,13 +13,11 @@
 //! let graph = parse(
 //!     "graph @two_neurons {
 //!        %input = input : current[2]
-//!        %hidden = if %input, threshold=@theta, init=@zero, reset=subtract, amplitude=one : spikes[2]
+//!        %hidden = if %input, threshold=1 : spikes[2]
 //!        %sum = linear %hidden, weight=@weight : current[1]
 //!        %logit = readout %sum : potential[1]
 //!        output %logit
 //!      }
-//!      @theta = f32[] [1]
-//!      @zero = f32[] [0]
 //!      @weight = f32[1x2] [1, -1]",
 //! )?;
 //! snn_ir::verify(&graph)?;

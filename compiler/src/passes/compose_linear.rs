@@ -154,3 +154,37 @@ fn bias(rows: usize, second: Option<&Tensor>, first: Option<&Tensor>, factor: im
 fn tensor(shape: &[usize], values: &[f64]) -> Tensor {
     Tensor::f32(shape, values.iter().map(|&v| v as f32).collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, reasons};
+    use super::*;
+
+    #[test]
+    fn two_dense_layers_become_one_unless_that_has_more_weights() {
+        let chain = |hidden: usize| {
+            let weights = |n| vec!["1"; n].join(", ");
+            format!(
+                "%x = input : analog[4]
+                %a = linear %x, weight=@a : analog[{hidden}]
+                %b = linear %a, weight=@b : analog[4]
+                output %b
+                ---
+                @a = f32[{hidden}x4] [{}]\n@b = f32[4x{hidden}] [{}]",
+                weights(hidden * 4),
+                weights(hidden * 4)
+            )
+        };
+        let after = format!(
+            "%x = input : analog[4]
+            %b = linear %x, weight=@b : analog[4]
+            output %b
+            ---
+            @b = f32[4x4] [{}]",
+            ["4"; 16].join(", ")
+        );
+        check(&ComposeLinear {}, &chain(4), &after);
+        let report = check(&ComposeLinear {}, &chain(1), &chain(1));
+        assert_eq!(reasons(&report), ["with `a` before it: one operation for both would have more weights than they have"]);
+    }
+}

@@ -155,3 +155,37 @@ pub(super) fn broadcast_with(a: &Tensor, b: &Tensor, shape: &[usize], f: fn(f32,
     let values: Vec<f32> = a.expanded(&joint).into_iter().zip(b.expanded(&joint)).map(|(x, y)| f(x, y)).collect();
     Tensor::f32(joint, values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, reasons};
+    use super::*;
+
+    #[test]
+    fn a_scale_goes_into_the_weights_before_it() {
+        let before = "%x = input : analog[2]
+            %sum = linear %x, weight=@w, bias=@b : analog[1]
+            %y = scale %sum, weight=2, bias=3 : analog[1]
+            output %y
+            ---
+            @w = f32[1x2] [1, 2]\n@b = f32[1] [10]";
+        let after = "%x = input : analog[2]
+            %sum = linear %x, weight=@w, bias=@b : analog[1]
+            output %sum
+            ---
+            @w = f32[1x2] [2, 4]\n@b = f32[1] [23]";
+        check(&FoldBatchNorm {}, before, after);
+    }
+
+    #[test]
+    fn a_scale_stays_where_others_read_what_is_before_it() {
+        let before = "%x = input : analog[1]
+            %sum = linear %x, weight=@w : analog[1]
+            %y = scale %sum, weight=2 : analog[1]
+            %z = add %sum, %y : analog[1]
+            output %z
+            ---
+            @w = f32[1x1] [1]";
+        assert_eq!(reasons(&check(&FoldBatchNorm {}, before, before)), ["`sum` before it has other users"]);
+    }
+}

@@ -31,6 +31,8 @@ pub mod quantize;
 pub mod replace_relu;
 pub mod shift_membrane;
 pub mod split_joined_inputs;
+#[cfg(test)]
+mod testing;
 
 pub use order::{Condition, OrderError};
 pub use registry::{AnyPass, OptionError, PassSpec, find, from_yaml, parse_list, registry, weight_range};

@@ -129,3 +129,27 @@ fn makes_current(op: &Op) -> bool {
         Op::Input(..) | Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::AvgPool(_) | Op::Reduce(_) | Op::Scale(_) | Op::Add
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::*;
+
+    #[test]
+    fn a_relu_becomes_neurons_of_its_threshold_and_the_output_gets_a_readout() {
+        let before = "%x = input : analog[2]
+            %sum = linear %x, weight=@w : analog[1]
+            %y = relu %sum, threshold=3 : analog[1]
+            output %y
+            ---
+            @w = f32[1x2] [1, 2]";
+        let after = "%x = input : current[2]
+            %sum = linear %x, weight=@w : current[1]
+            %y = if %sum, threshold=3, init=0, reset=subtract, amplitude=threshold : spikes[1]
+            %y.readout = readout %y : potential[1]
+            output %y.readout
+            ---
+            @w = f32[1x2] [1, 2]";
+        check(&ReplaceRelu::default(), before, after);
+    }
+}

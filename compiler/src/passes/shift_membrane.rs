@@ -51,3 +51,26 @@ impl Pass for ShiftMembrane {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, reasons};
+    use super::*;
+
+    #[test]
+    fn neurons_start_at_the_fraction_of_their_own_threshold() {
+        let at = |initial: &str, values: &str| {
+            format!(
+                "%x = input : current[2]
+                %n = if %x, threshold=@theta, init={initial}, reset=subtract, amplitude=threshold : spikes[2]
+                %y = readout %n : potential[2]
+                output %y
+                ---
+                @theta = f32[2] [2, 4]\n{values}"
+            )
+        };
+        let shifted = at("@init", "@init = f32[2] [1, 2]");
+        check(&ShiftMembrane::default(), &at("0", ""), &shifted);
+        assert_eq!(reasons(&check(&ShiftMembrane::default(), &shifted, &shifted)), ["its neurons start there already"]);
+    }
+}
