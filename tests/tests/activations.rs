@@ -13,15 +13,15 @@ use std::collections::HashMap;
 
 const TIMESTEPS: u32 = 64;
 
-struct Samples {
+struct Labelled {
     inputs: Vec<Vec<f32>>,
     labels: Vec<u32>,
 }
 
-fn samples(name: &str, shape: &[usize]) -> Samples {
+fn samples(name: &str, shape: &[usize]) -> Labelled {
     let data = Dataset::open(&root().join("models/digits").join(name)).unwrap();
     let inputs = (0..data.len()).map(|i| data.input(i, &Preprocessing::default(), shape).unwrap()).collect();
-    Samples { inputs, labels: data.labels().unwrap().to_vec() }
+    Labelled { inputs, labels: data.labels().unwrap().to_vec() }
 }
 
 fn correct(outputs: impl Iterator<Item = Vec<f32>>, labels: &[u32]) -> usize {

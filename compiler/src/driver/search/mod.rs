@@ -119,7 +119,6 @@ pub struct Search {
 /// The network that was chosen.
 pub(super) struct Chosen {
     pub recipe: Recipe,
-    pub timesteps: u32,
     pub converted: Converted,
 }
 
@@ -213,7 +212,7 @@ impl Searcher<'_> {
         let verdict = candidate.verdict;
         if verdict == Verdict::Holds {
             self.search.chosen = Some(self.search.candidates.len());
-            self.chosen = Some(Chosen { recipe: recipe.clone(), timesteps, converted });
+            self.chosen = Some(Chosen { recipe: recipe.clone(), converted });
         }
         self.search.candidates.push(candidate);
         Ok(Some(verdict))
