@@ -63,6 +63,11 @@ pub fn built_in() -> Vec<Target> {
     BUILT_IN.iter().map(|text| parse(text, "built in").expect("built-in targets are tested")).collect()
 }
 
+/// This computer.
+pub fn default_target() -> Target {
+    parse(BUILT_IN[0], "built in").expect("built-in targets are tested")
+}
+
 /// The built-in target called `name`, or the target in the file `name` where that ends in `.yaml` or `.yml`.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use super::arguments::{Format, Memory};
 use super::export::in_the_way;
 use super::{Failure, load, output};
-use crate::targets;
+use snnc::targets;
 use clap::Args;
 use serde::Serialize;
 use snn_ir::{Obstacle, verify_for};

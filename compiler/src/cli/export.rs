@@ -2,8 +2,8 @@
 
 use super::arguments::Memory;
 use super::{Failure, destination, load, output};
-use crate::backend::{self, Backend, BackendError, UnknownForm};
-use crate::files;
+use snnc::backend::{self, Backend, BackendError, UnknownForm};
+use snnc::files;
 use clap::Args;
 use snn_ir::Obstacle;
 use snn_ir::file::Program;

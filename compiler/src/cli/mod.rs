@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bench;
+mod calibration;
 mod check;
 mod compile;
 mod destination;
@@ -19,6 +20,7 @@ mod load;
 mod opt;
 mod output;
 mod passes;
+mod preprocessing;
 mod progress;
 mod recipes;
 mod run;
@@ -26,9 +28,9 @@ mod targets;
 
 pub use failure::Failure;
 
-use crate::suggest::nearest;
 use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use snnc::suggest::nearest;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use super::arguments::Format;
 use super::{Failure, output};
-use crate::report::list;
-use crate::targets::{self, DEFAULT, TargetError};
+use snnc::report::list;
+use snnc::targets::{self, DEFAULT, TargetError};
 use clap::Args;
 use snn_ir::Target;
 

@@ -25,7 +25,8 @@ mod units;
 pub use measure::Rounding;
 pub(crate) use measure::share_moved;
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
+use crate::calibrate::rounding::WeightRange;
 use measure::Samples;
 use serde::Deserialize;
 use snn_ir::bounds::Ranges;
@@ -47,7 +48,7 @@ pub enum WeightType {
 }
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
     /// Integer type of the weights.
@@ -62,17 +63,10 @@ impl Default for Quantize {
     }
 }
 
-/// Largest integers that weights of neurons are rounded to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WeightRange {
-    weights: f64,
-    depthwise: f64,
-}
-
-impl WeightRange {
-    /// For the weights of one channel in `synapses`.
-    pub fn of<'a>(self, mut synapses: impl Iterator<Item = &'a Op>) -> f64 {
-        if synapses.all(|s| matches!(s, Op::Conv(c) if c.weight.shape()[1] == 1)) { self.depthwise } else { self.weights }
+impl Quantize {
+    /// The integers that it rounds weights before neurons to.
+    pub fn weight_range(&self) -> WeightRange {
+        WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() }
     }
 }
 
@@ -98,55 +92,67 @@ impl Pass for Quantize {
         "quantize"
     }
 
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds, Condition::Layers]
+    }
+
+    fn provides(&self) -> &'static [Condition] {
+        &[Condition::Integers]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Rates]
+    }
+
     fn may_move_outputs(&self) -> Option<f64> {
         Some(MEANINGLESS)
     }
 
-    fn weight_range(&self) -> Option<WeightRange> {
-        Some(WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() })
-    }
-
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         if !graph.is_spiking() || graph.is_quantized() {
-            return Ok(0);
+            let why = if graph.is_quantized() { "its weights are integers already" } else { "the network does not spike" };
+            report.network_not_applicable(why);
+            return Ok(());
         }
         let order = graph.topological()?;
         let real = graph.clone();
         let prefix = prefix(graph, &order);
-        let samples = Samples::choose(&real, context);
-        let timesteps = graph.timesteps.unwrap_or(context.timesteps).max(1);
+        let samples = Samples::choose(&real, request, facts);
+        let timesteps = graph.timesteps.unwrap_or(request.timesteps).max(1);
         let mut quantizer = Quantizer {
             timesteps,
             observed: samples.observe(&real, &prefix)?,
-            range: WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() },
+            range: self.weight_range().within(request.target.largest_weight(f64::INFINITY)),
             shared: currents::sharing(&real, &order),
             graph,
             prefix,
             units: HashMap::new(),
-            ranges: Ranges::default(),
+            ranges: Ranges::within(request.target.largest_potential()),
+            largest_potential: request.target.largest_potential(),
+            largest_weight: request.target.largest_weight(units::MOST_WEIGHT),
             rescaled: HashMap::new(),
             layers: Vec::new(),
         };
-        let mut changes = 0;
         for id in order {
-            if !quantizer.prefix.contains(&id) {
+            if quantizer.prefix.contains(&id) {
+                report.not_applicable(quantizer.graph.node(id), "it depends on the input alone and stays in floats");
+            } else {
+                report.changed(quantizer.graph.node(id));
                 quantizer.node(id)?;
-                changes += 1;
             }
         }
         let layers = quantizer.layers;
         graph.remove_dead();
-        context.rounding = samples.rounding(&real, &layers, timesteps)?;
-        judge(&real, context)?;
-        replay::replay(&real, graph, &layers, &samples, context)?;
-        Ok(changes)
+        report.rounding = samples.rounding(&real, &layers, timesteps)?;
+        judge(&real, report)?;
+        replay::replay(&real, graph, &layers, &samples, request, report)
     }
 }
 
 /// Warns of layers that rounding changes, and refuses where it leaves nothing.
-fn judge(graph: &Graph, context: &mut Context<'_>) -> Result<(), PassError> {
+fn judge(graph: &Graph, report: &mut Report) -> Result<(), PassError> {
     let way_out = "a shorter window (--timesteps) or --weights i16 leave it more bits; --weights f32 rounds nothing";
-    for rounding in &context.rounding {
+    for rounding in &report.rounding {
         let (node, percent) = (&rounding.node, 100.0 * rounding.share);
         if rounding.share > MEANINGLESS {
             let reason =
@@ -155,7 +161,7 @@ fn judge(graph: &Graph, context: &mut Context<'_>) -> Result<(), PassError> {
             return Err(PassError::Node { node: node.clone(), op, reason });
         }
         if rounding.is_loud() {
-            context.notes.push(format!("{rounding}; {way_out}"));
+            report.notes.push(format!("{rounding}; {way_out}"));
         }
     }
     Ok(())
@@ -190,6 +196,10 @@ struct Quantizer<'g> {
     shared: HashSet<NodeId>,
     /// Length of the window.
     timesteps: u32,
+    /// Largest magnitude of a potential that the target holds.
+    largest_potential: i64,
+    /// Largest magnitude of a weight that reads currents.
+    largest_weight: f64,
     range: WeightRange,
     /// Largest magnitude of the prefix's share in a node's current, on samples.
     observed: HashMap<NodeId, f64>,

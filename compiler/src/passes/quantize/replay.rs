@@ -1,10 +1,11 @@
 //! The network in integers beside the one in floats, on a handful of samples: step by step, or with real
 //! activations where that would take long.
 
-use super::super::{Context, PassError};
+use super::super::{PassError, Report, Request};
 use super::measure::{Quantized, Samples, multiply_adds, share_moved};
+use crate::data;
 use snn_ir::Graph;
-use snn_runtime::{EngineKind, Network, RunError};
+use snn_runtime::{EngineKind, Network};
 
 /// Most samples.
 const MOST_SAMPLES: usize = 4;
@@ -21,18 +22,19 @@ pub(super) fn replay(
     rounded: &Graph,
     layers: &[Quantized],
     samples: &Samples,
-    context: &mut Context<'_>,
+    request: &Request<'_>,
+    report: &mut Report,
 ) -> Result<(), PassError> {
-    let steps = context.timesteps.max(1);
+    let steps = request.timesteps.max(1);
     let cost = multiply_adds(real).saturating_mul(steps as usize);
     let count = (BUDGET / cost.max(1)).min(MOST_SAMPLES);
     let (share, how) = match count {
         0 => (samples.moved(real, layers)?, "1 sample, real activations".to_string()),
-        count => (moved(real, rounded, samples.first(count), steps)?, format!("{count} samples")),
+        count => (moved(real, rounded, &samples.first(count), steps)?, format!("{count} samples")),
     };
     if share > LOUD {
         let percent = 100.0 * share;
-        context.notes.push(format!(
+        report.notes.push(format!(
             "rounding to integers moves the outputs by {percent:.0} % (root mean square, {how}); --weights i16, a shorter window \
              or --weights f32 tell whether that matters"
         ));
@@ -41,17 +43,17 @@ pub(super) fn replay(
 }
 
 /// How far apart the outputs of two spiking networks are.
-fn moved(real: &Graph, rounded: &Graph, samples: &[Vec<Vec<f32>>], steps: u32) -> Result<f64, PassError> {
+fn moved(real: &Graph, rounded: &Graph, samples: &data::Samples, steps: u32) -> Result<f64, PassError> {
     let outputs = |graph| -> Result<Vec<f32>, PassError> {
-        let network = Network::compile(graph, EngineKind::Reference).map_err(|e| PassError::Run(e.to_string()))?;
-        let run = |sample: &Vec<Vec<f32>>| -> Result<Vec<Vec<f32>>, RunError> {
-            let mut session = network.session();
-            session.start(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let network = Network::compile(graph, EngineKind::Reference)?;
+        let mut session = network.session();
+        let mut all = Vec::new();
+        for sample in samples.iter() {
+            session.start(&sample)?;
             session.advance(steps)?;
-            Ok(session.potentials())
-        };
-        let all: Result<Vec<_>, RunError> = samples.iter().map(run).collect();
-        Ok(all.map_err(|e| PassError::Run(e.to_string()))?.into_iter().flatten().flatten().collect())
+            all.extend(session.potentials().into_iter().flatten());
+        }
+        Ok(all)
     };
     Ok(share_moved(&outputs(real)?, &outputs(rounded)?))
 }
