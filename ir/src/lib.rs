@@ -55,7 +55,7 @@
 //! additions: every engine must agree bit for bit.
 //!
 //! In a feed-forward graph a node may run all T steps before its users start; the result is the same. Engines live off
-//! this, and neurons with a window barrier ([`op::Firing::TwoPhase`]) are defined by it.
+//! this, and neurons with a window barrier ([`neuron::Timing::WholeWindow`]) are defined by it.
 //!
 //! ## Invariants
 //!
@@ -71,6 +71,7 @@ pub mod graph;
 pub mod index_map;
 pub mod infer;
 pub mod limits;
+pub mod neuron;
 pub mod op;
 pub mod preprocessing;
 pub mod signal;
@@ -84,6 +85,7 @@ pub use bounds::{Bounds, BoundsError};
 pub use graph::{Graph, GraphError, Node, NodeId};
 pub use infer::TypeError;
 pub use limits::Limits;
+pub use neuron::Neuron;
 pub use op::Op;
 pub use preprocessing::{Layout, Preprocessing};
 pub use signal::{Signal, ValueType};

@@ -9,7 +9,8 @@
 use super::{Context, Pass, PassError};
 use rayon::prelude::*;
 use serde::Deserialize;
-use snn_ir::op::{Layer, Neuron};
+use snn_ir::neuron::Neuron;
+use snn_ir::op::Layer;
 use snn_ir::{Graph, Op};
 use snn_runtime::{EngineKind, Network, RunError};
 use std::collections::HashMap;

@@ -8,9 +8,12 @@
 //! Precondition: no other analog-only operation is left.
 
 use super::{Context, Pass, PassError};
-use serde::Deserialize;
-use snn_ir::op::{Firing, Neuron, Relu, Scale};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use snn_ir::neuron::{Firing, Neuron};
+use snn_ir::op::{Relu, Scale};
 use snn_ir::{Graph, Op, Signal};
+use std::collections::BTreeMap;
 
 /// Lanes that a neuron can have: 127 quanta a step, finer than weights of 8 bits.
 pub const MOST_LANES: u8 = 7;
@@ -19,35 +22,24 @@ pub const MOST_LANES: u8 = 7;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplaceRelu {
-    /// Firing rule of the neurons: `binary`, `ternary`, `two-phase` or `{lanes: n}`.
-    #[serde(with = "serde_yaml::with::singleton_map")]
-    pub firing: FiringRule,
+    /// Firing mode of the neurons: `binary`, `ternary`, `two-phase` or `{lanes: n}`.
+    #[serde(deserialize_with = "firing")]
+    pub firing: Firing,
 }
 
-/// The firing rules a recipe can ask for; see [`Firing`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FiringRule {
-    /// One spike a step, soft reset.
-    #[default]
-    Binary,
-    /// Signed spikes with a memory of what was sent.
-    Ternary,
-    /// Binary spikes behind a window barrier.
-    TwoPhase,
-    /// `n` binary lanes a step.
-    Lanes(u8),
-}
-
-impl From<FiringRule> for Firing {
-    fn from(rule: FiringRule) -> Firing {
-        match rule {
-            FiringRule::Binary => Firing::Binary,
-            FiringRule::Ternary => Firing::Ternary,
-            FiringRule::TwoPhase => Firing::TwoPhase,
-            FiringRule::Lanes(n) => Firing::Lanes(n),
-        }
+/// A firing mode as recipes write it: a word, or a word with a number.
+fn firing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Firing, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a firing mode such as `two-phase` or `{lanes: 4}`")]
+    enum Written {
+        Word(String),
+        Number(BTreeMap<String, u8>),
     }
+    let text = match Written::deserialize(deserializer)? {
+        Written::Word(word) => word,
+        Written::Number(words) => words.iter().map(|(word, number)| format!("{word}({number})")).collect(),
+    };
+    text.parse().map_err(D::Error::custom)
 }
 
 impl Pass for ReplaceRelu {
@@ -56,7 +48,7 @@ impl Pass for ReplaceRelu {
     }
 
     fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        if let FiringRule::Lanes(n) = self.firing
+        if let Some(n) = self.firing.written_lanes()
             && !(1..=MOST_LANES).contains(&n)
         {
             return Err(PassError::Missing(format!("neurons have 1 to {MOST_LANES} lanes, not {n}")));
@@ -86,8 +78,8 @@ impl Pass for ReplaceRelu {
                 graph.rewrite(id, relu, &[current])?;
             }
         }
-        let firing = Firing::from(self.firing);
-        let quanta = firing.quanta() as f32;
+        let firing = self.firing;
+        let quanta = firing.quanta_per_step() as f32;
         let changes = graph.rewrite_all(|_, node| match node.op() {
             Op::Input(_, shape) => Some(Op::Input(Signal::Current, shape.clone())),
             Op::Constant(_, value) => Some(Op::Constant(Signal::Current, value.clone())),

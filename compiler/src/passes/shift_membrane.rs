@@ -7,7 +7,7 @@
 
 use super::{Context, Pass, PassError};
 use serde::Deserialize;
-use snn_ir::op::Neuron;
+use snn_ir::neuron::Neuron;
 use snn_ir::{Graph, Op};
 
 /// The pass.

@@ -8,7 +8,7 @@ use super::window::{EarlyExit, run_window};
 use crate::data::{DataError, Feed};
 use crate::outputs::{Closing, output_names};
 use serde::Serialize;
-use snn_ir::op::{Firing, Layer};
+use snn_ir::neuron::Timing;
 use snn_ir::{Graph, Op, Preprocessing};
 use snn_runtime::synapses::multiplications;
 use snn_runtime::{CompileError, LayerStatistics, Network, RunError, Session, Statistics};
@@ -472,12 +472,9 @@ fn run_windows(
 pub(crate) fn barriers(graph: &Graph) -> u32 {
     let mut depth: HashMap<_, u32> = HashMap::new();
     for id in graph.topological().unwrap_or_default() {
-        let two_phase = match graph.op(id) {
-            Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
-            _ => false,
-        };
+        let waits = graph.op(id).neuron().is_some_and(|n| n.firing.timing() == Timing::WholeWindow);
         let before = graph.operands(id).iter().filter_map(|o| depth.get(o)).max().copied().unwrap_or(0);
-        depth.insert(id, before + u32::from(two_phase));
+        depth.insert(id, before + u32::from(waits));
     }
     graph.outputs().iter().filter_map(|o| depth.get(o)).max().copied().unwrap_or(0)
 }
