@@ -13,7 +13,7 @@
 use crate::dense::{Geometry, Moves};
 use crate::error::CompileError;
 use snn_ir::neuron::Timing;
-use snn_ir::op::{AvgPool, Divisor, Layer};
+use snn_ir::op::{AvgPool, Divisor};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
 use std::collections::{HashMap, HashSet};
 
@@ -234,6 +234,7 @@ mod tests {
     use crate::dense::Kernel;
     use crate::testing::{Form, random_graph};
     use proptest::prelude::*;
+    use snn_ir::op::Layer;
 
     /// `op` with every weight that is not zero set to one, so that the response to a spike counts synapses.
     fn with_unit_weights(op: &Op) -> Op {

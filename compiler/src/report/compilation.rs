@@ -5,7 +5,7 @@ use super::table::{Align, table};
 use crate::compile::Compiled;
 use crate::passes::Approximation;
 use serde::Serialize;
-use snn_ir::{Graph, Op};
+use snn_ir::Graph;
 use std::path::Path;
 
 /// The report of a compilation.

@@ -9,7 +9,7 @@ use crate::data::{DataError, Feed};
 use crate::outputs::{Closing, output_names};
 use serde::Serialize;
 use snn_ir::neuron::Timing;
-use snn_ir::{Graph, Op, Preprocessing};
+use snn_ir::{Graph, Preprocessing};
 use snn_runtime::synapses::multiplications;
 use snn_runtime::{CompileError, LayerStatistics, Network, RunError, Session, Statistics};
 use std::collections::HashMap;
