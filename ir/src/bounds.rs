@@ -155,12 +155,12 @@ impl Ranges {
         let (low, high) = current.hull();
         let neuron = op.neuron();
         let steps = match (neuron, op) {
-            (Some(n), _) => neuron_steps(n, &current.plus(&Channels::of_schedule(n, shape)), shape),
+            (Some(n), _) => neuron_steps(n, &driving(n, &current, shape), shape),
             (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => vec![rising(high, high).min(falling(low, low))],
             // Readouts accumulate in 64 bits, which 2³² steps of 32 bits do not fill.
             _ => vec![u32::MAX],
         };
-        let sent = neuron.map_or_else(|| current.clone(), |n| Channels(vec![n.firing.step_interval()]));
+        let sent = neuron.map_or_else(|| current.clone(), |n| sent_by(n, &current, shape));
         Some(Reach { current, sent, steps })
     }
 
@@ -206,6 +206,29 @@ fn rising(first: i64, drift: i64) -> u32 {
 fn falling(first: i64, drift: i64) -> u32 {
     // −2³¹ itself is given away, so that both directions are one.
     rising(first.saturating_neg(), drift.saturating_neg())
+}
+
+/// The current of neurons with that of their schedule.
+fn driving(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
+    current.plus(&Channels::of_schedule(n, shape))
+}
+
+/// What neurons can send in a step, in quanta of θ, which have amplitude one. Those that send all they
+/// hold start a step at `θ − 1` at most, or at `v(0)`, and so send `(max(θ − 1, v(0)) + I)/θ`.
+fn sent_by(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
+    let (low, high) = n.firing.step_interval();
+    if !n.firing.sends_all() {
+        return Channels(vec![(low, high)]);
+    }
+    let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
+    let current = driving(n, current, shape);
+    let channels = [&threshold, &initial, &current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
+    let most = |c: usize| {
+        let theta = threshold.at(c).0.max(1);
+        let held = initial.at(c).1.max(theta - 1).saturating_add(current.at(c).1);
+        held.div_euclid(theta).clamp(low, high)
+    };
+    Channels((0..channels).map(|c| (low, most(c))).collect())
 }
 
 /// Most steps in which no potential leaves 32 bits, per channel, or one number for all.
@@ -436,7 +459,7 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::neuron::{Amplitude, Firing, TERNARY, TWO_PHASE, lanes};
+    use crate::neuron::{Amplitude, Firing, MULTI_SPIKE, TERNARY, TWO_PHASE, lanes};
     use proptest::prelude::*;
 
     fn neuron(theta: i32, initial: i32, reset: Reset, firing: Firing, signed: bool) -> Neuron {
@@ -496,9 +519,9 @@ mod tests {
         #[test]
         fn no_potential_leaves_32_bits_in_a_window_that_is_said_to_be_safe(
             theta in 1i32..1 << 29, initial in -(1 << 28)..1 << 28, low in -(1i64 << 29)..=0, high in 0i64..1 << 29,
-            zero: bool, kind in 0usize..5, inputs in prop::collection::vec(0u8..5, 1..60),
+            zero: bool, kind in 0usize..6, inputs in prop::collection::vec(0u8..5, 1..60),
         ) {
-            let firing = [BINARY, TERNARY, TERNARY, lanes(2), TWO_PHASE][kind];
+            let firing = [BINARY, TERNARY, TERNARY, lanes(2), TWO_PHASE, MULTI_SPIKE][kind];
             let reset = if zero { Reset::Zero } else { Reset::Subtract };
             let n = neuron(theta, initial, reset, firing, kind == 2);
             let window = steps(&n, (low, high)) as usize;
@@ -509,7 +532,10 @@ mod tests {
                 prop_assert!(fits(v), "{v}");
                 prop_assert!(firing != BINARY || fits(v - theta), "{v} - {theta}");
                 if firing.timing() == Timing::EachStep {
-                    sent += n.dynamics().step(&mut v, theta, sent, i64::MAX);
+                    let quanta = n.dynamics().step(&mut v, theta, sent, i64::MAX);
+                    let (least, most) = sent_by(&n, &Channels(vec![(low, high)]), &[]).0[0];
+                    prop_assert!((least..=most).contains(&quanta), "{quanta} of {least} to {most}");
+                    sent += quanta;
                 }
                 prop_assert!(fits(v), "{v}");
             }

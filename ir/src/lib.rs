@@ -37,7 +37,7 @@
 //! v += I(t);  s(t) = [v >= θ];  v -= θ·s(t);  emits s(t)·amplitude
 //! ```
 //!
-//! from `v(0)` = its initial potential; with a schedule, `I(t)` includes that step's row of it. So after T steps `θ·N = v(0) + Σ I(t) − v(T)`: the count N is
+//! (other firing modes and the hard reset are in [`neuron`]) from `v(0)` = its initial potential; with a schedule, `I(t)` includes that step's row of it. So after T steps `θ·N = v(0) + Σ I(t) − v(T)`: the count N is
 //! `clip(floor((Σ I + v(0))/θ), 0, T)` exactly when `0 <= v(T) < θ`, or when it is saturated or silent on the right
 //! side. Where it is not, the order in which current arrived changed the count: the *unevenness* error.
 //!

@@ -43,6 +43,9 @@ pub enum Firing {
     TwoPhase,
     /// Up to `2ⁿ − 1` quanta of θ per step, sent on `n` binary lanes.
     Lanes(u8),
+    /// As many spikes in a step as the potential holds, `floor(v/θ)`, up to
+    /// [`Firing::MOST_QUANTA`].
+    MultiSpike,
 }
 
 /// [`Firing::Binary`].
@@ -51,6 +54,9 @@ pub const BINARY: Firing = Firing::Binary;
 pub const TERNARY: Firing = Firing::Ternary;
 /// [`Firing::TwoPhase`].
 pub const TWO_PHASE: Firing = Firing::TwoPhase;
+
+/// [`Firing::MultiSpike`].
+pub const MULTI_SPIKE: Firing = Firing::MultiSpike;
 
 /// [`Firing::Lanes`].
 pub const fn lanes(n: u8) -> Firing {
@@ -106,9 +112,12 @@ impl FromStr for Reset {
 
 impl Firing {
     /// The words of all firing modes.
-    pub const WORDS: &'static str = "binary, ternary, two_phase or lanes";
+    pub const WORDS: &'static str = "binary, ternary, two_phase, multi_spike or lanes";
     /// Most lanes of a neuron.
     pub const MOST_LANES: u8 = 15;
+    /// Most quanta of θ that any neuron sends in a step: those of as many lanes. Integers prove a
+    /// lower bound, from the largest current.
+    pub const MOST_QUANTA: u32 = (1 << Firing::MOST_LANES) - 1;
 
     /// The word for it, without the number of lanes.
     pub fn word(self) -> &'static str {
@@ -117,6 +126,7 @@ impl Firing {
             Firing::Ternary => "ternary",
             Firing::TwoPhase => "two_phase",
             Firing::Lanes(_) => "lanes",
+            Firing::MultiSpike => "multi_spike",
         }
     }
 
@@ -125,7 +135,7 @@ impl Firing {
     /// # Errors
     /// When there is no such mode.
     pub fn of_word(word: &str, lanes: u8) -> Result<Self, UnknownWord> {
-        let all = [Firing::Binary, Firing::Ternary, Firing::TwoPhase, Firing::Lanes(lanes)];
+        let all = [Firing::Binary, Firing::Ternary, Firing::TwoPhase, Firing::MultiSpike, Firing::Lanes(lanes)];
         let found = all.into_iter().find(|f| f.word() == word);
         found.ok_or_else(|| UnknownWord { word: word.into(), expected: Self::WORDS })
     }
@@ -138,12 +148,28 @@ impl Firing {
     /// The most quanta of θ that a neuron sends in a step.
     #[inline(always)]
     pub fn quanta_per_step(self) -> u32 {
-        if let Firing::Lanes(n) = self { (1 << n.min(31)) - 1 } else { 1 }
+        match self {
+            Firing::Binary | Firing::Ternary | Firing::TwoPhase => 1,
+            Firing::Lanes(n) => (1 << n.min(31)) - 1,
+            Firing::MultiSpike => Firing::MOST_QUANTA,
+        }
     }
 
-    /// Binary lanes that carry what a neuron sends in a step.
+    /// Quanta that make up the balanced threshold, which is what a step can send at least: lanes
+    /// divide it.
+    pub fn quanta_of_threshold(self) -> u32 {
+        if let Firing::Lanes(_) = self { self.quanta_per_step() } else { 1 }
+    }
+
+    /// Whether a neuron sends all that its potential holds. It does not saturate then, and only
+    /// the current bounds what it sends.
+    pub fn sends_all(self) -> bool {
+        self == Firing::MultiSpike
+    }
+
+    /// Binary lanes that can carry what a neuron sends in a step.
     pub fn lanes(self) -> u32 {
-        u32::from(self.written_lanes().unwrap_or(1))
+        u32::BITS - self.quanta_per_step().leading_zeros()
     }
 
     /// Spikes that a neuron sends when it sends so many quanta of θ in a step.
@@ -304,7 +330,7 @@ impl Dynamics {
                     N::ZERO
                 }
             }
-            Firing::Lanes(_) => v.multiples(theta, N::ZERO, N::whole(self.firing.quanta_per_step().into())),
+            Firing::Lanes(_) | Firing::MultiSpike => v.multiples(theta, N::ZERO, N::whole(self.firing.quanta_per_step().into())),
         }
     }
 
@@ -357,7 +383,7 @@ impl Dynamics {
 #[macro_export]
 macro_rules! specialized {
     ($dynamics:ident => $work:expr) => {
-        $crate::specialized!($dynamics => $work; Binary, Ternary, TwoPhase, Lanes(lanes))
+        $crate::specialized!($dynamics => $work; Binary, Ternary, TwoPhase, Lanes(lanes), MultiSpike)
     };
     ($dynamics:ident => $work:expr; $($mode:ident $(($n:ident))?),+) => {
         match ($dynamics.firing, $dynamics.reset) {
@@ -446,7 +472,7 @@ impl Neuron {
                 return refuse("threshold and schedule must both be integers or both be floats");
             }
             if !self.firing.allows_schedule() {
-                return refuse("a schedule needs neurons that fire step by step: binary ones or lanes");
+                return refuse("a schedule needs neurons that fire step by step: binary ones, lanes or multi-spike ones");
             }
         }
         if self.signed && !self.firing.may_retract() {
@@ -497,7 +523,7 @@ mod tests {
 
     #[test]
     fn every_firing_mode_is_read_as_it_is_printed_and_nothing_else_is() {
-        for firing in [BINARY, TERNARY, TWO_PHASE, lanes(4)] {
+        for firing in [BINARY, TERNARY, TWO_PHASE, MULTI_SPIKE, lanes(4)] {
             assert_eq!(firing.to_string().parse(), Ok(firing));
         }
         assert_eq!("two-phase".parse(), Ok(TWO_PHASE));
@@ -509,7 +535,7 @@ mod tests {
 
     #[test]
     fn a_step_is_the_same_in_every_number() {
-        for firing in [BINARY, TERNARY, lanes(3)] {
+        for firing in [BINARY, TERNARY, MULTI_SPIKE, lanes(3)] {
             for (v, sent) in (-30..60).flat_map(|v| [(v, 0), (v, 2)]) {
                 let (mut i, mut f, mut d) = (v, v as f32, v as f64);
                 let quanta = dynamics(firing).step(&mut i, 7, sent, 2);
@@ -526,6 +552,7 @@ mod tests {
         let counts = |dynamics: Dynamics| [-25i64, 25, 2500].map(|v| dynamics.window_count(v, 10, 4));
         assert_eq!(counts(dynamics(TWO_PHASE)), [0, 2, 4]);
         assert_eq!(counts(dynamics(lanes(2))), [0, 2, 12]);
+        assert_eq!(counts(dynamics(MULTI_SPIKE)), [0, 2, 250]);
         assert_eq!(counts(Dynamics { signed: true, ..dynamics(TERNARY) }), [-3, 2, 250]);
     }
 }

@@ -5,26 +5,45 @@
 //! nothing more: a neuron whose θ is at most the cap saturates there. A neuron with n lanes sends up to `2ⁿ − 1` quanta a step,
 //! so its quantum is `θ/(2ⁿ − 1)`. Source: Deng & Gu, ICLR 2021, section 3.
 //!
+//! A `multi-spike` neuron sends `floor(v/θ)` spikes in a step. It catches up with what came late,
+//! and does not saturate, so it cannot stand for a relu with a cap.
+//!
+//! A hard reset (`reset: zero`) throws away what is above the threshold: a steady current I makes a
+//! neuron send 1, 1/2, 1/3, .. spikes a step, each time `⌈θ/I⌉` steps apart. So neurons get 4/3 of
+//! their current, or θ is 3/4 of the amplitude of a spike: currents halfway between the rates 1
+//! and 1/2 decide between them. (For currents spread evenly up to the amplitude the least squared
+//! error is at 0.76.) `calibrate-layers` then tunes θ to the spikes that such neurons really send.
+//!
 //! Precondition: no other analog-only operation is left.
 
 use super::{Context, Pass, PassError};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use snn_ir::neuron::{Firing, Neuron};
+use snn_ir::neuron::{BINARY, Firing, Neuron, Reset};
 use snn_ir::op::{Relu, Scale};
-use snn_ir::{Graph, Op, Signal};
+use snn_ir::{Graph, Op, Signal, Tensor};
 use std::collections::BTreeMap;
 
 /// Lanes that a neuron can have: 127 quanta a step, finer than weights of 8 bits.
 pub const MOST_LANES: u8 = 7;
 
+/// Current of neurons with a hard reset, over what it is with a soft one.
+const HARD_RESET_GAIN: f32 = 4.0 / 3.0;
+
 /// The pass.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplaceRelu {
-    /// Firing mode of the neurons: `binary`, `ternary`, `two-phase` or `{lanes: n}`.
+    /// Firing mode of the neurons: `binary`, `ternary`, `two-phase`, `multi-spike` or `{lanes: n}`.
     #[serde(deserialize_with = "firing")]
     pub firing: Firing,
+    /// Reset rule of the neurons: `subtract`, or `zero` for binary ones.
+    #[serde(deserialize_with = "reset")]
+    pub reset: Reset,
+}
+
+fn reset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reset, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 /// A firing mode as recipes write it: a word, or a word with a number.
@@ -53,9 +72,16 @@ impl Pass for ReplaceRelu {
         {
             return Err(PassError::Missing(format!("neurons have 1 to {MOST_LANES} lanes, not {n}")));
         }
+        let is_hard = self.reset == Reset::Zero;
+        if is_hard && self.firing != BINARY {
+            return Err(PassError::Missing(format!("no threshold is known that balances `reset: zero` for {} neurons", self.firing)));
+        }
         for id in graph.topological()? {
             let reason = match graph.op(id) {
                 Op::Relu(Relu { threshold: None, .. }) => "this relu has no threshold: run balance-thresholds first",
+                Op::Relu(Relu { cap: Some(_), .. }) if self.firing.sends_all() => {
+                    "this relu has a cap, and multi-spike neurons do not saturate: choose another firing mode"
+                }
                 Op::Activation(_) => "only rectifiers can become neurons: run approximate-activations first",
                 Op::MaxPool(_) | Op::Maximum => "maxima have to be lowered first: run lower-max-pool",
                 Op::Softmax { .. } => "softmax inside a network has no spiking form; remove it, or end the network before it",
@@ -68,23 +94,24 @@ impl Pass for ReplaceRelu {
             return Err(PassError::node(graph, id, reason));
         }
         context.analog = Some(graph.clone());
-        // A neuron takes a current. Where a relu stands behind spikes (a cap behind a pool), a scale by one makes it one.
+        // A neuron takes a current. Where a relu reads spikes (a cap after a pool), a scale by one makes them one.
         for id in graph.topological()? {
-            if matches!(graph.op(id), Op::Relu(_)) && !makes_current(graph.op(graph.operands(id)[0])) {
+            if matches!(graph.op(id), Op::Relu(_)) && (is_hard || !makes_current(graph.op(graph.operands(id)[0]))) {
                 let operand = graph.operands(id)[0];
                 let name = graph.fresh_name(&format!("{}.current", graph.node(id).name()));
-                let current = graph.add(name, Op::Scale(Scale { weight: None, bias: None }), &[operand])?;
+                let weight = is_hard.then(|| Tensor::scalar(HARD_RESET_GAIN));
+                let current = graph.add(name, Op::Scale(Scale { weight, bias: None }), &[operand])?;
                 let relu = graph.op(id).clone();
                 graph.rewrite(id, relu, &[current])?;
             }
         }
-        let firing = self.firing;
-        let quanta = firing.quanta_per_step() as f32;
+        let (firing, reset) = (self.firing, self.reset);
+        let quanta = firing.quanta_of_threshold() as f32;
         let changes = graph.rewrite_all(|_, node| match node.op() {
             Op::Input(_, shape) => Some(Op::Input(Signal::Current, shape.clone())),
             Op::Constant(_, value) => Some(Op::Constant(Signal::Current, value.clone())),
             Op::Relu(Relu { threshold: Some(threshold), .. }) => {
-                Some(Op::If(Neuron { firing, ..Neuron::new(threshold.map(|t| t / quanta)) }))
+                Some(Op::If(Neuron { firing, reset, ..Neuron::new(threshold.map(|t| t / quanta)) }))
             }
             _ => None,
         })?;

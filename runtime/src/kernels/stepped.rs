@@ -49,6 +49,7 @@ pub fn supports(firing: Firing) -> Result<(), String> {
         Firing::Binary | Firing::Ternary => Ok(()),
         Firing::Lanes(n) if n <= MOST_LANES => Ok(()),
         Firing::Lanes(n) => Err(format!("a byte holds what at most {MOST_LANES} lanes send, not {n}")),
+        Firing::MultiSpike => Err("a byte does not hold all that they may send in a step".into()),
         Firing::TwoPhase => Err("two-phase neurons run only where all neurons are two-phase".into()),
     }
 }
