@@ -6,7 +6,8 @@
 
 use crate::bounds::Ranges;
 use crate::graph::{Graph, NodeId};
-use crate::op::{Amplitude, Firing, Neuron, Op, Reset};
+use crate::neuron::{Amplitude, Firing, Neuron, Reset, Timing, UnknownWord};
+use crate::op::Op;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -22,49 +23,48 @@ pub struct Limit<T> {
     pub source: String,
 }
 
-/// How a target's neurons may fire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FiringKind {
-    /// At most one spike a step.
-    Binary,
-    /// Spikes that can be taken back.
-    Ternary,
-    /// All spikes after the last step of input.
-    TwoPhase,
-    /// Several quanta a step, on binary lanes.
-    Lanes,
-}
+/// A firing mode by its word, whatever the number of lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FiringMode(Firing);
 
-impl FiringKind {
-    /// Its name in a target's file.
-    pub fn name(self) -> &'static str {
-        match self {
-            FiringKind::Binary => "binary",
-            FiringKind::Ternary => "ternary",
-            FiringKind::TwoPhase => "two-phase",
-            FiringKind::Lanes => "lanes",
-        }
+impl FiringMode {
+    /// Whether neurons fire so.
+    pub fn is_of(self, firing: Firing) -> bool {
+        self.0.word() == firing.word()
     }
 }
 
-/// What a target's neurons may do when they fire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResetKind {
-    /// Soft reset: the threshold is taken off.
-    Subtract,
-    /// Hard reset: to zero.
-    Zero,
+impl TryFrom<String> for FiringMode {
+    type Error = UnknownWord;
+
+    fn try_from(word: String) -> Result<Self, UnknownWord> {
+        Firing::of_word(&word.replace('-', "_"), 1).map(FiringMode)
+    }
 }
 
-impl ResetKind {
-    /// Its name in a target's file.
-    pub fn name(self) -> &'static str {
-        match self {
-            ResetKind::Subtract => "subtract",
-            ResetKind::Zero => "zero",
-        }
+impl From<FiringMode> for String {
+    fn from(mode: FiringMode) -> String {
+        mode.0.word().replace('_', "-")
+    }
+}
+
+/// A reset rule by its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ResetRule(pub Reset);
+
+impl TryFrom<String> for ResetRule {
+    type Error = UnknownWord;
+
+    fn try_from(word: String) -> Result<Self, UnknownWord> {
+        word.parse().map(ResetRule)
+    }
+}
+
+impl From<ResetRule> for String {
+    fn from(rule: ResetRule) -> String {
+        rule.0.word().into()
     }
 }
 
@@ -96,10 +96,10 @@ impl fmt::Display for Sharing {
 pub struct Limits {
     /// Firing rules of the neurons.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub firing: Option<Limit<Vec<FiringKind>>>,
+    pub firing: Option<Limit<Vec<FiringMode>>>,
     /// Reset rules of the neurons.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reset: Option<Limit<Vec<ResetKind>>>,
+    pub reset: Option<Limit<Vec<ResetRule>>>,
     /// Most lanes of a neuron.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lanes: Option<Limit<u8>>,
@@ -164,6 +164,11 @@ impl Target {
         self.limits.membrane_bits.as_ref().map_or(i32::MAX.into(), |l| largest_signed(l.value).min(i32::MAX.into()))
     }
 
+    /// Whether some neurons may fire at such times.
+    pub fn allows(&self, timing: Timing) -> bool {
+        self.limits.firing.as_ref().is_none_or(|l| l.value.iter().any(|mode| mode.0.timing() == timing))
+    }
+
     /// Most lanes of a neuron, if that is limited.
     pub fn most_lanes(&self) -> Option<u8> {
         self.limits.lanes.as_ref().map(|l| l.value)
@@ -208,10 +213,10 @@ pub fn verify_for(graph: &Graph, target: &Target) -> Vec<Obstacle> {
     let mut in_floats: HashSet<NodeId> = HashSet::new();
     for id in graph.topological().unwrap_or_default() {
         let reach = ranges.reach(graph, graph.op(id), &graph.operands(id), &graph.ty(id).shape);
-        let (synapses, bias, neuron): (&[Op], Option<&Tensor>, Option<&Neuron>) = match graph.op(id) {
-            Op::Layer(l) => (&l.synapses, l.bias.as_ref(), l.neuron.as_ref()),
-            Op::If(n) => (&[], None, Some(n)),
-            _ => (&[], None, None),
+        let neuron = graph.op(id).neuron();
+        let (synapses, bias): (&[Op], Option<&Tensor>) = match graph.op(id) {
+            Op::Layer(l) => (&l.synapses, l.bias.as_ref()),
+            _ => (&[], None),
         };
         if neuron.is_none() && graph.is_quantized() && reach.is_none() {
             in_floats.insert(id);
@@ -322,23 +327,19 @@ impl Survey<'_> {
 
     fn neuron(&mut self, id: NodeId, neuron: &Neuron) {
         let limits = self.limits;
-        let (firing, lanes) = match neuron.firing {
-            Firing::Binary => (FiringKind::Binary, None),
-            Firing::Ternary => (FiringKind::Ternary, None),
-            Firing::TwoPhase => (FiringKind::TwoPhase, None),
-            Firing::Lanes(n) => (FiringKind::Lanes, Some(n)),
-        };
-        if let Some(limit) = limits.firing.as_ref().filter(|l| !l.value.contains(&firing)) {
-            self.add(Some(id), ("firing", limit), firing.name(), listed(limit.value.iter().map(|k| k.name())), "compile with a recipe whose neurons fire so");
+        let firing = neuron.firing;
+        if let Some(limit) = limits.firing.as_ref().filter(|l| !l.value.iter().any(|mode| mode.is_of(firing))) {
+            let way_out = "compile with a recipe whose neurons fire so";
+            self.add(Some(id), ("firing", limit), String::from(FiringMode(firing)), listed(&limit.value), way_out);
         }
-        if let (Some(limit), Some(n)) = (&limits.lanes, lanes)
+        if let (Some(limit), Some(n)) = (&limits.lanes, firing.written_lanes())
             && n > limit.value
         {
             self.add(Some(id), ("lanes", limit), n, limit.value, "compile with fewer lanes");
         }
-        let reset = if neuron.reset == Reset::Zero { ResetKind::Zero } else { ResetKind::Subtract };
-        if let Some(limit) = limits.reset.as_ref().filter(|l| !l.value.contains(&reset)) {
-            self.add(Some(id), ("reset", limit), reset.name(), listed(limit.value.iter().map(|k| k.name())), "compile with a recipe whose neurons reset so");
+        if let Some(limit) = limits.reset.as_ref().filter(|l| !l.value.contains(&ResetRule(neuron.reset))) {
+            let way_out = "compile with a recipe whose neurons reset so";
+            self.add(Some(id), ("reset", limit), neuron.reset, listed(&limit.value), way_out);
         }
         if let Some(limit) = limits.signed.as_ref().filter(|l| !l.value && neuron.signed) {
             self.add(Some(id), ("signed", limit), "counts below zero", "none", "compile with another recipe than ternary");
@@ -383,7 +384,7 @@ fn sharing(threshold: &Tensor, shape: &[usize]) -> Sharing {
     if is_per_channel { Sharing::Channel } else { Sharing::Neuron }
 }
 
-/// The names in a list, for a message.
-fn listed(names: impl Iterator<Item = &'static str>) -> String {
-    names.collect::<Vec<_>>().join(", ")
+/// Words in a list, for a message.
+fn listed<T: Copy + Into<String>>(words: &[T]) -> String {
+    words.iter().map(|&word| word.into()).collect::<Vec<String>>().join(", ")
 }

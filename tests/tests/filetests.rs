@@ -31,7 +31,7 @@ use snn_ir::text::{Parameters, parse, print};
 use snn_ir::{Bounds, Graph, Preprocessing, verify, verify_for};
 use snn_runtime::{Cpu, EngineKind, Network};
 use snnc::calibrate::synthetic;
-use snnc::passes::{Context, parse_list, pipeline};
+use snnc::passes::{Request, parse_list, pipeline, weight_range};
 use snnc::report::plan::PlanReport;
 use snnc::{backend, targets};
 use std::fmt::Write;
@@ -54,8 +54,8 @@ fn outcome(input: &str) -> Result<String, String> {
         let timesteps = header(input, "timesteps").map_or(32, |t| t.parse().expect("timesteps is a number"));
         let passes = parse_list(passes).expect("the passes exist");
         let samples = header(input, "calibration").map(|_| synthetic::samples(&graph, &Default::default()));
-        let mut context = Context { calibration: samples.as_ref(), ..Context::new(timesteps) };
-        pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(())).map_err(|e| e.to_string())?;
+        let request = Request { samples: samples.as_ref(), weight_range: weight_range(&passes), ..Request::new(timesteps) };
+        pipeline::run(&mut graph, passes.iter().map(|p| p.as_pass()), &request, |_, _, _| Ok(())).map_err(|e| e.to_string())?;
     } else {
         assert!(show.is_some(), "a filetest says `// run: passes`, `// show: command`, or both");
     }

@@ -4,24 +4,24 @@ use rayon::prelude::*;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
 use snn_tests::ann::{Random, random_ann};
-use snnc::calibrate::Calibration;
-use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::passes::pipeline::PipelineError;
 use snnc::recipe::built_in;
+use snnc::{Compiler, CompilerError, Recipe, Samples, Weights};
 
 /// Networks that are made.
 const NETWORKS: u64 = 1000;
 const TIMESTEPS: u32 = 8;
 
-fn samples(graph: &Graph, seed: u64) -> Vec<Vec<Vec<f32>>> {
+fn samples(graph: &Graph, seed: u64) -> Samples {
     let mut random = Random(seed ^ 0x5eed);
     let len = graph.ty(graph.inputs()[0]).len();
-    (0..12).map(|_| vec![(0..len).map(|_| random.normal()).collect()]).collect()
+    let all = (0..12).map(|_| vec![(0..len).map(|_| random.normal()).collect()]);
+    Samples::of(graph).with(all).expect("they have the input's shape")
 }
 
 /// Whether every output says something that rounding does not drown.
-fn speaks(ann: &AnalogNetwork, sample: &[Vec<f32>]) -> bool {
-    ann.run(&[&sample[0]], &mut |_, _| {}).iter().all(|output| output.iter().any(|v| v.abs() > 1e-2))
+fn speaks(ann: &AnalogNetwork, sample: &[&[f32]]) -> bool {
+    ann.run(sample, &mut |_, _| {}).iter().all(|output| output.iter().any(|v| v.abs() > 1e-2))
 }
 
 #[test]
@@ -34,24 +34,15 @@ fn a_pass_that_says_it_keeps_outputs_keeps_them_on_random_anns() {
         }
         let samples = samples(&graph, seed);
         let ann = AnalogNetwork::new(&graph).map_err(|e| format!("ann {seed}: {e}"))?;
-        let check: Vec<_> = samples.iter().filter(|s| speaks(&ann, s)).take(2).cloned().collect();
-        let calibration = Calibration { samples, description: "random".into() };
-        let recipe = snnc::recipe::Recipe::load(&recipes[seed as usize % recipes.len()]).expect("it is built in");
+        let check = samples.select((0..samples.len()).filter(|&i| speaks(&ann, &samples.sample(i))).take(2));
+        let recipe = Recipe::load(&recipes[seed as usize % recipes.len()]).expect("it is built in");
         let name = recipe.name.clone();
-        let compared = !check.is_empty();
-        let options = CompileOptions {
-            recipe,
-            timesteps: TIMESTEPS,
-            weights: if seed.is_multiple_of(2) { Weights::Float } else { Weights::Recipe },
-            calibration: Some(&calibration),
-            assumed: Default::default(),
-            progress: &|_, _, _| {},
-            check,
-        };
-        match compile(graph, options, |_, _| {}) {
-            Ok(_) => Ok(compared),
+        let weights = if seed.is_multiple_of(2) { Weights::Float } else { Weights::Recipe };
+        let compiler = Compiler::new(&graph).recipe(recipe).weights(weights).timesteps(TIMESTEPS);
+        match compiler.calibrate(&samples).check_on(&check).compile() {
+            Ok(_) => Ok(!check.is_empty()),
             // What a recipe has no spiking form for it says.
-            Err(PipelineError::Pass { .. } | PipelineError::NotFinite { .. }) => Ok(false),
+            Err(CompilerError::Pipeline(PipelineError::Pass { .. } | PipelineError::NotFinite { .. })) => Ok(false),
             Err(e) => Err(format!("ann {seed}, {name}: {e}")),
         }
     };

@@ -24,6 +24,7 @@ use crate::targets;
 use barrier::Barrier;
 use convert::{Conversion, Converted, convert};
 use search::{Search, SearchRequest, search};
+use snn_ir::neuron::Timing;
 use snn_ir::file::{CalibrationSource, Program, Provenance};
 use snn_ir::{Graph, Preprocessing, Target, verify_for};
 use std::borrow::Cow;
@@ -260,7 +261,7 @@ impl<'a> Compiler<'a> {
             })
         };
         // A copy keeps the ANN's weights in memory, so it is made only where it may be needed.
-        let has_barriers = target.allows(neuron::Timing::WholeWindow);
+        let has_barriers = target.allows(Timing::WholeWindow);
         let undecided = samples.filter(|_| !is_named && has_barriers).map(|samples| (graph.clone(), samples));
         let converted = convert(graph.into_owned(), &recipe)?;
         if let Some((ann, samples)) = undecided

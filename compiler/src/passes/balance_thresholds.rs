@@ -17,6 +17,7 @@ use crate::calibrate::activations::{channel_axis, relu_histograms};
 use crate::calibrate::histogram::Histogram;
 use crate::calibrate::matched::Matched;
 use serde::Deserialize;
+use snn_ir::neuron::{Firing, lanes};
 use snn_ir::op::Relu;
 use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashMap;
@@ -138,7 +139,10 @@ impl BalanceThresholds {
             ThresholdRule::Max => Some(histogram.max),
             ThresholdRule::Percentile => Some(histogram.percentile(self.percentile)),
             ThresholdRule::Balanced => Some(histogram.balanced_threshold(self.steps, self.rate)),
-            ThresholdRule::Mmse => histogram.mmse_threshold(timesteps * ((1 << self.lanes.clamp(1, Firing::MOST_LANES)) - 1)),
+            ThresholdRule::Mmse => {
+                let quanta = lanes(self.lanes.clamp(1, Firing::MOST_LANES)).quanta_per_step();
+                histogram.mmse_threshold(timesteps * quanta)
+            }
         };
         threshold.filter(|&t| t > 0.0)
     }

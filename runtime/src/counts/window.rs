@@ -6,7 +6,6 @@ use crate::plan::node::{LayerWork, PerElement};
 use crate::plan::{Mode, Work};
 use crate::statistics::Statistics;
 use crate::sums::{constant_current, constants, linear, potentials, row_major};
-use snn_ir::op::Reset;
 
 /// Counts and currents of one window.
 pub(crate) struct Machine<'n> {
@@ -144,7 +143,7 @@ impl<'n> Machine<'n> {
                 let (pixel, channel) = (e / node.channels, e % node.channels);
                 let v = *sum + i64::from(neuron.initial.at(pixel, channel, node.channels));
                 let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
-                *sum = v.div_euclid(threshold).clamp(0, i64::from(self.steps));
+                *sum = neuron.dynamics.window_count(v, threshold, self.steps);
             }
         }
         match &self.program.layouts[i] {
@@ -213,7 +212,7 @@ impl<'n> Machine<'n> {
             let (pixel, channel) = (e / node.channels, e % node.channels);
             let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
             *v += i64::from(neuron.initial.at(pixel, channel, node.channels));
-            *v = if neuron.reset == Reset::Zero && count > 0 { 0 } else { *v - threshold * count };
+            *v = neuron.dynamics.reset(*v, threshold, count);
         }
         Some(row_major(&potentials, node).into_iter().map(|v| v as f64).collect())
     }

@@ -19,7 +19,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataDescription, FuncId, Linkage, Module, ModuleError};
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 use std::collections::HashMap;
 
 /// Lowers layers into a [`Module`].
@@ -124,7 +124,7 @@ impl<'a, M: Module> Lowering<'a, M> {
                 };
                 let words = [shape.lanes, shape.mask, shape.currents, shape.threshold, shape.spikes];
                 let shape = self.constant(b, words.iter().flat_map(|v| v.to_ne_bytes()).collect())?;
-                Some(Neurons { threshold, before, membrane: membranes, threshold_stride, before_stride, shape, reset: n.reset })
+                Some(Neurons { threshold, before, membrane: membranes, threshold_stride, before_stride, shape, reset: n.dynamics.reset })
             }
             _ => None,
         };

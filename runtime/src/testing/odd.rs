@@ -1,9 +1,8 @@
 //! Networks of every shape that the verifier accepts: windows in nothing but padding, strides beyond the map, extreme numbers.
 
 use super::Random;
-use snn_ir::op::{
-    Amplitude, AvgPool, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Requantize, Reset, Scale, Slice,
-};
+use snn_ir::neuron::{Amplitude, Firing, Neuron, Reset, TWO_PHASE};
+use snn_ir::op::{AvgPool, Conv, ConvTranspose, Divisor, Layer, Linear, Pad, Reduce, Requantize, Scale, Slice};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window, verify_within};
 
 /// Most elements of a value, so that thousands of networks run in minutes.
@@ -43,7 +42,7 @@ pub fn odd_graph(seed: u64, firings: &[Firing]) -> Option<Graph> {
     for _ in 0..1 + usize::from(b.random.one_in(4)) {
         let x = b.random.pick(&values[values.len().saturating_sub(2)..]);
         let scale = b.random.one_in(2).then(|| Tensor::scalar(b.random.between(-8, 8) as f32 / 8.0));
-        let delay = if firings.contains(&Firing::TwoPhase) || !b.random.one_in(6) { 0 } else { b.random.below(5) as u32 };
+        let delay = if firings.contains(&TWO_PHASE) || !b.random.one_in(6) { 0 } else { b.random.below(5) as u32 };
         outputs.push(b.add(Op::Readout { scale, delay }, &[x])?);
     }
     b.graph.set_outputs(outputs);
@@ -190,7 +189,7 @@ impl Builder<'_> {
     fn neuron(&mut self, shape: &[usize]) -> Neuron {
         let firing = self.random.pick(self.firings);
         let top = self.random.pick(&[3, 20, 200, 5000, 1 << 20, 1 << 26]);
-        let schedule = (matches!(firing, Firing::Binary | Firing::Lanes(_)) && self.random.one_in(8)).then(|| {
+        let schedule = (firing.allows_schedule() && self.random.one_in(8)).then(|| {
             let row = self.broadcast(shape);
             let rows = 1 + self.random.below(5);
             self.tensor(&[&[rows][..], &row].concat(), (-top.min(5000), top.min(5000)))
@@ -202,7 +201,7 @@ impl Builder<'_> {
             reset: if self.random.one_in(4) { Reset::Zero } else { Reset::Subtract },
             amplitude: Amplitude::One,
             firing,
-            signed: firing == Firing::Ternary && self.random.one_in(3),
+            signed: firing.may_retract() && self.random.one_in(3),
             rate: self.random.one_in(2).then(|| self.random.pick(&[0.0, 1e-30, 0.001, 0.05, 0.3, 1.0, 1e30])),
         }
     }
@@ -318,15 +317,16 @@ mod tests {
     use crate::testing::random_inputs;
     use crate::{Cpu, EngineKind, Network, RunError, Session};
     use proptest::prelude::*;
+    use snn_ir::neuron::{BINARY, TERNARY, lanes};
 
     /// Firing rules of networks that one engine runs.
     fn firings() -> impl Strategy<Value = Vec<Firing>> {
-        let firing = || prop_oneof![Just(Firing::Ternary), Just(Firing::Binary), (1u8..8).prop_map(Firing::Lanes)];
+        let firing = || prop_oneof![Just(TERNARY), Just(BINARY), (1u8..8).prop_map(lanes)];
         prop_oneof![
-            6 => Just(vec![Firing::Binary]),
-            1 => Just(vec![Firing::TwoPhase]),
-            1 => Just(vec![Firing::Ternary]),
-            1 => (1u8..8).prop_map(|n| vec![Firing::Lanes(n)]),
+            6 => Just(vec![BINARY]),
+            1 => Just(vec![TWO_PHASE]),
+            1 => Just(vec![TERNARY]),
+            1 => (1u8..8).prop_map(|n| vec![lanes(n)]),
             1 => prop::collection::vec(firing(), 2..4),
         ]
     }

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::recipe::Recipe;
 use judge::Judge;
 use serde::Serialize;
-use snn_ir::Graph;
+use snn_ir::{Graph, Target};
 
 /// One calibration sample of so many is held back from the passes.
 pub const HELD_BACK: usize = 4;
@@ -191,6 +191,7 @@ impl Searcher<'_> {
             timesteps,
             samples: Some(&self.seen),
             assumed: &Assumed::default(),
+            target: self.request.target,
             progress: &|what, done, total| (self.request.progress)(&format!("{name}: {what}"), done, total),
             check: None,
         };

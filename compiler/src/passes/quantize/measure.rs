@@ -10,7 +10,8 @@ use super::unit_tensor;
 use crate::calibrate::synthetic;
 use crate::data;
 use rayon::prelude::*;
-use snn_ir::op::{Amplitude, Layer, Neuron, Scale};
+use snn_ir::neuron::{Amplitude, Neuron};
+use snn_ir::op::{Layer, Scale};
 use snn_ir::{Activation, Graph, NodeId, Op, Signal, Tensor};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::{HashMap, HashSet};
@@ -309,7 +310,7 @@ impl Analog {
         let is_one = neuron.threshold.as_f32().iter().all(|&t| t == 1.0);
         let scale = |weight: Tensor| Op::Scale(Scale { weight: Some(weight), bias: None });
         let x = if is_one { current } else { self.add(scale(neuron.threshold.map(|t| 1.0 / t)), &[current])? };
-        let max = neuron.firing.quanta() as f32;
+        let max = neuron.firing.quanta_per_step() as f32;
         let min = if neuron.signed { -max } else { 0.0 };
         let x = self.add(Op::Activation(Activation::Clip { min, max }), &[x])?;
         if neuron.amplitude == Amplitude::Threshold && !is_one { self.add(scale(neuron.threshold.clone()), &[x]) } else { Ok(x) }

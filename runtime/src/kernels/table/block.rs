@@ -3,7 +3,7 @@
 use super::look_up::{Source, look_up, look_up_extras};
 use super::plane::transpose;
 use super::{BLOCK, Operand, STEPS, TableLayer};
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 use std::arch::x86_64::*;
 
 /// A block of pixels and its first step.

@@ -19,7 +19,7 @@ mod tables;
 use super::Cpu;
 pub use blocks::Blocks;
 pub use plane::IndexPlane;
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 pub use tables::Tables;
 
 /// Pixels of a block.
