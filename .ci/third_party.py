@@ -2,7 +2,8 @@
 """Checks the crates that the program is made of: their licences, duplicates, and the notices for binaries.
 
 python3 .ci/third_party.py          fails where a licence is not allowed, a crate is there in several
-                                    versions that nobody has agreed to, or THIRD-PARTY.txt is not current
+                                    versions that nobody has agreed to, THIRD-PARTY.txt is not current,
+                                    or a licence of our own has no text (LICENSE-MIT, LICENSE-APACHE)
 python3 .ci/third_party.py --write  writes THIRD-PARTY.txt
 
 Needs Python 3.11 or newer and the crates' sources, which every build downloads; asks no network. It knows no
@@ -137,6 +138,9 @@ def main():
     several = {name for name in names if names.count(name) > 1}
     faults += [f"{name} is there in several versions (cargo tree -d)" for name in sorted(several - DUPLICATES)]
     faults += [f"{name} is no duplicate any more: take it off the list" for name in sorted(DUPLICATES - several)]
+    ours = {licence for p in meta["packages"] if p["id"] in own for licence in p["license"].split(" OR ")}
+    texts_of_ours = {f"LICENSE-{licence.split('-')[0].upper()}" for licence in ours}
+    faults += [f"{name} is missing" for name in sorted(texts_of_ours) if not (ROOT / name).is_file()]
     if not faults:
         inside = linked(meta, "snnc")
         text = notices([p for p in foreign if p["id"] in inside])

@@ -59,8 +59,8 @@
 //!
 //! ## Invariants
 //!
-//! [`Graph::add`] and the other methods check types as they go; [`verify`] checks the whole graph. Every pass is followed
-//! by [`verify`], and **a verified graph never panics an engine.** That a ReLU was silently not converted cannot
+//! [`Graph::add`] and the other methods check types as they go; [`verify()`] checks the whole graph. Every pass is followed
+//! by [`verify()`], and **a verified graph never panics an engine.** That a ReLU was silently not converted cannot
 //! happen: it takes analog values only, and a spiking graph has none.
 
 pub mod activation;

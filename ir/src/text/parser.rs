@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 8;
 /// bound them.
 const MAX_GENERATED: usize = 1 << 24;
 
-/// The graph that `text` prints. Types are checked node by node; [`crate::verify`] checks the whole.
+/// The graph that `text` prints. Types are checked node by node; [`crate::verify()`] checks the whole.
 ///
 /// # Errors
 /// The first place where the text is no graph, or where a parameter is only summarised.

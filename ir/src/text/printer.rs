@@ -42,7 +42,7 @@ pub fn print(graph: &Graph, parameters: Parameters) -> String {
     out
 }
 
-/// The parameters that [`print`] gives a line of their own, under the names they have there.
+/// The parameters that [`print()`] gives a line of their own, under the names they have there.
 pub fn parameters(graph: &Graph) -> IndexMap<String, Tensor> {
     let mut printer = Printer::default();
     printer.graph(graph);

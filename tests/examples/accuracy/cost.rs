@@ -9,24 +9,24 @@ use std::path::Path;
 pub struct Macs {
     /// All.
     pub all: u64,
-    /// Of them those in front of the first activation, which the spiking network computes once a window, too (and the max-pools among
+    /// Of them those before the first activation, which the spiking network computes once a window, too (and the max-pools among
     /// them).
-    pub front_end: u64,
+    pub prefix: u64,
 }
 
 /// Counts the multiplications with weights of convolutions and matrix products in the network of `model`.
 pub fn macs(model: &Path) -> Result<Macs, String> {
     let graph = import(model, &ImportOptions::default()).map_err(|e| e.to_string())?.graph;
-    let mut behind: HashSet<NodeId> = HashSet::new();
-    let mut macs = Macs { all: 0, front_end: 0 };
+    let mut after: HashSet<NodeId> = HashSet::new();
+    let mut macs = Macs { all: 0, prefix: 0 };
     for id in graph.topological().map_err(|e| e.to_string())? {
         let nonlinear = matches!(graph.op(id), Op::Relu(_) | Op::Activation(_) | Op::Maximum);
-        if nonlinear || graph.operands(id).iter().any(|o| behind.contains(o)) {
-            behind.insert(id);
+        if nonlinear || graph.operands(id).iter().any(|o| after.contains(o)) {
+            after.insert(id);
         }
         let own = of(&graph, id);
         macs.all += own;
-        macs.front_end += if behind.contains(&id) { 0 } else { own };
+        macs.prefix += if after.contains(&id) { 0 } else { own };
     }
     Ok(macs)
 }

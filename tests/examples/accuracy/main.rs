@@ -10,7 +10,7 @@
 //! the networks and recipes asked for, so that it can be filled in several calls (other numbers of images for slow engines, other T).
 //! Results belong to the text of the recipe; when the compiler itself has changed, delete rows, or add `"older":true` to them: then the
 //! table marks them, and they are measured again when they are asked for. What other systems scored (the output of `peers.py accuracy`)
-//! stands in `peers/NETWORK.jsonl` beside the rows.
+//! is in `peers/NETWORK.jsonl` beside the rows.
 //!
 //! Options, all with defaults: `--networks A,B` (beginnings of names), `--recipes A,B` (`mmse-data-free` is `mmse` without samples), `--timesteps T,..`, `--limit N` test images,
 //! `--reference-limit N` where only the reference engine runs a network, `--threads N`, `--cache DIR`, `--output FILE`,

@@ -18,7 +18,7 @@ pub struct Program {
 pub struct Recipe {
     pub name: String,
     pub version: u32,
-    /// What stands behind `--recipe`.
+    /// What follows `--recipe`.
     argument: String,
     /// Whether it sees no samples.
     data_free: bool,

@@ -40,9 +40,9 @@ evaluated at.
 * **SynOps** are effective: a spike times the synapses that it crosses, per sample. Where weights read a current that other weights made,
   without neurons between them (MobileNet v2, the B networks), the spike ends at that current, and what the weights make of it is multiplication.
 * **Energy** is the spiking network's arithmetic over the ANN's: `(0.9 pJ · SynOps + 4.6 pJ · MAC) / (4.6 pJ · MAC of the ANN)`, 45 nm, 32-bit
-  floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What stands in front of the first neurons is computed once a window
+  floats (Horowitz 2014). Arithmetic alone: no memory, no neuron updates. What comes before the first neurons is computed once a window
   with multiplications in both networks; its share of the MACs is stated and, as is usual, not in the ratio.
-* **n** is the number of evaluated images, the first of the test data. `-data-free` stands for the recipe without any samples. SpikingJelly 2.0
+* **n** is the number of evaluated images, the first of the test data. `-data-free` is the recipe without any samples. SpikingJelly 2.0
   has rows where it was run (`peers.py accuracy`, 500 calibration images, LeNet 1,000, SqueezeNet 48); it refuses the files of ResNet-8, ResNet-32, DS-CNN
   and the MobileNets. Its images are the first of the same test data. The ANN may score otherwise on the first than on all: **loss** is
   against the ANN on the same images.
@@ -100,12 +100,12 @@ fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cac
     };
     line(format!("\n## {}\n", network.file));
     line(format!(
-        "{}, ANN top-1 **{} %** ({} samples), {:.2} M MAC ({:.1} % of them in front of the first neurons); calibrated on {} samples of {}.\n",
+        "{}, ANN top-1 **{} %** ({} samples), {:.2} M MAC ({:.1} % of them before the first neurons); calibrated on {} samples of {}.\n",
         network.data,
         largest.map_or("-".into(), |(_, top_1)| format!("{top_1:.2}")),
         largest.map_or(0, |(samples, _)| *samples),
         macs.all as f64 / 1e6,
-        100.0 * macs.front_end as f64 / macs.all.max(1) as f64,
+        100.0 * macs.prefix as f64 / macs.all.max(1) as f64,
         network.calibration_samples,
         network.calibration,
     ));
@@ -131,8 +131,8 @@ fn section(text: &mut String, network: &Network, recipes: &[Recipe], cache: &Cac
                 .and_then(|samples| ann.get(&samples).copied())
                 .zip(row["accuracy"].as_f64())
                 .map_or("-".into(), |(a, s)| format!("{:.2}", ((a - s) * 100.0).round() / 100.0 + 0.0));
-            // Rows without MACs are older, or of networks that have none behind the first neurons.
-            let between = row["macs"].as_f64().map_or(0.0, |m| m - macs.front_end as f64).max(0.0);
+            // Rows without MACs are older, or of networks that have none after the first neurons.
+            let between = row["macs"].as_f64().map_or(0.0, |m| m - macs.prefix as f64).max(0.0);
             let energy = row["synops"].as_f64().map(|s| energy(s, between) / energy(0.0, macs.all as f64));
             line(format!(
                 "| {} | {} | {} | {loss} | {} | {} | {} | {} |",

@@ -143,7 +143,7 @@ impl<'m> Walk<'m> {
     }
 
     /// Refuses, at the end of the walk, what only the whole graph shows to be in the way: outputs that the graph does not
-    /// have as they are, and softmaxes that something comes behind.
+    /// have as they are, and softmaxes that something follows.
     pub fn unfinished(&mut self) {
         for &output in &self.ordered.outputs {
             let Some(Value::Runtime(x)) = self.values.get(output) else { continue };
@@ -193,7 +193,7 @@ impl<'m> Walk<'m> {
         })
     }
 
-    /// Puts values where a refused node's results belong, if their shape is certain, so that what comes behind it is looked
+    /// Puts values where a refused node's results belong, if their shape is certain, so that what comes after it is looked
     /// at as well.
     fn stand_in(&mut self, node: &'m NodeProto, name: &str) {
         let inputs: Vec<&Value> = node.input.iter().filter_map(|i| self.values.get(i.as_str())).collect();
@@ -308,7 +308,7 @@ impl<'m> Walk<'m> {
         Ok(())
     }
 
-    /// [If](https://onnx.ai/onnx/operators/onnx__If.html): the branch that a constant condition chooses stands in its place.
+    /// [If](https://onnx.ai/onnx/operators/onnx__If.html): the branch that a constant condition chooses takes its place.
     fn choice(&mut self, node: &'m NodeProto, name: &str, opset: i64) -> Result<(), Hindrance> {
         let obstacle =
             |refusal: Refusal| Some(Box::new(Obstacle { node: name.to_string(), op: qualified(node), opset, shapes: Vec::new(), refusal }));

@@ -24,7 +24,7 @@ pub fn operators() -> String {
     let count: usize = FAMILIES.iter().map(|f| f.1.len()).sum();
     let mut text = format!(
         "# Operators\n\n\
-         Generated from the registry in `compiler/src/frontend/onnx`; `SNNC_BLESS=1 cargo test --release -p snn-tests --test documentation` \
+         Generated from the registry in `compiler/src/frontend/onnx`; `SNNC_BLESS=1 cargo test --release --workspace --test documentation` \
          writes it anew.\n\n\
          {count} operators are imported, nearly all of ONNX's own domain, from opset {OLDEST_OPSET} to {NEWEST_OPSET}; newer models are taken with a \
          warning as long as they hold only these. *Exact* means that the analog graph computes what ONNX says and a spiking network carries \

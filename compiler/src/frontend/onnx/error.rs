@@ -121,7 +121,7 @@ fn count(n: usize) -> String {
     if n == 1 { "1 node".to_string() } else { format!("{n} nodes") }
 }
 
-/// A node that stands in the way of conversion.
+/// A node that cannot be converted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Obstacle {
     /// The node's name, or its first output's when it has none.

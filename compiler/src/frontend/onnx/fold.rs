@@ -295,7 +295,7 @@ pub fn mat_mul(imp: &mut Importer, a: &Constant, b: &Constant) -> Result<Constan
     }
     imp.budget.spend_work(element_count(&full).and_then(|e| e.checked_mul(k)).unwrap_or(usize::MAX))?;
     let (x, y) = (left.to_floats()?, right.to_floats()?);
-    // The number of the matrix that stands at an index of the result's stack.
+    // The number of the matrix at an index of the result's stack.
     let matrix = |own: &[usize], at: usize| {
         let (steps, own_steps) = (super::constant::strides(&stack), super::constant::strides(own));
         let front = stack.len() - own.len();

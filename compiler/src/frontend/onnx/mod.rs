@@ -1,7 +1,7 @@
 //! # The ONNX importer
 //!
-//! [`import`] reads a file that any exporter wrote into an analog [`Graph`], or says in one error everything that stands
-//! in the way. It works on the protobuf itself (prost types of `tract_onnx::pb`): what tract would make of the nodes is
+//! [`import`] reads a file that any exporter wrote into an analog [`Graph`], or says in one error everything that
+//! cannot be converted. It works on the protobuf itself (prost types of `tract_onnx::pb`): what tract would make of the nodes is
 //! no longer what the file says. Values known at import time are folded ([`constant`], [`fold`]), the others become
 //! nodes of the graph; see [`importer`] for what happens to the batch axis, and [`registry`] for how to add an operator.
 //!

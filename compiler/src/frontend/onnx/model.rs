@@ -113,7 +113,7 @@ pub struct OrderedGraph<'m> {
     /// Nodes that the outputs need, operands first, otherwise in file order, each with its name: the ONNX name when it
     /// has one of its own, else that of its first output.
     pub nodes: Vec<(&'m NodeProto, String)>,
-    /// What the network answers: the names of the outputs, where a closing ArgMax stands its operand.
+    /// What the network answers: the names of the outputs, its operand in the place of a closing ArgMax.
     pub outputs: Vec<&'m str>,
     /// ArgMax nodes at the end that were left out.
     pub dropped: Vec<&'m NodeProto>,

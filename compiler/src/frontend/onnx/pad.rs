@@ -27,7 +27,7 @@ fn amounts(node: &NodeView, rank: usize) -> Result<Vec<(i64, i64)>, Refusal> {
     Ok(amounts)
 }
 
-/// The element of an axis of `n` that stands at position `i` outside or inside of it.
+/// The element of an axis of `n` at position `i` outside or inside of it.
 fn source(mode: &str, i: i64, n: i64) -> i64 {
     match mode {
         "edge" => i.clamp(0, n - 1),

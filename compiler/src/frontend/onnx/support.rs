@@ -42,7 +42,7 @@ pub struct NodeSupport {
 pub struct Survey {
     /// The nodes, operands first; empty when the inputs' shapes are not known.
     pub nodes: Vec<NodeSupport>,
-    /// The imported model, or all that stands in its way.
+    /// The imported model, or all that cannot be converted.
     pub outcome: Result<Imported, ImportError>,
 }
 

@@ -1,4 +1,4 @@
-//! What pipelines over tables put in front of a network, of the domain `ai.onnx.ml`:
+//! What pipelines over tables put before a network, of the domain `ai.onnx.ml`:
 //! [Scaler](https://onnx.ai/onnx/operators/onnx_aionnxml_Scaler.html).
 
 use super::constant::Constant;
