@@ -21,7 +21,7 @@ const STAGES: [LayerShape; 3] = [
 ];
 
 fn levels() -> impl Iterator<Item = Cpu> {
-    Cpu::ALL.into_iter().filter(|&cpu| cpu <= Cpu::detect())
+    Cpu::available()
 }
 
 /// Synapses of a layer, steps counted.

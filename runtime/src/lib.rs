@@ -56,6 +56,7 @@ pub mod testing;
 
 mod counts;
 mod dense;
+mod engine;
 mod front_end;
 mod jit;
 mod kernels;
@@ -66,8 +67,7 @@ mod sums;
 
 pub use cost_model::CostModel;
 pub use error::{CompileError, RunError};
-pub use front_end::encode;
-pub use kernels::Cpu;
+pub use kernels::{Cpu, encode};
 pub use network::{EngineKind, Network};
 pub use plan::{PlanSummary, PlannedNode};
 pub use session::{MAX_TIMESTEPS, Session};

@@ -26,7 +26,7 @@ fn compare_sessions(expected: &Session, got: &Session, context: &str) -> Result<
 /// Runs `graph` on both engines in windows cut as `cuts` say and until it rests, twice, and compares all that a session tells.
 fn compare(graph: &Graph, seed: u64, cuts: &[u32]) -> Result<(), TestCaseError> {
     let reference = Network::compile(graph, EngineKind::Reference).expect("the generator makes networks that run");
-    for cpu in Cpu::ALL.into_iter().filter(|&cpu| cpu <= Cpu::detect()) {
+    for cpu in Cpu::available() {
         let jit = Network::compile_for(graph, cpu).expect("the generator makes networks that run");
         let (mut expected, mut got) = (reference.session(), jit.session());
         'samples: for sample in [seed, seed + 1] {
@@ -238,7 +238,7 @@ fn networks_of_floats_and_other_firing_modes_are_refused_with_advice() {
 #[test]
 fn the_plan_says_which_kernel_each_layer_got_and_why() {
     let graph = wide_graph(1, BINARY);
-    let network = Network::compile_for(&graph, Cpu::Portable).expect("it runs");
+    let network = Network::compile_for(&graph, Cpu::PORTABLE).expect("it runs");
     let plan = network.plan().expect("the JIT engine plans").to_string();
     assert!(graph.ids().all(|id| plan.contains(graph.node(id).name())) && plan.contains("event (any CPU)"), "{plan}");
 }

@@ -65,7 +65,7 @@ fn outcome(input: &str) -> Result<String, String> {
         "verify" => verify(&graph).map(|()| "the graph keeps all rules\n".to_string()).map_err(|e| e.to_string()),
         "bounds" => bounds(&graph),
         "plan" => {
-            let network = Network::compile_for(&graph, Cpu::Portable).map_err(|e| e.to_string())?;
+            let network = Network::compile_for(&graph, Cpu::PORTABLE).map_err(|e| e.to_string())?;
             Ok(PlanReport::new(&network).to_text())
         }
         "run" => run(&graph, arguments),

@@ -25,14 +25,15 @@ pub mod steps;
 mod values;
 pub mod window;
 
+use crate::engine::{Engine, Machine};
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
-use crate::kernels::Cpu;
+use crate::kernels::KernelSet;
 use crate::kernels::counted;
 use crate::kernels::stepped::Stepped;
 use crate::plan::node::PlanNode;
 use crate::plan::rewrite::{join_moves, sum_up_what_is_read_out, users};
-use crate::plan::{Domain, Mode, Work, lanes, nodes};
+use crate::plan::{Domain, Mode, PlanSummary, Work, lanes, nodes};
 use crate::populations::Populations;
 use copies::Copies;
 use layer::CountLayer;
@@ -65,7 +66,7 @@ pub(crate) struct Program {
     nodes: Vec<PlanNode>,
     outputs: Vec<usize>,
     front_end: FrontEnd,
-    cpu: Cpu,
+    kernels: &'static KernelSet,
     /// The byte of silence.
     zero: u8,
     /// Longest window in which no potential leaves 32 bits.
@@ -83,7 +84,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// Compiles a graph whose neurons are of `domain`.
-    pub(crate) fn compile(graph: &Graph, domain: Domain, cpu: Cpu) -> Result<Program, CompileError> {
+    pub(crate) fn compile(graph: &Graph, domain: Domain, kernels: &'static KernelSet) -> Result<Program, CompileError> {
         let front_end = FrontEnd::compile(graph)?;
         let bounds = Bounds::new(graph)?;
         let mut nodes = nodes(graph, &front_end, domain)?;
@@ -127,15 +128,27 @@ impl Program {
             populations: Populations::new(graph, &nodes)?,
             domain,
             front_end,
-            cpu,
+            kernels,
             zero,
             layouts,
             nodes,
         })
     }
+}
 
-    /// Longest window that can be run.
-    pub(crate) fn max_steps(&self) -> u32 {
+impl Engine for Program {
+    fn machine(&self) -> Box<dyn Machine + '_> {
+        match self.domain {
+            Domain::Windows => Box::new(window::Machine::new(self)),
+            Domain::Bits | Domain::Steps => Box::new(steps::Machine::new(self)),
+        }
+    }
+
+    fn plan(&self) -> Option<PlanSummary> {
+        Some(self.summary())
+    }
+
+    fn max_steps(&self) -> u32 {
         match self.domain {
             // Beyond the proof they have 64 bits.
             Domain::Windows => u32::MAX,

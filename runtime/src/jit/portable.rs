@@ -2,7 +2,7 @@
 //! micro-kernels are tested against.
 
 use super::emit::{POINTER, at, constant_flags, count_to, flags, number, plus};
-use crate::kernels::SynapseShape;
+use crate::kernels::abi::SynapseShape;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;

@@ -190,6 +190,11 @@ impl<N: BodyNumber> Body<N> {
         last.into_iter().enumerate().for_each(|(node, last)| self.nodes[last].dying.push(node));
     }
 
+    /// Whether nodes run their whole window before the next ones start.
+    pub fn keeps_whole_windows(&self) -> bool {
+        self.chunk.is_none()
+    }
+
     /// The state at the start of a window with these front-end currents.
     pub fn state(&self, front: Vec<SteadyCurrent>) -> State<N> {
         let nodes = self

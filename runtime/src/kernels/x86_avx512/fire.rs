@@ -1,6 +1,6 @@
 //! The neurons, for AVX-512.
 
-use super::FireShape;
+use crate::kernels::abi::FireArguments;
 use std::arch::x86_64::*;
 
 /// Sixteen neurons of one pixel.
@@ -18,21 +18,10 @@ struct Unit {
 /// Integrate and fire; `HARD` resets to zero. Potentials depend on themselves from step to step, so four units take turns.
 ///
 /// # Safety
-/// As [`super::Fire`], and the CPU has AVX-512.
+/// As [`crate::kernels::abi::Fire`], and the CPU has AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub unsafe extern "C" fn fire<const HARD: bool>(
-    currents: *const i32,
-    threshold: *const i32,
-    before: *const i32,
-    stride: usize,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    steps: usize,
-    shape: *const FireShape,
-    pixels: usize,
-    residual: *const u8,
-    weights: *const i32,
-) {
+pub unsafe extern "C" fn fire<const HARD: bool>(arguments: &FireArguments) {
+    let &FireArguments { currents, threshold, before, stride, membrane, spikes, steps, shape, pixels, residual, weights } = arguments;
     // SAFETY: the compiled layer keeps the contract of `Fire`.
     unsafe {
         let shape = &*shape;

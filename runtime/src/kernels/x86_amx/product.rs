@@ -3,45 +3,9 @@
 //! The intrinsics are not stable yet, so tiles are named in `asm!`; the compiler never uses them by itself. Tiles 0 to 3
 //! accumulate, 4 and 5 hold spikes, 6 and 7 weights. A layer configures the tiles for its number of steps and releases them.
 
-use super::matrix::{MatrixShape, TILE};
+use crate::kernels::abi::ProductArguments;
+use crate::kernels::matrix::{MatrixShape, TILE};
 use std::arch::asm;
-
-/// Whether the CPU has AMX for 8-bit integers and the system lets this process use it.
-pub fn is_available() -> bool {
-    use std::sync::OnceLock;
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| cfg!(target_os = "linux") && cpu_has_amx() && request_permission())
-}
-
-fn cpu_has_amx() -> bool {
-    use std::arch::x86_64::__cpuid_count;
-    let leaves = std::arch::x86_64::__cpuid(0).eax;
-    leaves >= 7 && is_x86_feature_detected!("xsave") && {
-        let features = __cpuid_count(7, 0).edx;
-        features >> 24 & 1 == 1 && features >> 25 & 1 == 1 && {
-            // SAFETY: the CPU has XSAVE, and a system that enabled it.
-            let state = unsafe { extended_state() };
-            state >> 17 & 3 == 3
-        }
-    }
-}
-
-#[target_feature(enable = "xsave")]
-unsafe fn extended_state() -> u64 {
-    // SAFETY: register 0 always exists.
-    unsafe { std::arch::x86_64::_xgetbv(0) }
-}
-
-/// Linux gives tile state only to processes that ask: `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`.
-fn request_permission() -> bool {
-    let (call, request, feature) = (158i64, 0x1023u64, 18u64);
-    let result: i64;
-    // SAFETY: a system call that takes two numbers and changes nothing but this process's permission.
-    unsafe {
-        asm!("syscall", inlateout("rax") call => result, in("rdi") request, in("rsi") feature, out("rcx") _, out("r11") _, options(nostack));
-    }
-    result == 0
-}
 
 #[repr(C, align(64))]
 struct Configuration([u8; 64]);
@@ -86,19 +50,12 @@ macro_rules! multiply {
     };
 }
 
-/// The product; see [`super::matrix::Product`].
+/// The product; see [`crate::kernels::abi::Product`].
 ///
 /// # Safety
-/// As [`super::matrix::Product`], between [`begin`] with the same `steps` and [`end`].
-pub unsafe extern "C" fn product(
-    window: *const u8,
-    weights: *const i8,
-    currents: *mut i32,
-    steps: usize,
-    shape: *const MatrixShape,
-    pixels: usize,
-    base: *const i32,
-) {
+/// As [`crate::kernels::abi::Product`], between [`begin`] with the same number of steps and [`end`].
+pub unsafe extern "C" fn product(arguments: &ProductArguments) {
+    let &ProductArguments { window, weights, currents, steps, shape, pixels, base } = arguments;
     // SAFETY: the compiled layer keeps the contract; every address lies in the plane (or its slack), the weights or the currents.
     unsafe {
         let offsets = MatrixShape::offsets(shape);
@@ -123,6 +80,19 @@ pub unsafe extern "C" fn product(
                 }
             }
         }
+    }
+}
+
+/// A product of counts, for which tiles are configured anew: its rows are neighbouring pixels, and their number changes.
+///
+/// # Safety
+/// As [`crate::kernels::abi::Product`].
+pub unsafe extern "C" fn count_product(arguments: &ProductArguments) {
+    // SAFETY: the caller's.
+    unsafe {
+        begin(arguments.steps, (*arguments.shape).quads as usize);
+        product(arguments);
+        end();
     }
 }
 

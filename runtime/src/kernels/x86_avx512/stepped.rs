@@ -1,10 +1,10 @@
 //! Neurons that send bytes, 16 at a time.
 
-use super::stepped::{Pixels, Rule};
+use crate::kernels::stepped::{Pixels, Rule};
 use std::arch::x86_64::*;
 
 /// Runs `fire` (θ, the potential, what was sent: the new potential, the quanta sent) on all neurons, `row` being added to their potentials
-/// first. The arguments are as those of [`super::stepped::Stepped::fire`]; thresholds stand `stride` from pixel to pixel.
+/// first. The arguments are as those of [`crate::kernels::stepped::Stepped::fire`]; thresholds stand `stride` from pixel to pixel.
 ///
 /// # Safety
 /// The CPU has AVX-512 BW and VL.
@@ -42,11 +42,8 @@ unsafe fn each_block(
 }
 
 /// Up to `2ᴺ − 1` quanta: the lanes from the most valuable one on. `v >> k >= θ` just when `v >= θ·2ᵏ`, which then fits.
-///
-/// # Safety
-/// As [`each_block`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub unsafe fn lanes<const N: u32>(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
+fn lanes<const N: u32>(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
     // SAFETY: the caller's.
     unsafe {
         each_block(threshold, row, zero, pixels, |threshold, v, _| {
@@ -62,12 +59,23 @@ pub unsafe fn lanes<const N: u32>(threshold: (&[i32], usize), row: &[i32], rule:
     }
 }
 
-/// One quantum, or one less.
-///
-/// # Safety
-/// As [`each_block`].
+/// One step of multi-lane neurons.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub unsafe fn ternary(threshold: (&[i32], usize), row: &[i32], rule: Rule, most: i32, zero: u8, pixels: &mut Pixels) -> bool {
+pub fn fire_lanes(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
+    match rule.lanes {
+        Some(1) => lanes::<1>(threshold, row, rule, zero, pixels),
+        Some(2) => lanes::<2>(threshold, row, rule, zero, pixels),
+        Some(3) => lanes::<3>(threshold, row, rule, zero, pixels),
+        Some(4) => lanes::<4>(threshold, row, rule, zero, pixels),
+        Some(5) => lanes::<5>(threshold, row, rule, zero, pixels),
+        Some(6) => lanes::<6>(threshold, row, rule, zero, pixels),
+        _ => lanes::<7>(threshold, row, rule, zero, pixels),
+    }
+}
+
+/// One step of ternary neurons: one quantum, or one less.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub fn fire_ternary(threshold: (&[i32], usize), row: &[i32], rule: Rule, most: i32, zero: u8, pixels: &mut Pixels) -> bool {
     let (nothing, one, most) = (_mm512_setzero_si512(), _mm512_set1_epi32(1), _mm512_set1_epi32(most));
     let signed = if rule.signed { u16::MAX } else { 0 };
     // SAFETY: the caller's.

@@ -1,7 +1,7 @@
-//! Kernels in portable Rust. The bodies are inlined into `avx2`, where the compiler vectorises them.
+//! Synapses in portable Rust. The bodies are inlined into other sets' kernels, too, where the compiler vectorises them.
 
-use super::bits::for_each_channel;
-use super::{SynapseShape, Tap};
+use crate::kernels::abi::{ListTapsArguments, SynapseShape, Tap};
+use crate::kernels::bits::for_each_channel;
 
 /// Starts `steps` rows of currents from `base`.
 pub unsafe extern "C" fn start(currents: *mut i32, base: *const i32, steps: usize, lanes: usize) {
@@ -9,17 +9,9 @@ pub unsafe extern "C" fn start(currents: *mut i32, base: *const i32, steps: usiz
     unsafe { (0..steps).for_each(|t| currents.add(t * lanes).copy_from_nonoverlapping(base, lanes)) }
 }
 
-/// Writes the taps of `pixel`, from a table, to `taps` and returns their number.
-pub unsafe extern "C" fn table_taps(
-    first: *const u32,
-    entries: *const [u32; 2],
-    pixel: usize,
-    data: *const u8,
-    pixel_bytes: usize,
-    weights: *const u8,
-    slice_bytes: usize,
-    taps: *mut Tap,
-) -> usize {
+/// Lists taps from a table; see [`crate::kernels::abi::ListTaps`].
+pub unsafe extern "C" fn list_taps(arguments: &ListTapsArguments) -> usize {
+    let &ListTapsArguments { first, entries, pixel, data, pixel_bytes, weights, slice_bytes, taps } = arguments;
     // SAFETY: `first` has an entry for every output pixel and one more, `taps` has room for the longest list, and the
     // entries' pixels and slices exist in `data` and `weights`.
     unsafe {
@@ -36,9 +28,9 @@ pub unsafe extern "C" fn table_taps(
 /// Body of [`wide_event`].
 ///
 /// # Safety
-/// As [`super::Synaptic`]; weights are `i32` rows.
+/// As [`crate::kernels::abi::Synaptic`]; weights are `i32` rows.
 #[inline(always)]
-pub(super) unsafe fn wide_event_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
+pub unsafe fn wide_event_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
     let (inputs, outputs, lanes) = (shape.inputs as usize, shape.outputs as usize, shape.lanes as usize);
     // SAFETY: as the function's.
     unsafe {
@@ -58,9 +50,9 @@ pub(super) unsafe fn wide_event_body(taps: *const Tap, count: usize, currents: *
 /// Body of [`masked`].
 ///
 /// # Safety
-/// As [`super::Synaptic`]; weights are one `i32` per channel.
+/// As [`crate::kernels::abi::Synaptic`]; weights are one `i32` per channel.
 #[inline(always)]
-pub(super) unsafe fn masked_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
+pub unsafe fn masked_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
     // SAFETY: as the function's.
     unsafe {
         for t in 0..steps {
@@ -79,9 +71,9 @@ pub(super) unsafe fn masked_body(taps: *const Tap, count: usize, currents: *mut 
 /// Body of [`dense`].
 ///
 /// # Safety
-/// As [`super::Synaptic`]; data are `i32` rows, weights `i32` rows.
+/// As [`crate::kernels::abi::Synaptic`]; data are `i32` rows, weights `i32` rows.
 #[inline(always)]
-pub(super) unsafe fn dense_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
+pub unsafe fn dense_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
     let (inputs, outputs, lanes) = (shape.inputs as usize, shape.outputs as usize, shape.lanes as usize);
     // SAFETY: as the function's.
     unsafe {
@@ -102,9 +94,9 @@ pub(super) unsafe fn dense_body(taps: *const Tap, count: usize, currents: *mut i
 /// Body of [`dense_channel`].
 ///
 /// # Safety
-/// As [`super::Synaptic`]; data are `i32` rows, weights one `i32` per channel.
+/// As [`crate::kernels::abi::Synaptic`]; data are `i32` rows, weights one `i32` per channel.
 #[inline(always)]
-pub(super) unsafe fn dense_channel_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
+pub unsafe fn dense_channel_body(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: &SynapseShape) {
     let channels = shape.channels as usize;
     // SAFETY: as the function's.
     unsafe {
@@ -121,25 +113,39 @@ pub(super) unsafe fn dense_channel_body(taps: *const Tap, count: usize, currents
     }
 }
 
-macro_rules! kernels {
-    ($($(#[$doc:meta])* $name:ident = $body:ident;)*) => {$(
+/// The kernels of these bodies, with the attributes that are given.
+macro_rules! synapses {
+    ($(#[$attribute:meta])*) => {
+        synapses! { @kernels [$(#[$attribute])*]
+            /// Spikes through rows of 32-bit weights, in groups.
+            wide_event = wide_event_body;
+            /// Spikes through one weight per channel.
+            masked = masked_body;
+            /// Currents through rows of 32-bit weights, in groups.
+            dense = dense_body;
+            /// Currents through one weight per channel.
+            dense_channel = dense_channel_body;
+        }
+    };
+    (@kernels $attributes:tt $($(#[$doc:meta])* $name:ident = $body:ident;)*) => {
+        $(synapses! { @kernel $attributes $(#[$doc])* $name = $body })*
+    };
+    (@kernel [$($attribute:tt)*] $(#[$doc:meta])* $name:ident = $body:ident) => {
         $(#[$doc])*
+        $($attribute)*
         pub unsafe extern "C" fn $name(
-            taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, _list: *mut u64,
+            taps: *const crate::kernels::abi::Tap,
+            count: usize,
+            currents: *mut i32,
+            steps: usize,
+            shape: *const crate::kernels::abi::SynapseShape,
+            _list: *mut u64,
         ) {
             // SAFETY: the compiled layer keeps the contract of `Synaptic`.
-            unsafe { $body(taps, count, currents, steps, &*shape) }
+            unsafe { crate::kernels::portable::synapse::$body(taps, count, currents, steps, &*shape) }
         }
-    )*};
+    };
 }
+pub(in crate::kernels) use synapses;
 
-kernels! {
-    /// Spikes through rows of 32-bit weights, in groups.
-    wide_event = wide_event_body;
-    /// Spikes through one weight per channel.
-    masked = masked_body;
-    /// Currents through rows of 32-bit weights, in groups.
-    dense = dense_body;
-    /// Currents through one weight per channel.
-    dense_channel = dense_channel_body;
-}
+synapses!();

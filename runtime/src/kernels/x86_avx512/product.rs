@@ -1,25 +1,17 @@
-//! Matrix kernels for AVX-512 VNNI: the same products as [`super::amx`], a vector at a time.
+//! Matrix products for AVX-512 VNNI: the same as those of tiles, a vector at a time.
 
-use super::matrix::MatrixShape;
-use super::rows::{self, Multiply};
+use crate::kernels::abi::ProductArguments;
+use crate::kernels::rows::{self, Multiply};
 use std::arch::x86_64::*;
 
-/// The product; see [`super::matrix::Product`].
+/// The product; see [`crate::kernels::abi::Product`].
 ///
 /// # Safety
-/// As [`super::matrix::Product`], and the CPU has AVX-512 VNNI.
+/// As [`crate::kernels::abi::Product`], and the CPU has AVX-512 VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub unsafe extern "C" fn product(
-    window: *const u8,
-    weights: *const i8,
-    currents: *mut i32,
-    steps: usize,
-    shape: *const MatrixShape,
-    pixels: usize,
-    base: *const i32,
-) {
+pub unsafe extern "C" fn product(arguments: &ProductArguments) {
     // SAFETY: the caller's.
-    unsafe { rows::product::<Vnni>(window, weights, currents, steps, shape, pixels, base) }
+    unsafe { rows::product::<Vnni>(arguments) }
 }
 
 struct Vnni;

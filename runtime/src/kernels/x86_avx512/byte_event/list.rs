@@ -1,7 +1,7 @@
 //! Listing the rows of weights that spikes select.
 
-use super::super::{SynapseShape, Tap};
-use super::{UNROLL, room};
+use crate::kernels::abi::{SynapseShape, Tap};
+use crate::kernels::byte_event::{UNROLL, room};
 use crate::plan::MAX_CHUNK;
 use std::arch::x86_64::*;
 

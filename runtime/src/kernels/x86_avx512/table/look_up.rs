@@ -1,7 +1,7 @@
 //! Sums of what a block looks up.
 
 use super::STEPS;
-use super::tables::Extra;
+use crate::kernels::table::tables::Extra;
 use std::arch::x86_64::*;
 
 /// Where a block's words are in an index plane.

@@ -1,8 +1,8 @@
 //! Adding up rows of weights, into currents or right into neurons.
 
-use super::super::{SynapseShape, Tap};
 use super::list::Lists;
-use super::{LANES, MOST_ROWS, UNROLL};
+use crate::kernels::abi::{SynapseShape, Tap};
+use crate::kernels::byte_event::{LANES, MOST_ROWS, UNROLL};
 use crate::plan::MAX_CHUNK;
 use std::arch::x86_64::*;
 
@@ -12,8 +12,8 @@ const BLOCKS: usize = LANES / 16;
 /// Adds the weights of spikes to currents.
 ///
 /// # Safety
-/// As [`crate::kernels::Synaptic`]; weights are as [`super::pack`] packs every slice, the first tap's slice comes before the others',
-/// the list is as long as [`super::row_scratch`] says, and the CPU has AVX-512 with VBMI2.
+/// As [`crate::kernels::abi::Synaptic`]; weights are as [`crate::kernels::byte_event::pack`] packs every slice, the first tap's slice comes
+/// before the others', the list is as long as [`crate::kernels::byte_event::row_scratch`] says, and the CPU has AVX-512 with VBMI2.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
 pub unsafe extern "C" fn byte_event(
     taps: *const Tap,

@@ -1,25 +1,13 @@
-//! Spikes through rows of 8-bit weights, for AVX-512: 64 outputs a load.
+//! Spikes through rows of 8-bit weights: 64 outputs a load.
 //!
 //! A 16-bit lane of a row holds two outputs: the weight of output `32 + i` as its high byte, and that of output `i`, plus 128 so that it is
 //! not negative, as its low one. Of `n` rows `x`, with `high = Σ (x >> 8)` and `all = Σ x` modulo 2¹⁶, the sums of the high outputs are
 //! `high`, those of the low ones `all − (high << 8) − 128 n`: two additions and a shift for 64 synapses, in half the memory of 16-bit weights.
 
-use super::{Cpu, SynapseShape};
+use super::abi::SynapseShape;
 use crate::plan::MAX_CHUNK;
 use crate::plan::geometry::Plane;
 use crate::plan::memory::Size;
-
-#[cfg(target_arch = "x86_64")]
-mod kernel;
-#[cfg(target_arch = "x86_64")]
-mod list;
-#[cfg(target_arch = "x86_64")]
-mod row;
-
-#[cfg(target_arch = "x86_64")]
-pub use kernel::byte_event;
-#[cfg(target_arch = "x86_64")]
-pub use row::byte_event_row;
 
 /// Constants of a layer whose rows of neurons are computed at once, in the module's read-only data. Pairs are rows and columns, or along
 /// them; strides go from pixel to pixel.
@@ -53,11 +41,9 @@ pub struct RowShape {
 impl RowShape {
     /// The words, as the kernel reads them.
     pub fn words(&self) -> Vec<u32> {
-        let s = &self.synapse;
-        let synapse = [s.channels, s.step_bytes, s.inputs, s.outputs, s.row, s.lanes];
         let window = [self.input, self.kernel, self.stride, self.pad];
         let rest = [self.columns, self.pixel_bytes, self.base, self.threshold, self.spikes, self.mask];
-        synapse.iter().chain(window.as_flattened()).chain(&rest).copied().collect()
+        self.synapse.words().iter().chain(window.as_flattened()).chain(&rest).copied().collect()
     }
 }
 
@@ -65,27 +51,27 @@ impl RowShape {
 pub const LANES: usize = 64;
 
 /// Rows that are added between two looks at the end of the list; lists are filled up with a row of zeros.
-const UNROLL: usize = 8;
+pub(super) const UNROLL: usize = 8;
 
 /// The most rows whose sums are within 16 bits, whatever their weights.
-const MOST_ROWS: usize = 255 / UNROLL * UNROLL;
+pub(super) const MOST_ROWS: usize = 255 / UNROLL * UNROLL;
 
 /// Entries that a list of at most `rows` rows has room for; its last ones are written by whole vectors. Lists of neighbouring steps are an
 /// odd number of cache lines apart: their beginnings, which alone are much used, spread over all sets of the first cache.
-fn room(rows: usize) -> usize {
+pub(super) fn room(rows: usize) -> usize {
     const LINE: usize = 32;
     ((rows + 64).div_ceil(LINE) | 1) * LINE
 }
 
 /// Windows of a row that share their lists: so many that most columns are listed once, so few that the lists are short and their entries
 /// 16 bits.
-fn windows(kernel: [usize; 2], stride: [usize; 2], channels: usize) -> usize {
+pub(super) fn windows(kernel: [usize; 2], stride: [usize; 2], channels: usize) -> usize {
     let columns = (MOST_LISTED / (channels + 1)).saturating_sub(kernel[0] * kernel[1] + kernel[1]);
     (columns / stride[1]).clamp(1, 16)
 }
 
 /// Columns of input pixels that so many windows see, and those between them.
-fn columns(windows: usize, kernel: [usize; 2], stride: [usize; 2]) -> usize {
+pub(super) fn columns(windows: usize, kernel: [usize; 2], stride: [usize; 2]) -> usize {
     (windows - 1) * stride[1] + kernel[1]
 }
 
@@ -105,11 +91,6 @@ pub fn fits(plane: &Plane, channels: usize) -> bool {
     let rows = [plane.kernel[0] + 1, plane.kernel[1], channels + 1].into_iter().fold(1, usize::saturating_mul);
     let numbers = [plane.input, plane.output, plane.stride, plane.pad];
     plane.dilation == [1, 1] && rows <= MOST_LISTED && numbers.as_flattened().iter().all(|&n| u32::try_from(n).is_ok())
-}
-
-/// Whether `cpu` has the instructions.
-pub fn is_available(cpu: Cpu) -> bool {
-    cpu >= Cpu::Avx512
 }
 
 /// The rows of one slice, `[input][output]`, in the kernel's layout: a multiple of [`LANES`] outputs, and a row of zeros behind the last.

@@ -1,25 +1,17 @@
 //! Products of counts for AVX2. Its products of bytes saturate 16 bits, so counts and weights are widened to 16 bits first.
 
-use super::matrix::MatrixShape;
-use super::rows::{self, Multiply};
+use crate::kernels::abi::ProductArguments;
+use crate::kernels::rows::{self, Multiply};
 use std::arch::x86_64::*;
 
-/// The product; see [`super::matrix::Product`].
+/// The product; see [`crate::kernels::abi::Product`].
 ///
 /// # Safety
-/// As [`super::matrix::Product`], and the CPU has AVX2.
+/// As [`crate::kernels::abi::Product`], and the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub unsafe extern "C" fn product(
-    window: *const u8,
-    weights: *const i8,
-    currents: *mut i32,
-    steps: usize,
-    shape: *const MatrixShape,
-    pixels: usize,
-    base: *const i32,
-) {
+pub unsafe extern "C" fn product(arguments: &ProductArguments) {
     // SAFETY: the caller's.
-    unsafe { rows::product::<Widened>(window, weights, currents, steps, shape, pixels, base) }
+    unsafe { rows::product::<Widened>(arguments) }
 }
 
 struct Widened;

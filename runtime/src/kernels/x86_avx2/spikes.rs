@@ -1,119 +1,16 @@
-//! Kernels for AVX2.
+//! Spikes of neurons, and counting them, for AVX2.
 
-use super::bits::for_each_channel;
-use super::scalar::{dense_body, dense_channel_body, masked_body, wide_event_body};
-use super::{FireShape, SynapseShape, Tap};
+use crate::kernels::abi::FireArguments;
+use crate::kernels::count::word;
 use std::arch::x86_64::*;
-
-macro_rules! kernels {
-    ($($(#[$doc:meta])* $name:ident = $body:ident;)*) => {$(
-        $(#[$doc])*
-        #[target_feature(enable = "avx2,bmi2,popcnt")]
-        pub unsafe extern "C" fn $name(
-            taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, _list: *mut u64,
-        ) {
-            // SAFETY: the compiled layer keeps the contract of `Synaptic`.
-            unsafe { $body(taps, count, currents, steps, &*shape) }
-        }
-    )*};
-}
-
-kernels! {
-    /// Spikes through rows of 32-bit weights, in groups.
-    wide_event = wide_event_body;
-    /// Spikes through one weight per channel.
-    masked = masked_body;
-    /// Currents through rows of 32-bit weights, in groups.
-    dense = dense_body;
-    /// Currents through one weight per channel.
-    dense_channel = dense_channel_body;
-}
-
-/// Spikes through rows of 16-bit weights: lists the rows of a step, then adds them up in registers, 64 output channels
-/// at a time. Sums fit 16 bits (the plan proved it).
-///
-/// # Safety
-/// As [`super::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has AVX2.
-#[target_feature(enable = "avx2,bmi2,popcnt")]
-pub unsafe extern "C" fn event(
-    taps: *const Tap,
-    count: usize,
-    currents: *mut i32,
-    steps: usize,
-    shape: *const SynapseShape,
-    list: *mut u64,
-) {
-    // SAFETY: the compiled layer keeps the contract of `Synaptic`.
-    unsafe {
-        let shape = &*shape;
-        let lanes = shape.lanes as usize;
-        for t in 0..steps {
-            let mut n = 0;
-            for tap in std::slice::from_raw_parts(taps, count) {
-                for_each_channel(tap.data.add(t * shape.step_bytes as usize), shape.step_bytes as usize, |channel| {
-                    list.add(n).write(tap.weights.add(channel * 2 * lanes) as u64);
-                    n += 1;
-                });
-            }
-            if n == 0 {
-                continue;
-            }
-            let rows = std::slice::from_raw_parts(list, n);
-            let row = currents.add(t * lanes);
-            let mut at = 0;
-            while at < lanes {
-                match (lanes - at) / 16 {
-                    1 => add_rows::<1>(rows, at, row.add(at)),
-                    2 => add_rows::<2>(rows, at, row.add(at)),
-                    3 => add_rows::<3>(rows, at, row.add(at)),
-                    _ => add_rows::<4>(rows, at, row.add(at)),
-                }
-                at += 64;
-            }
-        }
-    }
-}
-
-/// Adds `16 N` lanes, from lane `at`, of all rows to `sums`.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
-    // SAFETY: every row has at least `at + 16 N` lanes, and so has `sums` behind it.
-    unsafe {
-        let mut total = [_mm256_setzero_si256(); N];
-        for &row in rows {
-            let row = (row as *const i16).add(at);
-            for (j, sum) in total.iter_mut().enumerate() {
-                *sum = _mm256_add_epi16(*sum, _mm256_loadu_si256(row.add(16 * j).cast()));
-            }
-        }
-        for (j, &sum) in total.iter().enumerate() {
-            for (half, part) in [_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum)].into_iter().enumerate() {
-                let to = sums.add(16 * j + 8 * half).cast::<__m256i>();
-                _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), _mm256_cvtepi16_epi32(part)));
-            }
-        }
-    }
-}
 
 /// Integrate and fire, 16 neurons at a time; `HARD` resets to zero.
 ///
 /// # Safety
-/// As [`super::Fire`], and the CPU has AVX2.
+/// As [`crate::kernels::abi::Fire`], and the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub unsafe extern "C" fn fire<const HARD: bool>(
-    currents: *const i32,
-    threshold: *const i32,
-    before: *const i32,
-    stride: usize,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    steps: usize,
-    shape: *const FireShape,
-    pixels: usize,
-    residual: *const u8,
-    weights: *const i32,
-) {
+pub unsafe extern "C" fn fire<const HARD: bool>(arguments: &FireArguments) {
+    let &FireArguments { currents, threshold, before, stride, membrane, spikes, steps, shape, pixels, residual, weights } = arguments;
     // SAFETY: the compiled layer keeps the contract of `Fire`.
     unsafe {
         let shape = &*shape;
@@ -170,11 +67,8 @@ fn lanes_of(bits: i32) -> __m256i {
 }
 
 /// Adds every bit of the words at every `stride`th byte of `masks` to its counter.
-///
-/// # Safety
-/// The CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub unsafe fn tally(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
+pub fn add_bits(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
     // SAFETY: `counters` is 64 bytes.
     unsafe {
         let to = counters.as_mut_ptr().cast::<__m256i>();
@@ -187,7 +81,7 @@ pub unsafe fn tally(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
             _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
         };
         for at in (0..masks.len()).step_by(stride) {
-            let word = super::count::word(masks, at);
+            let word = word(masks, at);
             low = _mm256_sub_epi8(low, expand(word as i32));
             high = _mm256_sub_epi8(high, expand((word >> 32) as i32));
         }

@@ -1,36 +1,20 @@
 //! A row of output pixels, whose neighbours see mostly the same spikes: those of a column of input pixels are listed once, for all
 //! windows that the column is part of. The columns' rows of weights stand one after the other, so that a window's are a part of the list.
 
-use super::super::Tap;
 use super::kernel::Neurons;
 use super::list::{Lists, Places};
-use super::{LANES, RowShape, columns, windows};
+use crate::kernels::abi::{EventRowArguments, Tap};
+use crate::kernels::byte_event::{LANES, columns, windows};
 
-/// Integrate and fire: row `y` of neurons whose currents are a base, the weights of spikes, and `residual_weights` where `residual`
-/// (masks of the neurons' own places; null when there is none) has a spike. Potentials come from `before` (`before_stride` elements from
-/// pixel to pixel) and go to `membrane`. Pointers are to the layer's first pixel. `HARD` resets to zero.
+/// Integrate and fire; see [`crate::kernels::abi::EventRow`]. `HARD` resets to zero.
 ///
 /// # Safety
-/// Spikes, parameters and state are the layer's, as `shape` says; weights are as [`super::pack`] packs every slice; there is room for the
-/// taps of a column; scratch is as long as [`super::row_scratch`] says and aligned to 64 bytes; the CPU has AVX-512 with VBMI2.
+/// Spikes, parameters and state are the layer's, as the shape says; there is room for the taps of a column; the CPU has AVX-512 with
+/// VBMI2.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
-pub unsafe extern "C" fn byte_event_row<const HARD: bool>(
-    spikes_in: *const u8,
-    weights: *const u8,
-    steps: usize,
-    shape: *const RowShape,
-    y: usize,
-    taps: *mut Tap,
-    scratch: *mut u8,
-    base: *const i32,
-    threshold: *const i32,
-    before: *const i32,
-    before_stride: usize,
-    membrane: *mut i32,
-    spikes: *mut u8,
-    residual: *const u8,
-    residual_weights: *const i32,
-) {
+pub unsafe extern "C" fn byte_event_row<const HARD: bool>(arguments: &EventRowArguments) {
+    let &EventRowArguments { spikes_in, weights, steps, shape, y, taps, scratch, base, threshold, .. } = arguments;
+    let &EventRowArguments { before, before_stride, membrane, spikes, residual, residual_weights, .. } = arguments;
     // SAFETY: the compiled layer keeps the contract.
     unsafe {
         let shape = &*shape;
