@@ -58,6 +58,11 @@ pub fn parse(text: &str, origin: &str) -> Result<Target, TargetError> {
     yaml::parse(text).map_err(|e| TargetError::Syntax { name: origin.to_string(), reason: e.to_string() })
 }
 
+/// The target as its file would say it.
+pub fn to_yaml(target: &Target) -> String {
+    serde_yaml::to_string(target).expect("a target is maps, lists, words and numbers")
+}
+
 /// The built-in targets, the default first.
 pub fn built_in() -> Vec<Target> {
     BUILT_IN.iter().map(|text| parse(text, "built in").expect("built-in targets are tested")).collect()

@@ -347,7 +347,13 @@ impl Survey<'_> {
         if let Some(limit) = limits.initial_potential.as_ref().filter(|l| !l.value)
             && neuron.initial.values().any(|v| v != 0.0)
         {
-            self.add(Some(id), ("initial-potential", limit), "a start above or below zero", "zero", "leave shift-membrane out of the recipe");
+            self.add(
+                Some(id),
+                ("initial-potential", limit),
+                "a start above or below zero",
+                "zero",
+                "leave shift-membrane out of the recipe",
+            );
         }
         if let Some(limit) = &limits.threshold_bits {
             self.bits(id, ("threshold-bits", limit), &neuron.threshold, false, "choose fewer bits with --weights");
@@ -369,7 +375,13 @@ impl Survey<'_> {
     fn membrane(&mut self, id: NodeId, safe: u32, steps: u32) {
         if let Some(limit) = self.limits.membrane_bits.as_ref().filter(|_| safe < steps) {
             let value = format_args!("enough for {safe} of {steps} steps").to_string();
-            self.add(Some(id), ("membrane-bits", limit), value, format_args!("{} bits", limit.value), "a shorter window, or coarser weights");
+            self.add(
+                Some(id),
+                ("membrane-bits", limit),
+                value,
+                format_args!("{} bits", limit.value),
+                "a shorter window, or coarser weights",
+            );
         }
     }
 }

@@ -106,7 +106,8 @@ fn run(graph: &Graph, inputs: &str) -> Result<String, String> {
     let numbers: Vec<f32> = inputs.split(',').map(|v| v.trim().parse().expect("inputs are numbers")).collect();
     let network = Network::compile(graph, EngineKind::Reference).map_err(|e| e.to_string())?;
     let mut rest = &numbers[..];
-    let inputs: Vec<&[f32]> = network.inputs().iter().map(|ty| rest.split_off(..ty.shape.iter().product()).expect("enough numbers")).collect();
+    let inputs: Vec<&[f32]> =
+        network.inputs().iter().map(|ty| rest.split_off(..ty.shape.iter().product()).expect("enough numbers")).collect();
     let mut session = network.session();
     session.start(&inputs).map_err(|e| e.to_string())?;
     session.advance(graph.timesteps.unwrap_or(1)).map_err(|e| e.to_string())?;

@@ -3,10 +3,10 @@
 use super::arguments::{Format, Memory};
 use super::export::in_the_way;
 use super::{Failure, load, output};
-use snnc::targets;
 use clap::Args;
 use serde::Serialize;
 use snn_ir::{Obstacle, verify_for};
+use snnc::targets;
 use std::path::PathBuf;
 
 /// Arguments of `snnc check`.

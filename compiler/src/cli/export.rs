@@ -2,11 +2,11 @@
 
 use super::arguments::Memory;
 use super::{Failure, destination, load, output};
-use snnc::backend::{self, Backend, BackendError, UnknownForm};
-use snnc::files;
 use clap::Args;
 use snn_ir::Obstacle;
 use snn_ir::file::Program;
+use snnc::backend::{self, Backend, BackendError, UnknownForm};
+use snnc::files;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `snnc export`.

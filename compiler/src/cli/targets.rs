@@ -2,10 +2,10 @@
 
 use super::arguments::Format;
 use super::{Failure, output};
-use snnc::report::list;
-use snnc::targets::{self, DEFAULT, TargetError};
 use clap::Args;
 use snn_ir::Target;
+use snnc::report::list;
+use snnc::targets::{self, DEFAULT, TargetError};
 
 /// Arguments of `snnc targets`.
 #[derive(Args, Debug)]
@@ -26,7 +26,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let text = match (arguments.format, &arguments.name) {
         (Format::Json, Some(_)) => output::json(&found[0])?,
         (Format::Json, None) => output::json(&found)?,
-        (Format::Text, Some(_)) => serde_yaml::to_string(&found[0]).map_err(|e| Failure::from_error(&e))?,
+        (Format::Text, Some(_)) => targets::to_yaml(&found[0]),
         (Format::Text, None) => {
             let row = |t: &Target| {
                 let mark = if t.name == DEFAULT { " (default)" } else { "" };

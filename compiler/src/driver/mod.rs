@@ -24,8 +24,8 @@ use crate::targets;
 use barrier::Barrier;
 use convert::{Conversion, Converted, convert};
 use search::{Search, SearchRequest, search};
-use snn_ir::neuron::Timing;
 use snn_ir::file::{CalibrationSource, Program, Provenance};
+use snn_ir::neuron::Timing;
 use snn_ir::{Graph, Preprocessing, Target, verify_for};
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! One window of one sample, to its end, and how many windows an answer takes.
 
 use super::task::top1;
-use snn_ir::neuron::Timing;
 use snn_ir::Graph;
+use snn_ir::neuron::Timing;
 use snn_runtime::{Network, RunError, Session};
 use std::collections::HashMap;
 

@@ -195,7 +195,7 @@ impl<'a, M: Module> Lowering<'a, M> {
             spikes: word(self.plan.pixel_bytes(node)),
         };
         let shape = self.constant(b, bytes_of(shape.words()))?;
-        Ok(Some(Neurons { threshold, before, membrane, threshold_stride, before_stride, before_elements, shape, reset: n.reset }))
+        Ok(Some(Neurons { threshold, before, membrane, threshold_stride, before_stride, before_elements, shape, reset: n.dynamics.reset }))
     }
 }
 

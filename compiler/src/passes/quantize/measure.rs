@@ -349,12 +349,7 @@ impl Analog {
     }
 
     /// What the prefix adds to node `id`, which is none of it.
-    fn sum_of_prefix(
-        &mut self,
-        graph: &Graph,
-        id: NodeId,
-        prefix: &HashSet<NodeId>,
-    ) -> Result<(), PassError> {
+    fn sum_of_prefix(&mut self, graph: &Graph, id: NodeId, prefix: &HashSet<NodeId>) -> Result<(), PassError> {
         let operands = graph.operands(id);
         let mut of_prefix = operands.iter().enumerate().filter(|(_, o)| prefix.contains(o)).peekable();
         if of_prefix.peek().is_none() {

@@ -4,6 +4,7 @@ use super::*;
 use crate::testing::random_inputs;
 use crate::{Cpu, EngineKind, Network, RunError, Session};
 use proptest::prelude::*;
+use snn_ir::neuron::{BINARY, TERNARY, lanes};
 
 /// Firing rules of networks that one engine runs.
 fn firings() -> impl Strategy<Value = Vec<Firing>> {
