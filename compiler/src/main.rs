@@ -1,7 +1,9 @@
-//! The `snnc` program: see [`snnc::cli`].
+//! The `snnc` program. It decides nothing that the library does not: see [`snnc::Compiler`].
+
+mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    snnc::cli::main()
+    cli::main()
 }

@@ -4,7 +4,6 @@
 //! What stands at the end of the ANN decides what an output means: `canonicalize` drops a closing softmax or sigmoid, so
 //! that the spiking network answers with scores where the ANN answers with probabilities. The notes in a `.snn` file tell.
 
-use crate::passes::canonicalize::is_final;
 use snn_ir::activation::Activation;
 use snn_ir::op::Relu;
 use snn_ir::{Graph, NodeId, Op};
@@ -81,6 +80,18 @@ fn logit(name: &str) -> String {
 
 fn probability(name: &str) -> String {
     format!("output `{name}` is a probability")
+}
+
+/// Whether nothing but outputs, and what only moves elements, comes behind `id`.
+pub fn is_final(graph: &Graph, id: NodeId) -> bool {
+    let mut reached = graph.users(id);
+    while let Some(user) = reached.pop() {
+        if !matches!(graph.op(user), Op::Reshape { .. } | Op::Identity | Op::Transpose { .. } | Op::Softmax { .. }) {
+            return false;
+        }
+        reached.extend(graph.users(user));
+    }
+    true
 }
 
 /// What closes the outputs of the imported `ann`, in order.

@@ -2,18 +2,23 @@
 //!
 //! The built-in recipes are such files themselves (`compiler/src/recipes/`); a user's file looks the same.
 
-use crate::passes::{OptionError, Pass, from_yaml};
+use crate::files;
+use crate::passes::approximate_activations::ApproximateActivations;
+use crate::passes::quantize::{Quantize, WeightType};
+use crate::passes::{AnyPass, OptionError, OrderError, from_yaml, order};
 use crate::suggest::nearest;
-use crate::{files, yaml};
+use crate::yaml::{self, YamlError};
 use serde::Deserialize;
 use serde_yaml::Value;
+use std::fmt;
+use std::io;
 use std::path::Path;
 use thiserror::Error;
 
 /// The recipe used when none is named.
 pub const DEFAULT: &str = "layerwise";
 
-/// The recipe used in its place for networks that lose too much with all layers in step ([`crate::choose::barrier`]).
+/// The recipe used in its place for networks that lose too much with all layers in step ([`crate::driver::barrier`]).
 pub const BARRIER: &str = "two-phase";
 
 /// The recipe used without calibration data, which the default recipe needs.
@@ -32,7 +37,20 @@ const BUILT_IN: &[&str] = &[
     include_str!("recipes/lanes.yaml"),
 ];
 
+/// Number type of the compiled network's weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// As the recipe says.
+    #[default]
+    Recipe,
+    /// No `quantize` pass: floats, which only the reference engine runs.
+    Float,
+    /// Integers of this type.
+    Integer(WeightType),
+}
+
 /// A conversion recipe.
+#[derive(Clone, Debug)]
 pub struct Recipe {
     /// Short name.
     pub name: String,
@@ -41,7 +59,7 @@ pub struct Recipe {
     /// T to convert for when the user names none, where the recipe is meant for other windows than most.
     pub timesteps: Option<u32>,
     /// The passes, in order.
-    pub passes: Vec<Box<dyn Pass>>,
+    pub passes: Vec<AnyPass>,
     /// The YAML it was read from.
     pub text: String,
 }
@@ -58,29 +76,57 @@ pub enum RecipeError {
         known: String,
     },
     /// The file cannot be read.
-    #[error("cannot read recipe {path}: {reason}")]
+    #[error("cannot read recipe {path}: {source}")]
     Read {
         /// The file.
         path: String,
         /// Why not.
-        reason: String,
+        source: io::Error,
     },
     /// The YAML is not a recipe.
-    #[error("recipe {name}: {reason}")]
+    #[error("recipe {name}: {source}")]
     Syntax {
         /// Name or file.
         name: String,
         /// What is wrong, with its line where the parser knows it.
-        reason: String,
+        source: YamlError,
     },
     /// A pass or its options are wrong.
-    #[error("recipe {name}: {source}")]
-    Passes {
+    #[error("recipe {name}{line}: {source}")]
+    Pass {
         /// Name or file.
         name: String,
+        /// Where the pass is in it.
+        line: Line,
         /// What is wrong.
         source: OptionError,
     },
+    /// A pass is at the wrong place.
+    #[error("recipe {name}{line}: {source}")]
+    Order {
+        /// Name or file.
+        name: String,
+        /// Where the pass is in it.
+        line: Line,
+        /// What it depends on.
+        source: OrderError,
+    },
+    /// There is no activation function whose error could be bounded.
+    #[error("recipe {name}: it has no approximate-activations whose error could be bounded")]
+    NothingToBound {
+        /// Name or file.
+        name: String,
+    },
+}
+
+/// The line of a pass in a recipe, counted from 1, where it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line(pub Option<usize>);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, ", line {line}"))
+    }
 }
 
 impl RecipeError {
@@ -88,7 +134,7 @@ impl RecipeError {
     pub fn suggestion(&self) -> Option<String> {
         match self {
             RecipeError::Unknown { name, known } => nearest(name, known.split(", ")).map(str::to_string),
-            RecipeError::Passes { source, .. } => source.suggestion().map(str::to_string),
+            RecipeError::Pass { source, .. } => source.suggestion().map(str::to_string),
             _ => None,
         }
     }
@@ -109,10 +155,18 @@ impl Recipe {
     /// The recipe in `text`; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`RecipeError::Syntax`] and [`RecipeError::Passes`].
+    /// [`RecipeError`] when it is none, or its passes cannot run in their order.
     pub fn parse(text: &str, origin: &str) -> Result<Recipe, RecipeError> {
-        let file: RecipeFile = yaml::parse(text).map_err(|e| RecipeError::Syntax { name: origin.to_string(), reason: e.to_string() })?;
-        let passes = from_yaml(&file.passes).map_err(|source| RecipeError::Passes { name: origin.to_string(), source })?;
+        let name = || origin.to_string();
+        let file: RecipeFile = yaml::parse(text).map_err(|source| RecipeError::Syntax { name: name(), source })?;
+        let line = |place| Line(yaml::line_of(text, "passes", place));
+        let pass = |(place, item)| from_yaml(item).map_err(|source| RecipeError::Pass { name: name(), line: line(place), source });
+        let passes = file.passes.iter().enumerate().map(pass).collect::<Result<Vec<AnyPass>, _>>()?;
+        order::check(passes.iter().map(AnyPass::as_pass), &[]).map_err(|(place, source)| RecipeError::Order {
+            name: name(),
+            line: line(place),
+            source,
+        })?;
         let timesteps = file.timesteps.map(std::num::NonZeroU32::get);
         Ok(Recipe { name: file.name, description: file.description, timesteps, passes, text: text.to_string() })
     }
@@ -124,7 +178,7 @@ impl Recipe {
     pub fn load(name: &str) -> Result<Recipe, RecipeError> {
         if name.ends_with(".yaml") || name.ends_with(".yml") {
             let text = files::read_text(Path::new(name), yaml::MAX_BYTES);
-            let text = text.map_err(|e| RecipeError::Read { path: name.to_string(), reason: e.to_string() })?;
+            let text = text.map_err(|source| RecipeError::Read { path: name.to_string(), source })?;
             return Recipe::parse(&text, name);
         }
         built_in().into_iter().find(|r| r.name == name).ok_or_else(|| {
@@ -135,37 +189,56 @@ impl Recipe {
 }
 
 /// Most segments per function where a bound on the error is asked for.
-const SEGMENTS: u64 = 48;
+const SEGMENTS: usize = 48;
 
 impl Recipe {
-    /// The recipe with `error` as the bound of its `approximate-activations`, and enough segments to hold it.
+    /// The recipe with `error` as the bound of its `approximate-activations`, and enough segments to hold it. Its text says
+    /// so, too.
     ///
     /// # Errors
-    /// [`RecipeError::Syntax`] when it has no such pass.
-    pub fn with_activation_error(self, error: f64) -> Result<Recipe, RecipeError> {
-        let pass = "approximate-activations";
-        let syntax = |reason: String| RecipeError::Syntax { name: self.name.clone(), reason };
-        let mut file: Value = yaml::parse(&self.text).map_err(|e| syntax(e.to_string()))?;
-        let items = file.get_mut("passes").and_then(Value::as_sequence_mut);
-        let named = |v: &&mut Value| v.as_str() == Some(pass) || v.get(pass).is_some();
-        let item = items.and_then(|i| i.iter_mut().find(named));
-        let item = item.ok_or_else(|| syntax(format!("it has no {pass} whose error could be bounded")))?;
-        let mut options = item.get(pass).and_then(Value::as_mapping).cloned().unwrap_or_default();
-        let segments = options.get("max_segments").and_then(Value::as_u64).unwrap_or(0).max(SEGMENTS);
-        options.insert("error".into(), error.into());
-        options.insert("max_segments".into(), segments.into());
-        let mut changed = serde_yaml::Mapping::new();
-        changed.insert(pass.into(), options.into());
-        *item = changed.into();
-        let text = serde_yaml::to_string(&file).map_err(|e| syntax(e.to_string()))?;
-        Recipe::parse(&text, &self.name)
+    /// [`RecipeError::NothingToBound`] when it has no such pass.
+    pub fn with_activation_error(mut self, error: f64) -> Result<Recipe, RecipeError> {
+        let place = self.passes.iter().position(|p| matches!(p, AnyPass::ApproximateActivations(_)));
+        let nothing = || RecipeError::NothingToBound { name: self.name.clone() };
+        let place = place.ok_or_else(nothing)?;
+        if let AnyPass::ApproximateActivations(pass) = &mut self.passes[place] {
+            *pass = ApproximateActivations { error, max_segments: pass.max_segments.max(SEGMENTS) };
+            let syntax = |source: serde_yaml::Error| RecipeError::Syntax { name: self.name.clone(), source: source.into() };
+            self.text = rewritten(&self.text, place, pass).map_err(syntax)?;
+        }
+        Ok(self)
     }
+
+    /// The recipe with another number type of weights. Its text stays as it is.
+    pub fn with_weights(mut self, weights: Weights) -> Recipe {
+        match weights {
+            Weights::Recipe => {}
+            Weights::Float => self.passes.retain(|pass| !matches!(pass, AnyPass::Quantize(_))),
+            Weights::Integer(weights) => {
+                for pass in &mut self.passes {
+                    if let AnyPass::Quantize(quantize) = pass {
+                        *quantize = Quantize { weights, depthwise: weights };
+                    }
+                }
+            }
+        }
+        self
+    }
+}
+
+/// The recipe in `text` with the options of `pass` at `place`.
+fn rewritten(text: &str, place: usize, pass: &ApproximateActivations) -> Result<String, serde_yaml::Error> {
+    let mut file: Value = serde_yaml::from_str(text)?;
+    let mut item = serde_yaml::Mapping::new();
+    item.insert("approximate-activations".into(), serde_yaml::to_value(pass)?);
+    file["passes"][place] = item.into();
+    serde_yaml::to_string(&file)
 }
 
 /// Built-in recipes that the search for recipe and T leaves out: published baselines that others dominate.
 const BASELINES: [&str; 3] = ["deng2021", "robust", "potential"];
 
-/// The built-in recipes that [`crate::choose`] chooses from.
+/// The built-in recipes that [`crate::driver::search`] chooses from.
 pub fn contenders() -> Vec<Recipe> {
     built_in().into_iter().filter(|r| !BASELINES.contains(&r.name.as_str())).collect()
 }
@@ -190,14 +263,18 @@ mod tests {
         let recipe = Recipe::load(DEFAULT).unwrap();
         let bounded = Recipe::load(DEFAULT).unwrap().with_activation_error(0.002).unwrap();
         assert!(bounded.text.contains("error: 0.002") && bounded.passes.len() == recipe.passes.len(), "{}", bounded.text);
-        let none = Recipe::parse("name: x\npasses: [normalize]", "x").unwrap().with_activation_error(0.1);
+        let none = Recipe::parse("name: x\npasses: [canonicalize]", "x").unwrap().with_activation_error(0.1);
         assert!(none.err().unwrap().to_string().contains("no approximate-activations"));
     }
 
     #[test]
     fn a_broken_recipe_says_what_is_wrong() {
         let error = |text| Recipe::parse(text, "my.yaml").err().unwrap().to_string();
-        assert!(error("name: x\npasses: [nonsense]").starts_with("recipe my.yaml: there is no pass `nonsense`"));
+        assert!(error("name: x\npasses: [nonsense]").starts_with("recipe my.yaml, line 2: there is no pass `nonsense`"));
+        assert_eq!(
+            error("name: x\npasses:\n  - canonicalize\n  - normalize: {}\n"),
+            "recipe my.yaml, line 4: `normalize` needs neurons, and the ANN that they came from: it must come after `replace-relu`"
+        );
         assert!(error("name: x\npases: []").contains("unknown field `pases`"));
         assert!(Recipe::load("mmes").err().unwrap().to_string().contains("built in are: layerwise, mmse, deng2021, robust"));
     }

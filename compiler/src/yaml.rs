@@ -3,7 +3,8 @@
 //! Its time grows with the square of the brackets that are open, and it copies what an alias stands for as often as the
 //! alias occurs, aliases of aliases included. Recipes need a few of either.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
 use thiserror::Error;
 
 /// Longest text; the longest built-in recipe has 1.5 kB.
@@ -51,6 +52,72 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     Ok(serde_yaml::from_str(text)?)
 }
 
+/// The line, counted from 1, of item `place` of the list `key` in `text`, which [`parse`] takes.
+pub fn line_of(text: &str, key: &'static str, place: usize) -> Option<usize> {
+    // The parser knows where it is only where it fails: so it is made to fail there.
+    let error = At { key, place }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+    error.location().map(|location| location.line())
+}
+
+/// Fails at an item of a list in a mapping.
+struct At {
+    key: &'static str,
+    place: usize,
+}
+
+/// Fails at the next value.
+struct Here;
+
+impl<'de> DeserializeSeed<'de> for At {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for At {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping with a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key == self.key {
+                true => map.next_value_seed(At { ..self })?,
+                false => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        for _ in 0..self.place {
+            list.next_element::<IgnoredAny>()?;
+        }
+        list.next_element_seed(Here)?;
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Here {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Here {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +145,12 @@ mod tests {
         assert_eq!(value["b"][1]["x"], 0.5);
         let many = format!("c: {}", "2*T * T a*b ".repeat(100));
         assert!(parse::<Value>(&many).is_ok());
+    }
+
+    #[test]
+    fn the_line_of_an_item_is_found_in_both_styles() {
+        let text = "name: x\ndescription: >-\n  two\n  lines\npasses:\n  # none\n  - a\n  - b: {c: 1}\n  - d\n";
+        assert_eq!([0, 1, 2].map(|place| line_of(text, "passes", place)), [Some(7), Some(8), Some(9)]);
+        assert_eq!(line_of("passes: [a,\n  b]", "passes", 1), Some(2));
     }
 }

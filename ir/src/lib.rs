@@ -5,6 +5,32 @@
 //! per-sample *shape*. There is no batch dimension: samples never meet, and running many of them is the runtime's
 //! business.
 //!
+//! A graph has a text form ([`text`]) and a file ([`file`]); `snn_runtime` runs it:
+//!
+//! ```
+//! use snn_ir::text::{Parameters, parse, print};
+//!
+//! let graph = parse(
+//!     "graph @two_neurons {
+//!        %input = input : current[2]
+//!        %hidden = if %input, threshold=1 : spikes[2]
+//!        %sum = linear %hidden, weight=@weight : current[1]
+//!        %logit = readout %sum : potential[1]
+//!        output %logit
+//!      }
+//!      @weight = f32[1x2] [1, -1]",
+//! )?;
+//! snn_ir::verify(&graph)?;
+//! assert_eq!(parse(&print(&graph, Parameters::Full))?, graph);
+//!
+//! let network = snn_runtime::Network::compile(&graph, snn_runtime::EngineKind::Reference)?;
+//! let mut session = network.session();
+//! session.start(&[&[0.75, 0.25]])?;
+//! session.advance(4)?; // 3 spikes and 1 spike
+//! assert_eq!(session.potentials(), [[0.5]]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! ## Two kinds of time
 //!
 //! An **analog** graph has no time. A value is the activation an ANN computes for one sample, and the graph means what

@@ -4,24 +4,24 @@ use snn_ir::{Graph, Op, Preprocessing};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 use snn_tests::shared::root;
-use snnc::calibrate::Calibration;
-use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::data::Dataset;
 use snnc::frontend::onnx::{ImportOptions, import};
-use snnc::recipe::{DEFAULT, Recipe};
+use snnc::passes::pipeline::PassRecord;
+use snnc::recipe::DEFAULT;
+use snnc::{Compiler, Recipe, Samples};
 use std::collections::HashMap;
 
 const TIMESTEPS: u32 = 64;
 
-struct Samples {
+struct Labelled {
     inputs: Vec<Vec<f32>>,
     labels: Vec<u32>,
 }
 
-fn samples(name: &str, shape: &[usize]) -> Samples {
+fn samples(name: &str, shape: &[usize]) -> Labelled {
     let data = Dataset::open(&root().join("models/digits").join(name)).unwrap();
     let inputs = (0..data.len()).map(|i| data.input(i, &Preprocessing::default(), shape).unwrap()).collect();
-    Samples { inputs, labels: data.labels().unwrap().to_vec() }
+    Labelled { inputs, labels: data.labels().unwrap().to_vec() }
 }
 
 fn correct(outputs: impl Iterator<Item = Vec<f32>>, labels: &[u32]) -> usize {
@@ -48,23 +48,15 @@ fn converts_with_a_true_report(file: &str, error: f64) {
     let graph = import(&root().join("models/digits").join(file), &ImportOptions::default()).unwrap().graph;
     let shape = graph.ty(graph.inputs()[0]).shape.clone();
     let (calibration, test) = (samples("digits_calib.npz", &shape), samples("digits_test.npz", &shape));
-    let calibration = Calibration { samples: calibration.inputs.into_iter().map(|x| vec![x]).collect(), description: "digits".into() };
-    let options = CompileOptions {
-        recipe: Recipe::load(DEFAULT).unwrap().with_activation_error(error).unwrap(),
-        timesteps: TIMESTEPS,
-        weights: Weights::Recipe,
-        calibration: Some(&calibration),
-        assumed: Default::default(),
-        progress: &|_, _, _| {},
-        check: Vec::new(),
-    };
+    let calibration = Samples::of(&graph).with(calibration.inputs.into_iter().map(|x| vec![x])).unwrap();
     let (mut before, mut after) = (None, None);
-    let compiled = compile(graph.clone(), options, |graph, record| match record.name {
+    let mut see = |graph: &Graph, record: &PassRecord| match record.name {
         "approximate-normalisation" => before = Some(graph.clone()),
         "approximate-activations" => after = Some(graph.clone()),
         _ => {}
-    })
-    .unwrap();
+    };
+    let compiler = Compiler::new(&graph).recipe(Recipe::load(DEFAULT).unwrap()).activation_error(error).timesteps(TIMESTEPS);
+    let compiled = compiler.calibrate(&calibration).after_pass(&mut see).compile().unwrap();
 
     let (before, after) = (before.unwrap(), after.unwrap());
     let (exact, approximate) = (values(&before, &test.inputs), values(&after, &test.inputs));

@@ -4,12 +4,11 @@ use rayon::prelude::*;
 use snn_ir::text::{Parameters, parameters, parse, parse_with, print};
 use snn_ir::{Graph, Preprocessing};
 use snn_runtime::{EngineKind, Network};
-use snnc::calibrate::Calibration;
-use snnc::choose::barrier::Barrier;
-use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::data::Dataset;
+use snnc::driver::barrier::Barrier;
 use snnc::frontend::onnx::{ImportOptions, import};
-use snnc::recipe::Recipe;
+use snnc::passes::pipeline::PassRecord;
+use snnc::{Compiler, Recipe, Samples};
 use std::path::{Path, PathBuf};
 
 fn models() -> PathBuf {
@@ -24,23 +23,21 @@ fn samples(file: &str, limit: usize) -> (Vec<Vec<Vec<f32>>>, Vec<u32>) {
 }
 
 /// Compiles a model of `models/`, showing every stage to `see`, the imported graph first.
-fn compiled(model: &str, recipe: &str, timesteps: u32, calibration: Option<&Calibration>, mut see: impl FnMut(&str, &Graph)) -> Graph {
+fn compiled(model: &str, recipe: &str, timesteps: u32, calibration: Option<&Samples>, mut see: impl FnMut(&str, &Graph)) -> Graph {
     let imported = import(&models().join(model), &ImportOptions::default()).unwrap();
     see("import", &imported.graph);
-    let options = CompileOptions {
-        recipe: Recipe::load(recipe).unwrap(),
-        timesteps,
-        weights: Weights::Recipe,
-        calibration,
-        assumed: Default::default(),
-        progress: &|_, _, _| {},
-        check: calibration.map(|c| c.samples[..2].to_vec()).unwrap_or_default(),
-    };
-    compile(imported.graph, options, |graph, record| see(record.name, graph)).unwrap().graph
+    let check = calibration.map(|samples| samples.first(2));
+    let mut after = |graph: &Graph, record: &PassRecord| see(record.name, graph);
+    let mut compiler =
+        Compiler::consuming(imported.graph).recipe(Recipe::load(recipe).unwrap()).timesteps(timesteps).after_pass(&mut after);
+    if let (Some(samples), Some(check)) = (calibration, &check) {
+        compiler = compiler.calibrate(samples).check_on(check);
+    }
+    compiler.compile().unwrap().graph
 }
 
-fn digits_calibration() -> Calibration {
-    Calibration { samples: samples("digits/digits_calib.npz", 100).0, ..Calibration::default() }
+fn digits_calibration() -> Samples {
+    Samples::new([[1, 8, 8]]).with(samples("digits/digits_calib.npz", 100).0).unwrap()
 }
 
 #[test]

@@ -4,11 +4,9 @@ use snn_ir::Preprocessing;
 use snn_runtime::{EngineKind, Network};
 use snn_tests::shared::{root, shared_or_skip};
 use snn_tests::window_sums::WindowSums;
-use snnc::calibrate::Calibration;
-use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::data::Dataset;
 use snnc::frontend::onnx::{ImportOptions, import};
-use snnc::recipe::Recipe;
+use snnc::{Compiler, Recipe, Samples};
 use std::path::Path;
 
 /// Most settling steps: far beyond what any of these networks needs.
@@ -20,17 +18,9 @@ fn counts_are_exact(model: &Path, data: &Path, preprocessing: &Preprocessing, re
     let shape = graph.ty(graph.inputs()[0]).shape.clone();
     let data = Dataset::open(data).unwrap();
     let input = |i: usize| vec![data.input(i, preprocessing, &shape).unwrap()];
-    let calibration = Calibration { samples: (0..16).map(input).collect(), ..Default::default() };
-    let options = CompileOptions {
-        recipe: Recipe::load(recipe).unwrap(),
-        timesteps,
-        weights: Weights::Recipe,
-        calibration: Some(&calibration),
-        assumed: Default::default(),
-        progress: &|_, _, _| {},
-        check: Vec::new(),
-    };
-    let graph = compile(graph, options, |_, _| {}).unwrap().graph;
+    let calibration = Samples::of(&graph).with((0..16).map(input)).unwrap();
+    let compiler = Compiler::new(&graph).recipe(Recipe::load(recipe).unwrap()).timesteps(timesteps).calibrate(&calibration);
+    let graph = compiler.compile().unwrap().graph;
     let network = Network::compile(&graph, EngineKind::Jit).unwrap();
     let quantised_ann = WindowSums::new(&graph);
     let mut session = network.session();

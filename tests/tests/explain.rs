@@ -5,13 +5,12 @@ use snn_ir::{Graph, Op, Preprocessing, Signal, Tensor};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 use snn_tests::shared::root;
-use snnc::calibrate::Calibration;
-use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::data::Dataset;
 use snnc::explain::{ExplainRequest, Explanation, explain};
 use snnc::frontend::onnx::{ImportOptions, import};
-use snnc::recipe::Recipe;
-use snnc::report::evaluation::top1;
+use snnc::measure::task::top1;
+use snnc::progress::SILENT;
+use snnc::{Compiler, Recipe, Samples};
 
 /// What summing currents in f32 may leave of an error that is not there.
 const ROUNDING: f64 = 1e-9;
@@ -20,31 +19,24 @@ const ROUNDING: f64 = 1e-9;
 const SAMPLES: usize = 20;
 
 /// The bundled digits network and 60 of its calibration samples.
-fn digits() -> (Graph, Calibration) {
+fn digits() -> (Graph, Samples) {
     let folder = root().join("models/digits");
     let graph = import(&folder.join("digits.onnx"), &ImportOptions::default()).unwrap().graph;
     let shape = graph.ty(graph.inputs()[0]).shape.clone();
     let data = Dataset::open(&folder.join("digits_calib.npz")).unwrap();
-    let samples: Vec<_> = (0..60).map(|i| vec![data.input(i, &Preprocessing::default(), &shape).unwrap()]).collect();
-    (graph, Calibration { samples, ..Default::default() })
+    let samples = (0..60).map(|i| vec![data.input(i, &Preprocessing::default(), &shape).unwrap()]);
+    let samples = Samples::of(&graph).with(samples).unwrap();
+    (graph, samples)
 }
 
-fn compiled(ann: &Graph, recipe: &str, timesteps: u32, calibration: &Calibration) -> Graph {
-    let options = CompileOptions {
-        recipe: Recipe::load(recipe).unwrap(),
-        timesteps,
-        weights: Weights::Recipe,
-        calibration: Some(calibration),
-        assumed: Default::default(),
-        progress: &|_, _, _| {},
-        check: Vec::new(),
-    };
-    compile(ann.clone(), options, |_, _| {}).unwrap().graph
+fn compiled(ann: &Graph, recipe: &str, timesteps: u32, calibration: &Samples) -> Graph {
+    let compiler = Compiler::new(ann).recipe(Recipe::load(recipe).unwrap()).timesteps(timesteps).calibrate(calibration);
+    compiler.compile().unwrap().graph
 }
 
-fn explained(ann: &Graph, network: &Graph, timesteps: u32, calibration: &Calibration) -> Explanation {
-    let samples = &calibration.samples[..SAMPLES];
-    explain(ExplainRequest { ann: ann.clone(), network, output: 0, timesteps, samples, progress: &|_, _, _| {} }).unwrap()
+fn explained(ann: &Graph, network: &Graph, timesteps: u32, calibration: &Samples) -> Explanation {
+    let samples = &calibration.first(SAMPLES);
+    explain(ExplainRequest { ann: ann.clone(), network, output: 0, timesteps, samples, progress: SILENT }).unwrap()
 }
 
 fn explained_digits(recipe: &str, timesteps: u32) -> Explanation {
@@ -84,13 +76,13 @@ fn the_whole_spiking_network_answers_as_the_engine_does() {
     for recipe in ["deng2021", "layerwise", "two-phase", "lanes"] {
         let graph = compiled(&ann, recipe, 2, &calibration);
         let network = Network::compile(&graph, EngineKind::Reference).unwrap();
-        let agrees = |sample: &&Vec<Vec<f32>>| {
+        let agrees = |sample: &Vec<&[f32]>| {
             let mut session = network.session();
-            session.start(&[&sample[0]]).unwrap();
+            session.start(sample).unwrap();
             session.advance(2).unwrap();
-            top1(&session.potentials()[0]) == top1(&oracle.run(&[&sample[0]], &mut |_, _| {})[0])
+            top1(&session.potentials()[0]) == top1(&oracle.run(sample, &mut |_, _| {})[0])
         };
-        let agreeing = calibration.samples[..SAMPLES].iter().filter(agrees).count();
+        let agreeing = calibration.first(SAMPLES).iter().filter(agrees).count();
         let explanation = explained(&ann, &graph, 2, &calibration);
         assert_eq!(explanation.agreement, Some(100.0 * agreeing as f64 / SAMPLES as f64), "{recipe}");
     }
@@ -106,8 +98,8 @@ fn an_activation_that_the_ann_caps_is_not_clipped_by_neurons_that_saturate_there
     let relu = ann.add("relu6", Op::Relu(Relu { cap: Some(6.0), threshold: None }), &[current]).unwrap();
     let output = ann.add("output", linear(2, &[1.0, 0.0, 0.0, 1.0]), &[relu]).unwrap();
     ann.set_outputs([output]);
-    let samples = (0..60).map(|i| vec![vec![(i * 7 % 13) as f32 / 2.0, (i * 5 % 11) as f32]]).collect();
-    let calibration = Calibration { samples, ..Default::default() };
+    let samples = (0..60).map(|i| vec![vec![(i * 7 % 13) as f32 / 2.0, (i * 5 % 11) as f32]]);
+    let calibration = Samples::of(&ann).with(samples).unwrap();
     let network = compiled(&ann, "two-phase", 64, &calibration);
     let error = explained(&ann, &network, 64, &calibration).layers[0].error;
     assert!(error.clipping < 1e-3 && error.inherited < 1e-3, "{error:?}");

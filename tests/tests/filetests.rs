@@ -14,7 +14,7 @@
 
 use snn_ir::text::{Parameters, parse, print};
 use snnc::calibrate::synthetic;
-use snnc::passes::{Context, parse_list, pipeline};
+use snnc::passes::{Request, parse_list, pipeline, weight_range};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +31,8 @@ fn outcome(input: &str) -> (&'static str, String) {
     let timesteps = header(input, "timesteps").map_or(32, |t| t.parse().expect("timesteps is a number"));
     let passes = parse_list(header(input, "run").expect("a filetest says `// run: passes`")).expect("the passes exist");
     let samples = header(input, "calibration").map(|_| synthetic::samples(&graph, &Default::default()));
-    let mut context = Context { calibration: samples.as_ref(), ..Context::new(timesteps) };
-    match pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(())) {
+    let request = Request { samples: samples.as_ref(), weight_range: weight_range(&passes), ..Request::new(timesteps) };
+    match pipeline::run(&mut graph, passes.iter().map(|p| p.as_pass()), &request, |_, _, _| Ok(())) {
         Ok(_) => (EXPECT, print(&graph, Parameters::Summary)),
         Err(e) => (EXPECT_ERROR, format!("// {e}\n")),
     }

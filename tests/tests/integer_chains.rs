@@ -5,10 +5,7 @@ use snn_ir::op::{AvgPool, Conv, Divisor, Linear, Relu};
 use snn_ir::{Activation, Graph, NodeId, Op, Signal, Tensor, Window};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
-use snnc::calibrate::Calibration;
-use snnc::compile::{CompileOptions, Compiled, Weights, compile};
-use snnc::passes::pipeline::PipelineError;
-use snnc::recipe::Recipe;
+use snnc::{Compiled, Compiler, CompilerError, Recipe, Samples, Weights};
 
 /// SplitMix64 (Steele et al. 2014).
 struct Random(u64);
@@ -171,35 +168,27 @@ fn chain(seed: u64, links: usize) -> Graph {
     b.finish(x, 4)
 }
 
-fn samples(graph: &Graph, seed: u64, count: usize) -> Vec<Vec<Vec<f32>>> {
+fn samples(graph: &Graph, seed: u64, count: usize) -> Samples {
     let mut random = Random(seed ^ 0xabcd);
     let len = graph.ty(graph.inputs()[0]).len();
-    (0..count).map(|_| vec![(0..len).map(|_| random.normal()).collect()]).collect()
+    Samples::of(graph).with((0..count).map(|_| vec![(0..len).map(|_| random.normal()).collect()])).unwrap()
 }
 
-fn compiled(graph: &Graph, recipe: &str, weights: Weights, timesteps: u32, calibration: &Calibration) -> Result<Compiled, PipelineError> {
-    let options = CompileOptions {
-        recipe: Recipe::load(recipe).unwrap(),
-        timesteps,
-        weights,
-        calibration: Some(calibration),
-        progress: &|_, _, _| {},
-        check: Vec::new(),
-        assumed: Default::default(),
-    };
-    compile(graph.clone(), options, |_, _| {})
+fn compiled(graph: &Graph, recipe: &str, weights: Weights, timesteps: u32, calibration: &Samples) -> Result<Compiled, CompilerError> {
+    let compiler = Compiler::new(graph).recipe(Recipe::load(recipe).unwrap()).timesteps(timesteps).weights(weights);
+    compiler.calibrate(calibration).compile()
 }
 
 /// Relative root mean square error against the ANN.
-fn error(graph: &Graph, spiking: &Graph, engine: EngineKind, timesteps: u32, samples: &[Vec<Vec<f32>>]) -> f64 {
+fn error(graph: &Graph, spiking: &Graph, engine: EngineKind, timesteps: u32, samples: &Samples) -> f64 {
     let ann = AnalogNetwork::new(graph).unwrap();
     let network = Network::compile(spiking, engine).unwrap();
     let mut session = network.session();
     let (mut difference, mut square) = (0f64, 0f64);
-    for sample in samples {
-        session.start(&[&sample[0]]).unwrap();
+    for sample in samples.iter() {
+        session.start(&sample).unwrap();
         session.advance(timesteps).unwrap();
-        let expected = ann.run(&[&sample[0]], &mut |_, _| {});
+        let expected = ann.run(&sample, &mut |_, _| {});
         for (a, b) in expected[0].iter().zip(&session.potentials()[0]) {
             difference += f64::from(a - b).powi(2);
             square += f64::from(*a).powi(2);
@@ -222,7 +211,7 @@ fn chains_of_linear_operations_lose_no_more_in_integers_than_in_floats() {
             let graph = chain(seed, links);
             let recipe = ["mmse", "two-phase", "layerwise"][seed as usize % 3];
             let timesteps = [32, 32, 8, 128][(seed / 7) as usize % 4];
-            let calibration = Calibration { samples: samples(&graph, seed, 24), ..Default::default() };
+            let calibration = samples(&graph, seed, 24);
             let test = samples(&graph, seed ^ 0x77, 16);
             let case = format!("network {seed}: {links} operations, {recipe}, T = {timesteps}");
             let make = |weights| compiled(&graph, recipe, weights, timesteps, &calibration);
@@ -246,7 +235,7 @@ fn chains_of_linear_operations_lose_no_more_in_integers_than_in_floats() {
 
 /// Errors in integers and in floats.
 fn errors(graph: &Graph, recipe: &str, timesteps: u32) -> (f64, f64) {
-    let calibration = Calibration { samples: samples(graph, 1, 24), ..Default::default() };
+    let calibration = samples(graph, 1, 24);
     let test = samples(graph, 2, 16);
     let integers = compiled(graph, recipe, Weights::Recipe, timesteps, &calibration).unwrap();
     let floats = compiled(graph, recipe, Weights::Float, timesteps, &calibration).unwrap();
@@ -301,13 +290,13 @@ fn the_input_joined_with_feature_maps_loses_no_more_in_integers_than_in_floats()
 #[test]
 fn windows_as_long_as_any_compile() {
     for graph in [maximum_of_averages(), chain(1, 3), chain(3, 2)] {
-        let calibration = Calibration { samples: samples(&graph, 1, 8), ..Default::default() };
+        let calibration = samples(&graph, 1, 8);
         for timesteps in [8191, 8192, 20_000, 65_536] {
             let compiled = compiled(&graph, "deng2021", Weights::Recipe, timesteps, &calibration);
             let compiled = compiled.unwrap_or_else(|e| panic!("T = {timesteps}: {e}"));
             let network = Network::compile(&compiled.graph, EngineKind::Jit).unwrap();
             let mut session = network.session();
-            session.start(&[&calibration.samples[0][0]]).unwrap();
+            session.start(&calibration.sample(0)).unwrap();
             session.advance(timesteps).unwrap();
         }
     }
@@ -349,7 +338,7 @@ fn small_networks_of_every_activation_compile_for_every_window() {
             let graph = b.finish(x, 1 + (seed % 2) as usize);
             let recipe = ["layerwise", "mmse", "two-phase", "deng2021"][(seed / 3) as usize % 4];
             let timesteps = [8, 32, 255, 4096][(seed / 5) as usize % 4];
-            let calibration = Calibration { samples: samples(&graph, seed, 16), ..Default::default() };
+            let calibration = samples(&graph, seed, 16);
             let result = compiled(&graph, recipe, Weights::Recipe, timesteps, &calibration);
             result.err().map(|e| format!("network {seed}, {}, {recipe}, T = {timesteps}: {e}", activation.name()))
         })

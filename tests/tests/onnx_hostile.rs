@@ -336,8 +336,8 @@ fn towers_of_scalar_steps_are_refused_and_not_evaluated_over_and_over() {
     assert_eq!(attempt(&model.bytes()), Ok(()));
     let mut graph = model.import().expect("sums convert").graph;
     let canonicalize = snnc::recipe::Recipe::parse("name: one\npasses:\n  - canonicalize\n", "test").expect("a recipe").passes;
-    let mut context = snnc::passes::Context::new(1);
-    snnc::passes::pipeline::run(&mut graph, &canonicalize, &mut context, |_, _| Ok(())).expect("it runs");
+    let request = snnc::passes::Request::new(1);
+    snnc::passes::pipeline::run(&mut graph, canonicalize.iter().map(|p| p.as_pass()), &request, |_, _, _| Ok(())).expect("it runs");
 }
 
 #[test]
@@ -456,15 +456,7 @@ fn weights_that_overflow_are_named_and_no_pass_is_blamed() {
         .node("MatMul", "r v", "y", &[])
         .output("y");
     let graph = model.import().expect("the weights are finite").graph;
-    let options = snnc::compile::CompileOptions {
-        recipe: snnc::recipe::Recipe::load("mmse").expect("a built-in recipe"),
-        timesteps: 8,
-        weights: snnc::compile::Weights::Recipe,
-        calibration: None,
-        progress: &|_, _, _| {},
-        check: Vec::new(),
-        assumed: Default::default(),
-    };
-    let error = snnc::compile::compile(graph, options, |_, _| {}).map(|_| ()).expect_err("its values are infinite").to_string();
+    let compiled = snnc::Compiler::new(&graph).timesteps(8).compile();
+    let error = compiled.map(|_| ()).expect_err("its values are infinite").to_string();
     assert!(error.contains("`huge`") && error.contains("infinite") && !error.contains("bug"), "{error}");
 }

@@ -4,12 +4,10 @@ use prost::Message;
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 use snn_tests::shared::shared_or_skip;
-use snnc::calibrate::Calibration;
-use snnc::compile::{CompileOptions, Weights, compile};
 use snnc::frontend::onnx::check::difference;
 use snnc::frontend::onnx::model::Model;
 use snnc::frontend::onnx::{ImportOptions, import_model, tensor};
-use snnc::recipe::Recipe;
+use snnc::{Compiler, Recipe, Samples};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -183,17 +181,9 @@ fn spiking_difference(folder: &Path) -> Option<Result<f32, String>> {
         return None;
     }
     let expected = AnalogNetwork::new(&graph).expect("an imported graph runs").run(&[&data], &mut |_, _| {});
-    let calibration = Calibration { samples: vec![vec![data.clone()]], description: "the case's own data".into() };
-    let options = CompileOptions {
-        recipe: Recipe::load("deng2021").expect("a built-in recipe"),
-        timesteps: TIMESTEPS,
-        weights: Weights::Recipe,
-        calibration: Some(&calibration),
-        assumed: Default::default(),
-        progress: &|_, _, _| {},
-        check: Vec::new(),
-    };
-    let compiled = match compile(graph, options, |_, _| {}) {
+    let calibration = Samples::of(&graph).with([vec![data.clone()]]).expect("it has as many elements");
+    let recipe = Recipe::load("deng2021").expect("a built-in recipe");
+    let compiled = match Compiler::new(&graph).recipe(recipe).timesteps(TIMESTEPS).calibrate(&calibration).compile() {
         Ok(compiled) => compiled,
         Err(e) => return Some(Err(e.to_string())),
     };

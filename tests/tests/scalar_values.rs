@@ -5,13 +5,14 @@ use snn_ir::verify::verify;
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 use snn_tests::onnx::{Onnx, float, int, ints, noise};
-use snnc::calibrate::{Calibration, synthetic};
-use snnc::compile::{CompileOptions, Weights, compile};
+use snnc::calibrate::synthetic;
 use snnc::explain::{ExplainRequest, explain};
 use snnc::frontend::onnx::check::difference;
-use snnc::passes::pipeline::PipelineError;
-use snnc::passes::registry;
-use snnc::recipe::{Recipe, built_in};
+use snnc::passes::pipeline::{self, PassRecord, PipelineError};
+use snnc::passes::{Request, registry};
+use snnc::progress::SILENT;
+use snnc::recipe::built_in;
+use snnc::{Compiler, CompilerError, Recipe, Samples, Weights};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const TIMESTEPS: u32 = 8;
@@ -158,29 +159,30 @@ fn model(seed: u64) -> Onnx {
 }
 
 /// Compiles with a recipe, runs what comes of it on both engines, and explains it. What cannot be converted may say so.
-fn go_through(graph: &Graph, recipe: Recipe, weights: Weights, calibration: Option<&Calibration>) -> Result<(), String> {
+fn go_through(graph: &Graph, recipe: Recipe, weights: Weights, calibration: Option<&Samples>) -> Result<(), String> {
     let name = recipe.name.clone();
-    let samples = calibration.map_or_else(|| synthetic::samples(graph, &Default::default()).samples, |c| c.samples.clone());
+    let samples = calibration.cloned().unwrap_or_else(|| synthetic::samples(graph, &Default::default()));
     // Differences of values that cancel out are rounding, of which passes may make another one.
     let ann = AnalogNetwork::new(graph).map_err(|e| format!("{name}: {e}"))?;
-    let speaks = |sample: &&Vec<Vec<f32>>| {
-        let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
-        ann.run(&inputs, &mut |_, _| {}).iter().all(|output| output.iter().any(|v| v.abs() > 1e-3))
+    let speaks = |&sample: &usize| {
+        let outputs = ann.run(&samples.sample(sample), &mut |_, _| {});
+        outputs.iter().all(|output| output.iter().any(|v| v.abs() > 1e-3))
     };
-    let check = samples.iter().filter(speaks).take(2).cloned().collect();
-    let options =
-        CompileOptions { recipe, timesteps: TIMESTEPS, weights, calibration, progress: &|_, _, _| {}, check, assumed: Default::default() };
-    let compiled = match compile(graph.clone(), options, |_, _| {}) {
+    let check = samples.select((0..samples.len()).filter(speaks).take(2));
+    let mut compiler = Compiler::new(graph).recipe(recipe).timesteps(TIMESTEPS).weights(weights).check_on(&check);
+    if let Some(samples) = calibration {
+        compiler = compiler.calibrate(samples);
+    }
+    let compiled = match compiler.compile() {
         Ok(compiled) => compiled.graph,
-        Err(PipelineError::Pass { .. }) => return Ok(()),
+        Err(CompilerError::Pipeline(PipelineError::Pass { .. })) => return Ok(()),
         Err(e) => return Err(format!("{name}: {e}")),
     };
     verify(&compiled).map_err(|e| format!("{name}: {e}"))?;
     let run = |engine| -> Result<Vec<Vec<f32>>, String> {
         let network = Network::compile(&compiled, engine).map_err(|e| format!("{name}: {e}"))?;
         let mut session = network.session();
-        let inputs: Vec<&[f32]> = samples[0].iter().map(Vec::as_slice).collect();
-        session.start(&inputs).map_err(|e| format!("{name}: {e}"))?;
+        session.start(&samples.sample(0)).map_err(|e| format!("{name}: {e}"))?;
         session.advance(TIMESTEPS).map_err(|e| format!("{name}: {e}"))?;
         Ok(session.potentials())
     };
@@ -194,8 +196,8 @@ fn go_through(graph: &Graph, recipe: Recipe, weights: Weights, calibration: Opti
         network: &compiled,
         output: 0,
         timesteps: TIMESTEPS,
-        samples: &samples[..2.min(samples.len())],
-        progress: &|_, _, _| {},
+        samples: &samples.first(2),
+        progress: SILENT,
     });
     Ok(())
 }
@@ -233,31 +235,14 @@ fn no_pass_panics_on_a_network_of_scalars_at_any_stage() {
     for seed in 0..NETWORKS {
         let Ok(import) = model(seed).import() else { continue };
         let mut stages = vec![("import", import.graph.clone())];
-        let options = CompileOptions {
-            recipe: Recipe::load("deng2021").unwrap(),
-            timesteps: TIMESTEPS,
-            weights: Weights::Float,
-            calibration: None,
-            progress: &|_, _, _| {},
-            check: Vec::new(),
-            assumed: Default::default(),
-        };
-        let _ = compile(import.graph, options, |graph, record| stages.push((record.name, graph.clone())));
+        let mut see = |graph: &Graph, record: &PassRecord| stages.push((record.name, graph.clone()));
+        let compiler = Compiler::new(&import.graph).recipe(Recipe::load("deng2021").unwrap()).timesteps(TIMESTEPS);
+        let _ = compiler.weights(Weights::Float).after_pass(&mut see).compile();
         for (stage, graph) in &stages {
             for pass in registry() {
-                let text = format!("name: one\npasses:\n  - {}\n", pass.name);
-                let Ok(recipe) = Recipe::parse(&text, "test") else { continue };
-                let options = CompileOptions {
-                    recipe,
-                    timesteps: TIMESTEPS,
-                    weights: Weights::Recipe,
-                    calibration: None,
-                    progress: &|_, _, _| {},
-                    check: Vec::new(),
-                    assumed: Default::default(),
-                };
                 let run = || {
-                    let _ = compile(graph.clone(), options, |_, _| {});
+                    let pass = pass.default();
+                    let _ = pipeline::run(&mut graph.clone(), [pass.as_pass()], &Request::new(TIMESTEPS), |_, _, _| Ok(()));
                     Ok(())
                 };
                 if let Err(e) = without_panic(pass.name, run) {
@@ -304,21 +289,12 @@ fn a_head_that_ends_in_a_scalar_converts() {
     assert_eq!(imported.facts.outputs[0].shape, Vec::<usize>::new());
     let graph = imported.graph;
     let calibration = synthetic::samples(&graph, &Default::default());
-    let options = CompileOptions {
-        recipe: Recipe::load("layerwise").unwrap(),
-        timesteps: 64,
-        weights: Weights::Recipe,
-        calibration: Some(&calibration),
-        progress: &|_, _, _| {},
-        check: Vec::new(),
-        assumed: Default::default(),
-    };
-    let compiled = compile(graph.clone(), options, |_, _| {}).unwrap().graph;
+    let compiler = Compiler::new(&graph).recipe(Recipe::load("layerwise").unwrap()).timesteps(64).calibrate(&calibration);
+    let compiled = compiler.compile().unwrap().graph;
     let ann = AnalogNetwork::new(&graph).unwrap();
     let network = Network::compile(&compiled, EngineKind::Jit).unwrap();
     let (mut expected, mut got) = (Vec::new(), Vec::new());
-    for sample in &calibration.samples {
-        let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+    for inputs in calibration.iter() {
         expected.extend(ann.run(&inputs, &mut |_, _| {}).swap_remove(0));
         let mut session = network.session();
         session.start(&inputs).unwrap();

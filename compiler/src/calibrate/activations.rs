@@ -1,8 +1,9 @@
 //! Histograms of every rectifier's output over calibration samples.
 
-use super::Calibration;
+use super::CalibrationError;
 use super::histogram::Histogram;
-use crate::passes::{Context, PassError};
+use crate::data::Samples;
+use crate::progress::Progress;
 use rayon::prelude::*;
 use snn_ir::{Graph, NodeId, Op};
 use snn_runtime::analog::AnalogNetwork;
@@ -35,36 +36,34 @@ const OUT_OF_RANGE: &str = "its value is infinite or not a number on a calibrati
 /// When the network cannot be executed, or a value is infinite or not a number.
 pub fn fold_activations<A: Send>(
     graph: &Graph,
-    calibration: &Calibration,
-    context: &Context<'_>,
+    samples: &Samples,
+    progress: Progress<'_>,
     what: &str,
     fresh: impl Fn() -> A + Sync + Send,
     see: impl Fn(&mut A, NodeId, &[f32]) + Sync,
     merge: impl Fn(A, A) -> A + Sync + Send,
-) -> Result<A, PassError> {
-    let network = AnalogNetwork::new(graph).map_err(|e| PassError::Run(e.to_string()))?;
+) -> Result<A, CalibrationError> {
+    let network = AnalogNetwork::new(graph)?;
     let done = AtomicUsize::new(0);
-    let total = calibration.samples.len();
+    let total = samples.len();
     // One accumulator a thread: they are large.
     let share = total.div_ceil(rayon::current_num_threads()).max(1);
-    calibration
-        .samples
-        .par_chunks(share)
-        .map(|samples| {
+    (0..total.div_ceil(share))
+        .into_par_iter()
+        .map(|thread| {
             let mut accumulator = fresh();
-            for sample in samples {
-                let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+            for sample in thread * share..((thread + 1) * share).min(total) {
                 let mut broken = None;
-                network.run(&inputs, &mut |id, value| {
+                network.run(&samples.sample(sample), &mut |id, value| {
                     if broken.is_none() && !value.iter().all(|v| v.is_finite()) {
                         broken = Some(id);
                     }
                     see(&mut accumulator, id, value);
                 });
                 if let Some(id) = broken {
-                    return Err(PassError::node(graph, id, OUT_OF_RANGE));
+                    return Err(CalibrationError::node(graph, id, OUT_OF_RANGE));
                 }
-                (context.progress)(what, done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                progress(what, done.fetch_add(1, Ordering::Relaxed) + 1, total);
             }
             Ok(accumulator)
         })
@@ -99,9 +98,9 @@ fn histogram_counts(channels: &[usize]) -> Vec<usize> {
 /// When the network cannot be executed.
 pub fn relu_histograms(
     graph: &Graph,
-    calibration: &Calibration,
-    context: &Context<'_>,
-) -> Result<HashMap<NodeId, Vec<Histogram>>, PassError> {
+    samples: &Samples,
+    progress: Progress<'_>,
+) -> Result<HashMap<NodeId, Vec<Histogram>>, CalibrationError> {
     let relus: Vec<NodeId> = graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Relu(_))).collect();
     let slots: HashMap<NodeId, usize> = relus.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let axes: Vec<usize> = relus.iter().map(|&id| channel_axis(graph, id)).collect();
@@ -110,8 +109,8 @@ pub fn relu_histograms(
 
     let maxima = fold_activations(
         graph,
-        calibration,
-        context,
+        samples,
+        progress,
         "activation ranges",
         || counts.iter().map(|&n| vec![0f32; n]).collect::<Vec<_>>(),
         |maxima, id, value| {
@@ -131,8 +130,8 @@ pub fn relu_histograms(
     )?;
     let histograms = fold_activations(
         graph,
-        calibration,
-        context,
+        samples,
+        progress,
         "activation histograms",
         || maxima.iter().map(|m| m.iter().map(|&max| Histogram::new(max)).collect::<Vec<_>>()).collect::<Vec<_>>(),
         |histograms, id, value| {

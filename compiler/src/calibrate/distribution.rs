@@ -1,8 +1,11 @@
 //! How values in front of activation functions are distributed.
 
+use super::CalibrationError;
 use super::activations::fold_activations;
-use super::{Calibration, moments, synthetic};
-use crate::passes::{Context, PassError};
+use super::moments::{self, Moments};
+use super::synthetic::{self, Assumed};
+use crate::data::Samples;
+use crate::progress::Progress;
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;
 
@@ -54,21 +57,28 @@ impl Distribution {
     }
 }
 
-/// Distributions of the values of `nodes` of an analog graph: from calibration data, else from what batch-norms say of
-/// them, else from synthetic inputs.
+/// Distributions of the values of `nodes` of an analog graph: from `samples`, else from what batch-norms have `stated` of
+/// them, else from synthetic inputs as they are `assumed`.
 ///
 /// # Errors
 /// When the network cannot be executed.
-pub fn distributions(graph: &Graph, nodes: &[NodeId], context: &Context<'_>) -> Result<HashMap<NodeId, Distribution>, PassError> {
-    if let Some(calibration) = context.calibration {
-        return observed(graph, nodes, calibration, context);
+pub fn distributions(
+    graph: &Graph,
+    nodes: &[NodeId],
+    samples: Option<&Samples>,
+    stated: &HashMap<NodeId, Moments>,
+    assumed: &Assumed,
+    progress: Progress<'_>,
+) -> Result<HashMap<NodeId, Distribution>, CalibrationError> {
+    if let Some(samples) = samples {
+        return observed(graph, nodes, samples, progress);
     }
-    let known = moments::propagate(graph, &context.batch_norm_moments, &graph.topological()?);
-    let (stated, unknown): (Vec<NodeId>, Vec<NodeId>) =
+    let known = moments::propagate(graph, stated, &graph.topological()?);
+    let (followed, unknown): (Vec<NodeId>, Vec<NodeId>) =
         nodes.iter().copied().partition(|n| known.get(n).is_some_and(|m| m.distribution().is_finite()));
-    let mut found: HashMap<NodeId, Distribution> = stated.iter().map(|n| (*n, known[n].distribution())).collect();
+    let mut found: HashMap<NodeId, Distribution> = followed.iter().map(|n| (*n, known[n].distribution())).collect();
     if !unknown.is_empty() {
-        found.extend(observed(graph, &unknown, &synthetic::samples(graph, &context.assumed), context)?);
+        found.extend(observed(graph, &unknown, &synthetic::samples(graph, assumed), progress)?);
     }
     Ok(found)
 }
@@ -76,14 +86,14 @@ pub fn distributions(graph: &Graph, nodes: &[NodeId], context: &Context<'_>) -> 
 fn observed(
     graph: &Graph,
     nodes: &[NodeId],
-    calibration: &Calibration,
-    context: &Context<'_>,
-) -> Result<HashMap<NodeId, Distribution>, PassError> {
+    samples: &Samples,
+    progress: Progress<'_>,
+) -> Result<HashMap<NodeId, Distribution>, CalibrationError> {
     let slots: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let ranges = fold_activations(
         graph,
-        calibration,
-        context,
+        samples,
+        progress,
         "pre-activation ranges",
         || vec![(f32::INFINITY, f32::NEG_INFINITY); nodes.len()],
         |ranges, id, value| {
@@ -100,8 +110,8 @@ fn observed(
     };
     let histograms = fold_activations(
         graph,
-        calibration,
-        context,
+        samples,
+        progress,
         "pre-activation histograms",
         || ranges.iter().map(empty).collect::<Vec<_>>(),
         |histograms, id, value| {

@@ -8,11 +8,12 @@
 //! Where all neurons count whole windows (two-phase, ternary at rest) only means over the window matter, and one step stands for
 //! all of them.
 
-use super::Calibration;
+use super::CalibrationError;
 use super::region::{Region, has_memory};
+use super::rounding::WeightRange;
 use super::spike_train::{ExpandedNeuron, SampleTrace, SpikeTrain, counts_whole_windows};
-use crate::passes::quantize::WeightRange;
-use crate::passes::{Context, PassError};
+use crate::data::Samples;
+use crate::progress::Progress;
 use rayon::prelude::*;
 use snn_ir::op::{Amplitude, Neuron, Relu};
 use snn_ir::{Graph, NodeId, Op, Signal};
@@ -78,7 +79,7 @@ impl<'a> Site<'a> {
     ///
     /// # Errors
     /// When that part of the graph cannot be executed.
-    pub fn reader(&self, node: NodeId) -> Result<Reader<'a>, PassError> {
+    pub fn reader(&self, node: NodeId) -> Result<Reader<'a>, CalibrationError> {
         let root = if node == self.operand() { self.past.ann.operands(self.id)[0] } else { node };
         self.past.reader(self.graph, node, root)
     }
@@ -103,7 +104,7 @@ impl<'a> Site<'a> {
 }
 
 impl Past {
-    fn reader(&self, graph: &Graph, node: NodeId, root: NodeId) -> Result<Reader<'_>, PassError> {
+    fn reader(&self, graph: &Graph, node: NodeId, root: NodeId) -> Result<Reader<'_>, CalibrationError> {
         let ann = self.ann.contains(root).then(|| Region::before(&self.ann, root)).transpose()?;
         Ok(Reader { region: Region::before(graph, node)?, ann, past: self })
     }
@@ -211,24 +212,34 @@ pub struct SampleBudget {
     pub sample_steps: usize,
 }
 
+/// What a network that is visited is calibrated for.
+#[derive(Clone, Copy)]
+pub struct Goal<'a> {
+    /// The ANN it came from; its rectifiers are the nodes that are populations now.
+    pub ann: &'a Graph,
+    /// Window length.
+    pub timesteps: u32,
+    /// What weights in front of neurons will be rounded to; none where they stay floats.
+    pub weight_range: Option<WeightRange>,
+    /// Told how far the visit has come.
+    pub progress: Progress<'a>,
+}
+
 /// Visits every population of a spiking float graph (after `replace-relu`, before `normalize`) in topological order, and its
 /// readouts. `adjust` may change what stands in front of a population and its neurons, with which its spikes are then
-/// simulated. Returns the number of sites it changed.
+/// simulated.
 ///
 /// # Errors
 /// When the graph is not of that form, or `adjust` fails.
-pub fn visit(
+pub fn visit<E: From<CalibrationError>>(
     graph: &mut Graph,
-    calibration: &Calibration,
+    calibration: &Samples,
     budget: SampleBudget,
-    context: &Context<'_>,
-    mut adjust: impl FnMut(&mut Site<'_>) -> Result<bool, PassError>,
-) -> Result<usize, PassError> {
-    let Some(analog) = &context.analog else {
-        return Err(PassError::Missing("this pass compares with the ANN: run it behind replace-relu, in the same recipe".into()));
-    };
-    let timesteps = context.timesteps as usize;
-    let order = graph.topological()?;
+    goal: Goal<'_>,
+    mut adjust: impl FnMut(&mut Site<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let timesteps = goal.timesteps as usize;
+    let order = graph.topological().map_err(CalibrationError::from)?;
     let is_site = |op: &Op| matches!(op, Op::If(_) | Op::Readout { .. });
     let sites = order.iter().filter(|&&id| is_site(graph.op(id))).count();
     let counts_windows = |op: &Op| !matches!(op, Op::If(n) if !counts_whole_windows(n.firing, n.signed));
@@ -250,13 +261,13 @@ pub fn visit(
         }
     }
     let inputs = graph.inputs();
-    let (mut done, mut changed) = (0, 0);
+    let mut done = 0;
     for &id in &order {
         match graph.op(id) {
             Op::Input(..) => {
                 let index = inputs.iter().position(|&i| i == id).expect("it is an input");
-                let of = |sample: &&Vec<Vec<f32>>| State { analog: sample[index].clone(), train: Train::Steady };
-                past.states.insert(id, samples.iter().map(of).collect());
+                let of = |sample: &[f32]| State { analog: sample.to_vec(), train: Train::Steady };
+                past.states.insert(id, samples.values(index).map(of).collect());
             }
             Op::CumulativeMaxPool(_) | Op::CumulativeMax => {
                 let (worth, made) = maxima(graph, &past, id, samples.len())?;
@@ -264,24 +275,18 @@ pub fn visit(
                 past.states.insert(id, made);
             }
             op if is_site(op) => {
-                let cap = match (op, analog.find(graph.node(id).name()).map(|a| analog.op(a))) {
+                let cap = match (op, goal.ann.contains(id).then(|| goal.ann.op(id))) {
                     (Op::Readout { .. }, _) => f32::INFINITY,
                     (_, Some(Op::Relu(Relu { cap, .. }))) => cap.unwrap_or(f32::INFINITY),
-                    _ => return Err(PassError::node(graph, id, "the ANN has no rectifier of this name to compare with")),
+                    _ => {
+                        let reason = "the ANN has no rectifier of this name to compare with";
+                        return Err(CalibrationError::node(graph, id, reason).into());
+                    }
                 };
                 let fitted = samples.len() - held_back;
-                let mut site = Site {
-                    id,
-                    timesteps,
-                    steps,
-                    samples: samples.len(),
-                    fitted,
-                    cap,
-                    weight_range: context.weight_range,
-                    graph,
-                    past: &past,
-                };
-                changed += usize::from(adjust(&mut site)?);
+                let mut site =
+                    Site { id, timesteps, steps, samples: samples.len(), fitted, cap, weight_range: goal.weight_range, graph, past: &past };
+                adjust(&mut site)?;
                 let reader = site.reader(site.operand())?;
                 if let Some(neuron) = site.neuron() {
                     let expanded = ExpandedNeuron::new(neuron, &site.graph.ty(id).shape);
@@ -299,7 +304,7 @@ pub fn visit(
                     past.states.insert(id, made);
                 }
                 done += 1;
-                (context.progress)("layers calibrated", done, sites);
+                (goal.progress)("layers calibrated", done, sites);
             }
             _ => continue,
         }
@@ -314,7 +319,7 @@ pub fn visit(
             }
         }
     }
-    Ok(changed)
+    Ok(())
 }
 
 /// Whether the calibration sample of this number is held back from fits of weights.
@@ -323,17 +328,17 @@ pub fn is_held_back(sample: usize) -> bool {
 }
 
 /// As many samples as the budgets allow, those that are held back from fits last.
-fn choose<'a>(calibration: &'a Calibration, budget: SampleBudget, steps: usize, order: &[NodeId], graph: &Graph) -> Vec<&'a Vec<Vec<f32>>> {
+fn choose(calibration: &Samples, budget: SampleBudget, steps: usize, order: &[NodeId], graph: &Graph) -> Samples {
     let largest = order.iter().filter(|&&id| has_memory(graph.op(id))).map(|&id| graph.ty(id).len()).max().unwrap_or(0);
     let bytes = largest * (size_of::<f32>() + size_of::<u32>() * steps.div_ceil(32));
     let affordable = (POPULATION_BUDGET / bytes.max(1)).min(budget.sample_steps / steps.max(1)).max(FEWEST_SAMPLES);
-    let count = calibration.samples.len().min(budget.samples).min(affordable);
+    let count = calibration.len().min(budget.samples).min(affordable);
     let (held_back, fitted): (Vec<usize>, Vec<usize>) = (0..count).partition(|&i| is_held_back(i));
-    fitted.into_iter().chain(held_back).map(|i| &calibration.samples[i]).collect()
+    calibration.select(fitted.into_iter().chain(held_back))
 }
 
 /// The states of a cumulative maximum, and what its spikes are worth where it passes on spikes.
-fn maxima(graph: &Graph, past: &Past, id: NodeId, samples: usize) -> Result<(Option<Vec<f32>>, Vec<State>), PassError> {
+fn maxima(graph: &Graph, past: &Past, id: NodeId, samples: usize) -> Result<(Option<Vec<f32>>, Vec<State>), CalibrationError> {
     let operands = graph.operands(id);
     let mut part = Graph::new("maximum");
     let mut ids = Vec::new();
@@ -344,7 +349,7 @@ fn maxima(graph: &Graph, past: &Past, id: NodeId, samples: usize) -> Result<(Opt
     }
     let root = part.add("maximum", graph.op(id).clone(), &ids)?;
     part.set_outputs([root]);
-    let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
+    let network = AnalogNetwork::new(&part)?;
     let maximum = |values: &[Vec<f32>]| network.run(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {}).swap_remove(0);
     let worth = operands.iter().map(|o| past.worths.get(o).cloned()).collect::<Option<Vec<_>>>().and_then(|worths| {
         let negated: Vec<Vec<f32>> = worths.iter().map(|w| w.iter().map(|w| -w).collect()).collect();

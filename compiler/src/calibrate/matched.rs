@@ -7,10 +7,10 @@
 //! make; thresholds are balanced on them. Scales and shifts are linear, so the spiking network can be calibrated with them as well, and
 //! they are taken out again.
 
+use super::CalibrationError;
 use super::moments::Moments;
-use super::synthetic::Assumed;
-use super::{Calibration, synthetic};
-use crate::passes::{Context, PassError};
+use super::synthetic::{self, Assumed};
+use crate::data::Samples;
 use rayon::prelude::*;
 use snn_ir::op::Scale;
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
@@ -28,9 +28,9 @@ const RATIO: (f64, f64) = (0.02, 50.0);
 #[derive(Clone, Debug)]
 pub struct Matched {
     /// The inputs.
-    pub samples: Calibration,
-    /// By name of the node: factor and summand per channel.
-    corrections: HashMap<String, (Vec<f32>, Vec<f32>)>,
+    pub samples: Samples,
+    /// By node: factor and summand per channel.
+    corrections: HashMap<NodeId, (Vec<f32>, Vec<f32>)>,
 }
 
 /// Mean and variance of each of `channels` along the first axis.
@@ -51,15 +51,15 @@ fn moments(values: &[Vec<f32>], channels: usize) -> Vec<(f64, f64)> {
 }
 
 impl Matched {
-    /// Works out the corrections of an analog graph for what is `stated`, by name of the node, and inputs as they are `assumed`.
+    /// Works out the corrections of an analog graph for what batch-norms have `stated` of nodes, and inputs as they are `assumed`.
     ///
     /// # Errors
     /// When the network cannot be executed.
-    pub fn new(graph: &Graph, stated: &HashMap<String, Moments>, assumed: &Assumed) -> Result<Matched, PassError> {
+    pub fn new(graph: &Graph, stated: &HashMap<NodeId, Moments>, assumed: &Assumed) -> Result<Matched, CalibrationError> {
         let order = graph.topological()?;
         let largest = order.iter().map(|&id| graph.ty(id).len()).max().unwrap_or(1);
-        let mut samples = synthetic::samples(graph, assumed);
-        samples.samples.truncate((NODE_BUDGET / (size_of::<f32>() * largest)).max(FEWEST_SAMPLES));
+        let affordable = (NODE_BUDGET / (size_of::<f32>() * largest)).max(FEWEST_SAMPLES);
+        let samples = synthetic::samples(graph, assumed).first(affordable);
         let mut last: HashMap<NodeId, NodeId> = HashMap::new();
         for &id in &order {
             last.extend(graph.operands(id).into_iter().map(|o| (o, id)));
@@ -70,7 +70,7 @@ impl Matched {
         for &id in &order {
             let operands = graph.operands(id);
             let mut made: Vec<Vec<f32>> = match inputs.iter().position(|&i| i == id) {
-                Some(index) => samples.samples.iter().map(|s| s[index].clone()).collect(),
+                Some(index) => samples.values(index).map(<[f32]>::to_vec).collect(),
                 None => {
                     let mut part = Graph::new("node");
                     let add = |(i, o): (usize, &NodeId)| {
@@ -79,16 +79,16 @@ impl Matched {
                     let ids = operands.iter().enumerate().map(add).collect::<Result<Vec<_>, _>>()?;
                     let root = part.add("node", graph.op(id).clone(), &ids)?;
                     part.set_outputs([root]);
-                    let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
+                    let network = AnalogNetwork::new(&part)?;
                     let run = |s: usize| {
                         let slices: Vec<&[f32]> = operands.iter().map(|o| values[o][s].as_slice()).collect();
                         network.run(&slices, &mut |_, _| {}).swap_remove(0)
                     };
-                    (0..samples.samples.len()).into_par_iter().map(run).collect()
+                    (0..samples.len()).into_par_iter().map(run).collect()
                 }
             };
             let channels = graph.ty(id).shape.first().copied().unwrap_or(0);
-            if let Some(stated) = stated.get(graph.node(id).name()).filter(|m| m.mean.len() == channels) {
+            if let Some(stated) = stated.get(&id).filter(|m| m.mean.len() == channels) {
                 let correction: (Vec<f32>, Vec<f32>) = moments(&made, channels)
                     .into_iter()
                     .zip(stated.mean.iter().zip(&stated.variance))
@@ -104,7 +104,7 @@ impl Matched {
                         plane.iter_mut().for_each(|v| *v = *v * correction.0[c] + correction.1[c]);
                     }
                 });
-                corrections.insert(graph.node(id).name().to_string(), correction);
+                corrections.insert(id, correction);
             }
             values.insert(id, made);
             for operand in operands {
@@ -130,10 +130,10 @@ impl Matched {
     ///
     /// # Errors
     /// When a node has changed its shape meanwhile.
-    pub fn insert(&self, graph: &mut Graph) -> Result<Vec<NodeId>, PassError> {
+    pub fn insert(&self, graph: &mut Graph) -> Result<Vec<NodeId>, CalibrationError> {
         let mut inserted = Vec::new();
         for id in graph.topological()? {
-            let Some((factor, summand)) = self.corrections.get(graph.node(id).name()) else { continue };
+            let Some((factor, summand)) = self.corrections.get(&id) else { continue };
             let rank = graph.ty(id).shape.len();
             let tensor = |values: &[f32]| Some(Tensor::per_channel(values.to_vec(), rank));
             let name = graph.fresh_name(&format!("{}.matched", graph.node(id).name()));
@@ -145,22 +145,23 @@ impl Matched {
     }
 }
 
-/// Calibrates with the user's samples, else with synthetic ones in a network that is corrected for them while `run` works; does
-/// nothing where there are neither.
+/// Runs `run` with `samples`, else with synthetic ones in a network that is corrected for them meanwhile; `None` where there
+/// are neither.
 ///
 /// # Errors
 /// As `run`.
-pub fn with_samples(
+pub fn with_samples<T, E: From<CalibrationError>>(
     graph: &mut Graph,
-    context: &Context<'_>,
-    run: impl FnOnce(&mut Graph, &Calibration) -> Result<usize, PassError>,
-) -> Result<usize, PassError> {
-    if let Some(calibration) = context.calibration {
-        return if calibration.samples.is_empty() { Ok(0) } else { run(graph, calibration) };
+    samples: Option<&Samples>,
+    matched: Option<&Matched>,
+    run: impl FnOnce(&mut Graph, &Samples) -> Result<T, E>,
+) -> Result<Option<T>, E> {
+    if let Some(samples) = samples {
+        return if samples.is_empty() { Ok(None) } else { run(graph, samples).map(Some) };
     }
-    let Some(matched) = context.matched.as_ref().filter(|m| !m.is_empty()) else { return Ok(0) };
+    let Some(matched) = matched.filter(|m| !m.is_empty()) else { return Ok(None) };
     let inserted = matched.insert(graph)?;
-    let changes = run(graph, &matched.samples)?;
+    let made = run(graph, &matched.samples)?;
     inserted.into_iter().for_each(|id| graph.bypass(id));
-    Ok(changes)
+    Ok(Some(made))
 }

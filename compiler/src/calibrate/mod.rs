@@ -5,6 +5,7 @@
 
 pub mod activations;
 pub mod distribution;
+mod error;
 pub mod histogram;
 pub mod layerwise;
 pub mod least_squares;
@@ -21,11 +22,4 @@ pub mod spike_train;
 pub mod synthetic;
 mod terms;
 
-/// Sample inputs of the ANN, already preprocessed.
-#[derive(Clone, Debug, Default)]
-pub struct Calibration {
-    /// Per sample, per network input: the flat values.
-    pub samples: Vec<Vec<Vec<f32>>>,
-    /// Where they came from, for the record in the `.snn`.
-    pub description: String,
-}
+pub use error::CalibrationError;

@@ -66,10 +66,10 @@ impl Moments {
 
 /// Moments of every node they can be known of: batch-normed nodes as stated, and what follows from them through
 /// rectifiers, sums of independent branches, poolings and structural operations that keep channels.
-pub fn propagate(graph: &Graph, stated: &HashMap<String, Moments>, order: &[NodeId]) -> HashMap<NodeId, Moments> {
+pub fn propagate(graph: &Graph, stated: &HashMap<NodeId, Moments>, order: &[NodeId]) -> HashMap<NodeId, Moments> {
     let mut known: HashMap<NodeId, Moments> = HashMap::new();
     for &id in order {
-        if let Some(moments) = stated.get(graph.node(id).name()) {
+        if let Some(moments) = stated.get(&id) {
             known.insert(id, moments.clone());
             continue;
         }

@@ -3,6 +3,7 @@
 //! Samples that were not preprocessed as in training show there: the batch-norm's input has another mean or variance than
 //! its running ones. Compared is the median over channels, as single channels vary with the choice of samples.
 
+use crate::data::Samples;
 use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::HashMap;
@@ -40,7 +41,7 @@ impl fmt::Display for Shift {
 
 /// How far the input of the first batch-norm of `ann` is from its running statistics; `None` where it is near, or where
 /// neurons are before it or nothing is known.
-pub fn shift(ann: &Graph, samples: &[Vec<Vec<f32>>]) -> Option<Shift> {
+pub fn shift(ann: &Graph, samples: &Samples) -> Option<Shift> {
     let id = first_batch_norm(ann)?;
     let Op::BatchNorm(norm) = ann.op(id) else { return None };
     let before = ann.operands(id)[0];
@@ -49,8 +50,7 @@ pub fn shift(ann: &Graph, samples: &[Vec<Vec<f32>>]) -> Option<Shift> {
     let network = AnalogNetwork::new(&part).ok()?;
     let mut sums = vec![(0.0f64, 0.0f64); channels];
     let mut count = 0.0;
-    for sample in samples.iter().take(SAMPLES) {
-        let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
+    for inputs in samples.iter().take(SAMPLES) {
         let values = network.run(&inputs, &mut |_, _| {}).swap_remove(0);
         let each = values.len() / channels;
         if each == 0 || each * channels != values.len() {

@@ -1,11 +1,11 @@
 //! Refits the weights in front of a population or an answer to the spikes that they get.
 
+use super::CalibrationError;
 use super::layerwise::Site;
 use super::least_squares::{Factor, Gram, Rows};
 use super::places::Places;
 use super::rounding::Lattice;
 use super::terms::{column_worths, largest_currents, terms, weights};
-use crate::passes::PassError;
 use rayon::prelude::*;
 use snn_ir::op::{Conv, Linear};
 use snn_ir::{NodeId, Op, Tensor};
@@ -77,7 +77,7 @@ impl Refit {
     ///
     /// # Errors
     /// When what is in front of it cannot be executed.
-    pub fn of(site: &Site<'_>, places: &Places) -> Result<Option<Refit>, PassError> {
+    pub fn of(site: &Site<'_>, places: &Places) -> Result<Option<Refit>, CalibrationError> {
         for term in terms(site, places) {
             if matches!(site.graph.op(term.node), Op::Conv(_) | Op::Linear(_))
                 && !site.is_settled(term.node)
@@ -90,7 +90,7 @@ impl Refit {
         Ok(None)
     }
 
-    fn on(site: &Site<'_>, node: NodeId, places: &Places, gains: Vec<f32>, is_exclusive: bool) -> Result<Option<Refit>, PassError> {
+    fn on(site: &Site<'_>, node: NodeId, places: &Places, gains: Vec<f32>, is_exclusive: bool) -> Result<Option<Refit>, CalibrationError> {
         let source = site.graph.operands(node)[0];
         let reader = site.reader(source)?;
         if reader.is_steady() {
@@ -196,7 +196,7 @@ impl Refit {
     ///
     /// # Errors
     /// When what is in front of them cannot be executed.
-    pub fn round(&self, site: &Site<'_>, places: &Places, total: &WeightStep) -> Result<Option<Rounded>, PassError> {
+    pub fn round(&self, site: &Site<'_>, places: &Places, total: &WeightStep) -> Result<Option<Rounded>, CalibrationError> {
         let (Some(range), true) = (site.weight_range, self.is_exclusive) else { return Ok(None) };
         let Some(worths) = column_worths(site, self.node)? else { return Ok(None) };
         let columns = self.columns - 1;
@@ -236,7 +236,7 @@ impl Refit {
     ///
     /// # Errors
     /// When the graph refuses the new weights.
-    pub fn apply(&self, site: &mut Site<'_>, step: &WeightStep) -> Result<(), PassError> {
+    pub fn apply(&self, site: &mut Site<'_>, step: &WeightStep) -> Result<(), CalibrationError> {
         let add = |weight: &Tensor| {
             let columns = self.columns - 1;
             let values = weight.as_f32().iter().enumerate().map(|(i, w)| w + step.0[i / columns][i % columns] as f32).collect::<Vec<_>>();

@@ -1,6 +1,6 @@
 //! Parts of a spiking graph without memory, as analog networks.
 
-use crate::passes::PassError;
+use super::CalibrationError;
 use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::{HashMap, HashSet};
@@ -24,7 +24,7 @@ impl Region {
     ///
     /// # Errors
     /// When it cannot be executed.
-    pub fn before(graph: &Graph, root: NodeId) -> Result<Region, PassError> {
+    pub fn before(graph: &Graph, root: NodeId) -> Result<Region, CalibrationError> {
         // The nodes of the part alone, operands first: to sort the whole graph for every population takes quadratic time.
         let mut order = Vec::new();
         let mut seen: HashSet<NodeId> = HashSet::new();
@@ -57,7 +57,7 @@ impl Region {
             copies.insert(id, part.add(graph.node(id).name(), op, &operands)?);
         }
         part.set_outputs([copies[&root]]);
-        let network = AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))?;
+        let network = AnalogNetwork::new(&part)?;
         Ok(Region { network, sources, nodes })
     }
 

@@ -8,11 +8,28 @@
 //! errors amount to in the mean by the bias.
 
 use super::least_squares::{Gram, cholesky};
+use snn_ir::Op;
 
 /// Damping of the covariance, relative to the mean of its diagonal.
 const DAMPING: f64 = 1e-2;
 /// From so many weights a row on errors average out, and the factor would cost seconds.
 const MANY_COLUMNS: usize = 1200;
+
+/// Largest integers that weights of neurons are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightRange {
+    /// In most layers.
+    pub weights: f64,
+    /// In depthwise layers.
+    pub depthwise: f64,
+}
+
+impl WeightRange {
+    /// For the weights of one channel in `synapses`.
+    pub fn of<'a>(self, mut synapses: impl Iterator<Item = &'a Op>) -> f64 {
+        if synapses.all(|s| matches!(s, Op::Conv(c) if c.weight.shape()[1] == 1)) { self.depthwise } else { self.weights }
+    }
+}
 
 /// The currents that weights of one group of channels make, as a metric to round in.
 pub struct Lattice {

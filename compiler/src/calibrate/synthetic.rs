@@ -1,13 +1,12 @@
 //! Made-up inputs for networks whose user gave no calibration data.
 
-use super::Calibration;
 use crate::data::preprocess::{Misfit, Target, pixels_to_input, range};
-use crate::data::{ChannelOrder, Pixels};
+use crate::data::{ChannelOrder, Pixels, Samples};
 use snn_ir::{Graph, Preprocessing, ValueType};
 use std::fmt::{self, Display};
 
 /// How many samples are made.
-const SAMPLES: usize = 64;
+const MOST_SAMPLES: usize = 64;
 /// Elements of all samples together beyond which fewer are made (256 MiB): those of 64 samples of a million pixels.
 const ELEMENTS: usize = 1 << 26;
 
@@ -53,11 +52,11 @@ impl Generator {
 
 /// Random inputs for every input of `graph`, as `assumed` says: for images (three axes) smooth random fields plus a little
 /// noise, as photographs have most of their power in low frequencies; independent noise otherwise.
-pub fn samples(graph: &Graph, assumed: &Assumed) -> Calibration {
+pub fn samples(graph: &Graph, assumed: &Assumed) -> Samples {
     let types: Vec<ValueType> = graph.inputs().into_iter().map(|id| graph.ty(id).clone()).collect();
     let mut generator = Generator(0x5eed);
     let elements: usize = types.iter().map(ValueType::len).sum();
-    let count = (ELEMENTS / elements.max(1)).clamp(1, SAMPLES);
+    let count = (ELEMENTS / elements.max(1)).clamp(1, MOST_SAMPLES);
     let mut sample = |ty: &ValueType| match assumed {
         Assumed::Standardised => standardised(&mut generator, &ty.shape),
         Assumed::Pixels(preprocessing) => {
@@ -66,8 +65,9 @@ pub fn samples(graph: &Graph, assumed: &Assumed) -> Calibration {
             pixels(&mut generator, &ty.shape, &preprocessing).unwrap_or_else(|_| standardised(&mut generator, &ty.shape))
         }
     };
-    let samples = (0..count).map(|_| types.iter().map(&mut sample).collect()).collect();
-    Calibration { samples, description: format!("{count} synthetic inputs {assumed}") }
+    let made = (0..count).map(|_| types.iter().map(&mut sample).collect());
+    let samples = Samples::of(graph).with(made).expect("they are made of these shapes");
+    samples.described(format!("{count} synthetic inputs {assumed}"))
 }
 
 /// Mean and standard deviation of the pixels of photographs (ImageNet, all channels: 0.449 and 0.226 of 255).

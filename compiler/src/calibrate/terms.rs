@@ -1,8 +1,8 @@
 //! What adds up to a population's current, and what a spike is worth on the way there.
 
+use super::CalibrationError;
 use super::layerwise::Site;
 use super::places::Places;
-use crate::passes::PassError;
 use snn_ir::{Graph, NodeId, Op, Signal};
 
 /// Something that adds to a population's current.
@@ -64,7 +64,7 @@ impl ColumnWorths {
 }
 
 /// `None` when the columns are not spikes alone.
-pub(super) fn column_worths(site: &Site<'_>, node: NodeId) -> Result<Option<ColumnWorths>, PassError> {
+pub(super) fn column_worths(site: &Site<'_>, node: NodeId) -> Result<Option<ColumnWorths>, CalibrationError> {
     let source = site.graph.operands(node)[0];
     if !counts_spikes(site.graph, source) {
         return Ok(None);
@@ -90,7 +90,7 @@ pub(super) fn weights(op: &Op) -> &[f32] {
 
 /// The largest current that one spike makes through a term's weights, per channel; zero where it has no weights that could set the
 /// unit of the current, `None` where it passes on a current in a unit of its own.
-pub(super) fn largest_currents(site: &Site<'_>, term: &Term) -> Result<Option<Vec<f64>>, PassError> {
+pub(super) fn largest_currents(site: &Site<'_>, term: &Term) -> Result<Option<Vec<f64>>, CalibrationError> {
     let graph = &*site.graph;
     if site.reader(term.node)?.is_steady() || graph.ty(term.node).signal == Signal::Spikes {
         return Ok(term.gains.as_ref().map(|gains| vec![0.0; gains.len()]));

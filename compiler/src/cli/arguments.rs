@@ -76,7 +76,7 @@ impl Scale {
 
 /// Which samples of which data set, and how labels count.
 #[derive(Args, Debug)]
-pub struct Samples {
+pub struct SampleArguments {
     /// Labelled samples: .npz (x, y; with several inputs an array for each by name, and y), .npy, image, folder with one folder of images per class, MNIST idx, CIFAR binary
     #[arg(long, value_name = "DATA")]
     pub data: PathBuf,
@@ -88,9 +88,9 @@ pub struct Samples {
     pub skip: usize,
 }
 
-impl Samples {
+impl SampleArguments {
     /// Opens the data for the inputs of `graph`.
-    pub fn open(&self, graph: &snn_ir::Graph) -> Result<crate::data::Feed, super::Failure> {
+    pub fn open(&self, graph: &snn_ir::Graph) -> Result<snnc::data::Feed, super::Failure> {
         let feed = super::load::feed(&self.data, graph)?;
         let all = feed.len();
         let feed = feed.slice(self.skip, self.limit);

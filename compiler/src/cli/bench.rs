@@ -1,11 +1,12 @@
 //! `snnc bench`: how long a sample takes, and what kernels cost.
 
-use super::arguments::{Format, Samples, at_most_a_million, threads, timesteps};
+use super::arguments::{Format, SampleArguments, at_most_a_million, threads, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, destination, load, output, progress};
-use crate::report::{BenchError, BenchRequest, bench, costs};
 use clap::Args;
 use snn_runtime::CostModel;
+use snnc::measure::time::{BenchError, BenchRequest, bench};
+use snnc::report::costs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ pub struct Arguments {
     #[arg(value_name = "NETWORK.snn", required_unless_present = "calibrate_cost_model", requires = "data")]
     network: Option<PathBuf>,
     #[command(flatten)]
-    samples: Option<Samples>,
+    samples: Option<SampleArguments>,
     /// Window length T [default: the one it was compiled for]
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,

@@ -2,7 +2,7 @@
 //! refused at once.
 
 use super::Failure;
-use crate::files;
+use snnc::files;
 use std::path::Path;
 
 /// Refuses an `output` whose name does not end in one of `endings`, that is one of `inputs`, or that cannot be written.

@@ -2,12 +2,12 @@
 
 use super::arguments::{Engine, Memory};
 use super::{Failure, output};
-use crate::files;
 use clap::{Args, ValueEnum};
 use snn_ir::Limits;
 use snn_ir::file::Program;
 use snn_runtime::cost_model::CostModelError;
 use snn_runtime::{CostModel, Cpu, EngineKind, Network};
+use snnc::files;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 

@@ -1,24 +1,23 @@
 //! `snnc eval`: accuracy and activity against T, next to the ANN.
 
-use super::arguments::{Format, Samples, all_cpus, positive, threads, timesteps};
+use super::arguments::{Format, SampleArguments, all_cpus, positive, threads, timesteps};
 use super::engine::EngineArguments;
 use super::import::ModelFile;
 use super::{Failure, load, output, progress};
-use crate::data::Feed;
-use crate::files;
-use crate::frontend::onnx::Oracle;
-use crate::frontend::onnx::model::Model;
-use crate::outputs::{Closing, closings, output_names};
-use crate::passes::canonicalize::Canonicalize;
-use crate::passes::{Context, Pass};
-use crate::report::certificate::{Certificate, CertificateRequest, certify};
-use crate::report::evaluation::{Evaluation, EvaluationError, EvaluationRequest, evaluate};
-use crate::report::task::{Task, task};
 use clap::Args;
 use serde::Serialize;
 use snn_ir::file::Program;
 use snn_ir::{Graph, NodeId};
 use snn_runtime::analog::AnalogNetwork;
+use snnc::data::Feed;
+use snnc::files;
+use snnc::frontend::onnx::Oracle;
+use snnc::frontend::onnx::model::Model;
+use snnc::measure::certificate::{Certificate, CertificateRequest, certify};
+use snnc::measure::evaluation::{AnnError, Evaluation, EvaluationError, EvaluationRequest, evaluate};
+use snnc::measure::task::{Task, task};
+use snnc::outputs::{Closing, closings, output_names};
+use snnc::passes::{self, canonicalize::canonicalize};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +28,7 @@ pub struct Arguments {
     #[arg(value_name = "NETWORK.snn")]
     network: PathBuf,
     #[command(flatten)]
-    samples: Samples,
+    samples: SampleArguments,
     /// The ANN it came from, evaluated on the same samples
     #[arg(long, value_name = "MODEL.onnx")]
     onnx: Option<PathBuf>,
@@ -164,7 +163,7 @@ impl Ann {
         let numbers = |(output, closing): (usize, &Closing)| closing.is_dropped() && task(&graph, output) != Task::Classes;
         let runner = if closings.iter().enumerate().any(numbers) {
             // The file's numbers are after a function that the spiking network's are before.
-            Canonicalize::default().run(&mut graph, &mut Context::new(1)).map_err(|e| Failure::from_error(&e))?;
+            canonicalize(&mut graph, &mut passes::Report::default()).map_err(|e| Failure::from_error(&e))?;
             Runner::BeforeClosing(Box::new(AnalogNetwork::new(&graph).map_err(|e| Failure::from_error(&e))?))
         } else {
             let batched: Vec<Vec<usize>> = imported.facts.inputs.iter().map(|f| f.shape.clone()).collect();
@@ -174,10 +173,10 @@ impl Ann {
         Ok(Ann { closings, runner })
     }
 
-    fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, AnnError> {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         match &self.runner {
-            Runner::File(oracle) => oracle.run(&inputs).map_err(|e| e.to_string()),
+            Runner::File(oracle) => Ok(oracle.run(&inputs)?),
             Runner::BeforeClosing(network) => Ok(network.run(&inputs, &mut |_, _| {})),
         }
     }

@@ -1,15 +1,15 @@
 //! `snnc explain`: which layers lose the accuracy, and why.
 
-use super::arguments::{Format, Memory, Samples, threads};
-use super::compile::check_finite;
+use super::arguments::{Format, Memory, SampleArguments, threads};
+use super::calibration::check_finite;
 use super::{Failure, load, output, progress};
-use crate::explain::{ExplainError, ExplainRequest, explain};
-use crate::files;
-use crate::frontend::onnx::ImportError;
-use crate::frontend::onnx::model::Model;
 use clap::Args;
 use snn_ir::Graph;
 use snn_ir::file::Program;
+use snnc::explain::{ExplainError, ExplainRequest, explain};
+use snnc::files;
+use snnc::frontend::onnx::ImportError;
+use snnc::frontend::onnx::model::Model;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let output = load::output_or_first(&program.graph, arguments.output_name.as_deref())?;
     let timesteps = load::windows(&program, &[])?[0];
     let ann = ann(model, network, &program)?;
-    let samples = Samples { data: arguments.data.clone(), limit: Some(arguments.limit), skip: arguments.skip };
+    let samples = SampleArguments { data: arguments.data.clone(), limit: Some(arguments.limit), skip: arguments.skip };
     let inputs = program.graph.inputs();
     let shapes: Vec<&[usize]> = inputs.iter().map(|&i| &program.graph.ty(i).shape[..]).collect();
     let samples = samples.open(&program.graph)?.all(&program.preprocessing, &shapes, || {})?;

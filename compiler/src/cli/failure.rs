@@ -1,8 +1,8 @@
 //! One diagnostic per failure: what went wrong and where, why, and what to do.
 
 use super::output::printable;
-use crate::data::DataError;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use snnc::data::DataError;
 use std::error::Error;
 use std::fmt::{self, Display};
 use std::io::IsTerminal;
@@ -99,14 +99,14 @@ impl From<DataError> for Failure {
     }
 }
 
-impl From<crate::passes::OptionError> for Failure {
-    fn from(error: crate::passes::OptionError) -> Self {
+impl From<snnc::passes::OptionError> for Failure {
+    fn from(error: snnc::passes::OptionError) -> Self {
         Failure::from_error(&error).did_you_mean(error.suggestion())
     }
 }
 
-impl From<crate::recipe::RecipeError> for Failure {
-    fn from(error: crate::recipe::RecipeError) -> Self {
+impl From<snnc::recipe::RecipeError> for Failure {
+    fn from(error: snnc::recipe::RecipeError) -> Self {
         Failure::from_error(&error).did_you_mean(error.suggestion().as_deref())
     }
 }
@@ -122,9 +122,9 @@ macro_rules! from_errors {
 }
 
 from_errors!(
-    crate::frontend::onnx::ImportError,
-    crate::frontend::onnx::check::CheckError,
-    crate::frontend::onnx::oracle::OracleError,
-    crate::passes::pipeline::PipelineError,
+    snnc::frontend::onnx::ImportError,
+    snnc::frontend::onnx::check::CheckError,
+    snnc::frontend::onnx::oracle::OracleError,
+    snnc::passes::pipeline::PipelineError,
     snn_ir::file::WriteError,
 );

@@ -2,12 +2,12 @@
 
 use super::arguments::shape;
 use super::{Failure, output};
-use crate::files;
-use crate::frontend::onnx::check::{check_import, too_large};
-use crate::frontend::onnx::model::Model;
-use crate::frontend::onnx::{CheckError, Checked, ImportError, ImportOptions, Imported, import_model};
 use clap::Args;
 use snn_ir::{Limits, verify_within};
+use snnc::files;
+use snnc::frontend::onnx::check::{check_import, too_large};
+use snnc::frontend::onnx::model::Model;
+use snnc::frontend::onnx::{CheckError, Checked, ImportError, ImportOptions, Imported, import_model};
 use std::path::Path;
 
 /// How a model is read.

@@ -4,13 +4,13 @@ use super::arguments::Format;
 use super::engine::EngineArguments;
 use super::import::{Shape, options, parse_shape};
 use super::{Failure, load, output};
-use crate::frontend::onnx::model::Model;
-use crate::report::network::NetworkReport;
-use crate::report::onnx::OnnxReport;
-use crate::report::plan::PlanReport;
-use crate::report::support::SupportReport;
 use clap::Args;
 use snn_ir::text::{Parameters, print};
+use snnc::frontend::onnx::model::Model;
+use snnc::report::network::NetworkReport;
+use snnc::report::onnx::OnnxReport;
+use snnc::report::plan::PlanReport;
+use snnc::report::support::SupportReport;
 use std::path::PathBuf;
 
 /// Arguments of `snnc inspect`.

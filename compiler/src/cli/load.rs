@@ -1,18 +1,18 @@
 //! Spiking networks from `.snn` files.
 
 use super::{Failure, output};
-use crate::compile::DEFAULT_TIMESTEPS;
-use crate::data::Feed;
-use crate::files;
-use crate::frontend::onnx::model::Model;
-use crate::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};
-use crate::outputs::output_names;
-use crate::report::EarlyExit;
-use crate::report::task::{Task, task};
-use crate::suggest::nearest;
 use snn_ir::file::{Program, decode_within, read_within};
 use snn_ir::{Graph, Limits, Op};
 use snn_runtime::Network;
+use snnc::data::Feed;
+use snnc::driver::DEFAULT_TIMESTEPS;
+use snnc::files;
+use snnc::frontend::onnx::model::Model;
+use snnc::frontend::onnx::{ImportError, ImportOptions, Imported, import_model};
+use snnc::measure::EarlyExit;
+use snnc::measure::task::{Task, task};
+use snnc::outputs::output_names;
+use snnc::suggest::nearest;
 use std::path::Path;
 
 /// Whether a file is an ONNX model by its name.

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bench;
+mod calibration;
 mod compile;
 mod destination;
 mod engine;
@@ -17,15 +18,16 @@ mod load;
 mod opt;
 mod output;
 mod passes;
+mod preprocessing;
 mod progress;
 mod recipes;
 mod run;
 
 pub use failure::Failure;
 
-use crate::suggest::nearest;
 use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use snnc::suggest::nearest;
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::Path;

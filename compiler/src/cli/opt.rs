@@ -1,13 +1,15 @@
 //! `snnc opt`: passes on a graph in text form.
 
 use super::arguments::timesteps;
+use super::compile::check_pass_name;
 use super::{Failure, destination, output};
-use crate::compile::DEFAULT_TIMESTEPS;
-use crate::files;
-use crate::passes::{Context, parse_list, pipeline};
 use clap::Args;
 use snn_ir::text::{Parameters, parse, print};
 use snn_ir::{Limits, verify_within};
+use snnc::driver::DEFAULT_TIMESTEPS;
+use snnc::files;
+use snnc::passes::{AnyPass, Request, order, parse_list, pipeline, weight_range};
+use snnc::report::outcomes;
 use std::path::PathBuf;
 
 /// Arguments of `snnc opt`.
@@ -22,6 +24,9 @@ pub struct Arguments {
     /// Window length T for passes that ask [default: the graph's own, else 32]
     #[arg(long, value_name = "T", value_parser = timesteps)]
     timesteps: Option<u32>,
+    /// Say what this pass made of every node that it looked at, and why not more, on standard error
+    #[arg(long, value_name = "PASS")]
+    why: Option<String>,
     /// Print parameters in full instead of as summaries
     #[arg(long)]
     params: bool,
@@ -36,18 +41,27 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let path = files::name(&arguments.graph);
     let passes = parse_list(&arguments.pass)?;
+    check_pass_name("--why", arguments.why.as_deref(), &[])?;
     let text = files::read_text(&arguments.graph, files::MAX_MODEL)
         .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
     let mut graph = parse(&text).map_err(|e| Failure::from_error(&e).while_doing(format!("{path} is not a graph in text form")))?;
     verify_within(&graph, &Limits::default())
         .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot use the graph in {path}")))?;
     let timesteps = arguments.timesteps.or(graph.timesteps).unwrap_or(DEFAULT_TIMESTEPS);
-    let mut context = Context::new(timesteps);
-    pipeline::run(&mut graph, &passes, &mut context, |_, _| Ok(()))?;
+    order::check(passes.iter().map(AnyPass::as_pass), &order::holding(&graph))
+        .map_err(|(_, error)| Failure::from_error(&error).while_doing(format!("cannot run these passes on the graph in {path}")))?;
+    let request = Request { weight_range: weight_range(&passes), ..Request::new(timesteps) };
+    let (report, records) = pipeline::run(&mut graph, passes.iter().map(AnyPass::as_pass), &request, |_, _, _| Ok(()))?;
     match &arguments.output {
         Some(path) => output::write(path, |sink| sink.write_all(print(&graph, Parameters::Full).as_bytes()))?,
         None => output::print(&print(&graph, if arguments.params { Parameters::Full } else { Parameters::Summary }))?,
     }
-    context.notes.iter().for_each(output::note);
+    report.notes.iter().for_each(output::note);
+    for record in &records {
+        output::note(outcomes::summary(record));
+        if arguments.why.as_deref() == Some(record.name) {
+            output::tell(&outcomes::table(record));
+        }
+    }
     Ok(())
 }

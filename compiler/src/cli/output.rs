@@ -3,7 +3,7 @@
 //! fails a command that has done its work: who closed standard error does not want notes.
 
 use super::Failure;
-use crate::files;
+use snnc::files;
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};

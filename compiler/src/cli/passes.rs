@@ -2,10 +2,10 @@
 
 use super::arguments::Format;
 use super::{Failure, output};
-use crate::passes::{PassSpec, find, registry};
-use crate::report::list;
 use clap::Args;
 use serde::Serialize;
+use snnc::passes::{PassSpec, find, registry};
+use snnc::report::list;
 
 /// Arguments of `snnc passes`.
 #[derive(Args, Debug)]

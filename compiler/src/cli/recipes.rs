@@ -2,10 +2,10 @@
 
 use super::arguments::Format;
 use super::{Failure, output};
-use crate::recipe::{DEFAULT, Recipe, built_in};
-use crate::report::list;
 use clap::Args;
 use serde::Serialize;
+use snnc::recipe::{DEFAULT, Recipe, built_in};
+use snnc::report::list;
 
 /// Arguments of `snnc recipes`.
 #[derive(Args, Debug)]

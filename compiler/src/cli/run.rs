@@ -1,13 +1,13 @@
 //! `snnc run`: a spiking network on samples.
 
-use super::arguments::{Format, Samples, all_cpus, positive, threads, timesteps};
+use super::arguments::{Format, SampleArguments, all_cpus, positive, threads, timesteps};
 use super::engine::EngineArguments;
 use super::{Failure, destination, load, output, progress};
-use crate::data::{npy, npz};
-use crate::files;
-use crate::outputs::{Closing, output_names};
-use crate::report::answers::{AnswerRequest, Answers, OutputAnswers, answers};
 use clap::Args;
+use snnc::data::{npy, npz};
+use snnc::files;
+use snnc::measure::answers::{AnswerRequest, Answers, OutputAnswers, answers};
+use snnc::outputs::{Closing, output_names};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = arguments.engine.network(&program)?;
     let early_exit = load::early_exit(&network, graph, outputs[0], arguments.early_exit)?;
     let timesteps = load::windows(&program, arguments.timesteps.as_slice())?[0];
-    let feed = Samples { data: arguments.input.clone(), limit: arguments.limit, skip: arguments.skip }.open(graph)?;
+    let feed = SampleArguments { data: arguments.input.clone(), limit: arguments.limit, skip: arguments.skip }.open(graph)?;
     load::note(&network, &program, &feed)?;
     let bar = progress::bar(feed.len(), "running");
     let answers = answers(&AnswerRequest {

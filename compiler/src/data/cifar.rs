@@ -3,7 +3,7 @@
 
 use super::preprocess::Size;
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Labels, Opened, Samples, Source};
+use super::{ChannelOrder, Contents, DataError, Labels, Opened, Source};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -49,5 +49,5 @@ pub(super) fn open(files: Vec<Source>) -> Result<Opened, DataError> {
     }
     let store = Store::Files { parts, size: PIXELS };
     let size = Size { height: 32, width: 32, channels: 3 };
-    Ok((Samples::Pixels { store, size, order: ChannelOrder::First }, Some(Labels::Classes(labels))))
+    Ok((Contents::Pixels { store, size, order: ChannelOrder::First }, Some(Labels::Classes(labels))))
 }

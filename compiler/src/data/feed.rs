@@ -1,7 +1,7 @@
 //! Data sets for networks with any number of inputs: an array for each, by its name.
 
 use super::npz::Members;
-use super::{DataError, Dataset, Labels, Source, first_bytes, open_file};
+use super::{DataError, Dataset, Labels, Samples, Source, first_bytes, open_file};
 use rayon::prelude::*;
 use snn_ir::Preprocessing;
 use std::path::Path;
@@ -107,25 +107,22 @@ impl Feed {
     ///
     /// # Errors
     /// As [`Dataset::input`], for the first sample that fails.
-    pub fn all(
-        &self,
-        preprocessing: &Preprocessing,
-        shapes: &[&[usize]],
-        progress: impl Fn() + Sync,
-    ) -> Result<Vec<Vec<Vec<f32>>>, DataError> {
+    pub fn all(&self, preprocessing: &Preprocessing, shapes: &[&[usize]], progress: impl Fn() + Sync) -> Result<Samples, DataError> {
         let read = |index| {
             let inputs = self.inputs(index, preprocessing, shapes);
             progress();
             inputs
         };
-        let mut samples = Vec::with_capacity(self.len());
+        let mut samples = Samples::new(shapes.iter().copied());
         let indices: Vec<usize> = (0..self.len()).collect();
         // Threads stay near each other, as compressed files want it.
         let together = self.datasets.iter().map(Dataset::together).fold(TOGETHER, usize::min);
         for near in indices.chunks(together) {
             // Collected before the first error is looked for, so that it is the same every time.
             let some: Vec<Result<_, _>> = near.par_iter().map(|&index| read(index)).collect();
-            samples.extend(some.into_iter().collect::<Result<Vec<_>, _>>()?);
+            for sample in some {
+                samples.push(sample?)?;
+            }
         }
         Ok(samples)
     }

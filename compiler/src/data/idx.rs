@@ -2,7 +2,7 @@
 
 use super::preprocess::Size;
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Labels, Opened, Samples, Source};
+use super::{ChannelOrder, Contents, DataError, Labels, Opened, Source};
 use snn_ir::tensor::element_count;
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +18,7 @@ pub(super) fn open(source: Source) -> Result<Opened, DataError> {
     let part = Part { file: Mutex::new(file), first: header_length(3), stride: size as u64, count: dims[0] };
     let store = if size == 0 { Store::Memory { bytes: Vec::new(), size: 1 } } else { Store::Files { parts: vec![part], size } };
     let size = Size { height: dims[1], width: dims[2], channels: 1 };
-    let samples = Samples::Pixels { store, size, order: ChannelOrder::Last };
+    let samples = Contents::Pixels { store, size, order: ChannelOrder::Last };
     let Some(labels_path) = labels_of(&path) else { return Ok((samples, None)) };
     let (labels, mut file) = open_array(Source::open(&labels_path)?, 1)?;
     if labels[0] != dims[0] {

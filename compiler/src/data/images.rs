@@ -1,7 +1,7 @@
 //! Image files and folders with one folder of images per class.
 
 use super::preprocess::{MAX_PIXELS, Size};
-use super::{ChannelOrder, DataError, Labels, Opened, Pixels, Samples};
+use super::{ChannelOrder, Contents, DataError, Labels, Opened, Pixels};
 use crate::files;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use std::borrow::Cow;
@@ -38,7 +38,7 @@ pub(super) fn open_folder(folders: &[PathBuf]) -> Result<Opened, DataError> {
     }
     ranked.sort();
     let (labels, files) = ranked.into_iter().map(|(_, label, file)| (label, file)).unzip();
-    Ok((Samples::Images(files), Some(Labels::Classes(labels))))
+    Ok((Contents::Images(files), Some(Labels::Classes(labels))))
 }
 
 /// The decoder of an image file, which has read its header and nothing else.

@@ -17,12 +17,14 @@ mod inflate;
 pub mod npy;
 pub mod npz;
 pub mod preprocess;
+mod samples;
 pub mod statistics;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use feed::Feed;
+pub use samples::{Samples, SamplesError};
 
 use crate::files;
 use flate2::read::MultiGzDecoder;
@@ -71,6 +73,9 @@ pub enum DataError {
         /// What to do about it.
         help: String,
     },
+    /// What was read is no sample of the network.
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
     /// Preprocessing that does not fit the samples.
     #[error("{0}")]
     Preprocessing(String),
@@ -80,7 +85,7 @@ impl DataError {
     /// What the user can do about it, where there is something to say.
     pub fn help(&self) -> Option<String> {
         match self {
-            DataError::Read { .. } | DataError::Preprocessing(_) => None,
+            DataError::Read { .. } | DataError::Samples(_) | DataError::Preprocessing(_) => None,
             DataError::Format { help, .. } | DataError::Shape { help, .. } => Some(help.clone()),
         }
         .filter(|h| !h.is_empty())
@@ -117,7 +122,7 @@ pub struct Pixels<'a> {
 
 /// What the samples are made of.
 #[derive(Debug)]
-enum Samples {
+enum Contents {
     /// Equally sized images.
     Pixels { store: Store, size: Size, order: ChannelOrder },
     /// Numbers.
@@ -157,7 +162,7 @@ impl Labels {
 #[derive(Debug)]
 pub struct Dataset {
     path: PathBuf,
-    samples: Samples,
+    samples: Contents,
     labels: Option<Labels>,
     /// The samples in use: first and one past the last.
     range: std::ops::Range<usize>,
@@ -180,8 +185,8 @@ impl Dataset {
 
     fn new(path: &Path, (samples, labels): Opened) -> Result<Self, DataError> {
         let count = match &samples {
-            Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.len(),
-            Samples::Images(files) => files.len(),
+            Contents::Pixels { store, .. } | Contents::Values { store, .. } => store.len(),
+            Contents::Images(files) => files.len(),
         };
         if count == 0 {
             return Err(DataError::format(path, "there are no samples in it", KINDS));
@@ -240,14 +245,14 @@ impl Dataset {
     /// When the header of an image cannot be read.
     pub fn note(&self, preprocessing: &Preprocessing, shape: &[usize]) -> Result<Option<String>, DataError> {
         let size = match &self.samples {
-            Samples::Values { element, .. } if element.is_float() => return Ok(None),
-            Samples::Values { element, .. } => {
+            Contents::Values { element, .. } if element.is_float() => return Ok(None),
+            Contents::Values { element, .. } => {
                 let (path, name) = (self.path.display(), element.name());
                 let note = format!("{path} holds {name}, used as it is, in the network's own units; save pixels as uint8");
                 return Ok(Some(note));
             }
-            Samples::Pixels { size, .. } => *size,
-            Samples::Images(files) => images::size(&files[self.range.start])?,
+            Contents::Pixels { size, .. } => *size,
+            Contents::Images(files) => images::size(&files[self.range.start])?,
         };
         let fitted = preprocess::Target::new(shape, preprocessing.layout).fit(size, preprocessing);
         Ok(match (size.channels, fitted.map(|f| f.channels)) {
@@ -259,7 +264,7 @@ impl Dataset {
 
     /// Whether samples are numbers that preprocessing does not touch.
     pub fn is_preprocessed(&self) -> bool {
-        matches!(self.samples, Samples::Values { .. })
+        matches!(self.samples, Contents::Values { .. })
     }
 
     /// Sample `index` as the input of per-sample `shape` of a network. Pixels are preprocessed, numbers are used as they
@@ -276,15 +281,15 @@ impl Dataset {
         let target = preprocess::Target::new(shape, preprocessing.layout);
         let stored = |store: &'_ Store| store.sample(index).map(Cow::into_owned).map_err(|e| DataError::read(&self.path, e));
         let (pixels, path) = match &self.samples {
-            Samples::Values { store, element, shape: got } => {
+            Contents::Values { store, element, shape: got } => {
                 self.check_shape(got, shape)?;
                 return Ok(element.to_f32(&stored(store)?));
             }
-            Samples::Pixels { store, size, order } => {
+            Contents::Pixels { store, size, order } => {
                 target.fit(*size, preprocessing).map_err(|e| misfit(&self.path, e))?;
                 (Pixels { data: stored(store)?.into(), size: *size, order: *order }, &self.path)
             }
-            Samples::Images(files) => {
+            Contents::Images(files) => {
                 let path = &files[index];
                 let accept = |size| target.fit(size, preprocessing).map(drop).map_err(|e| misfit(path, e));
                 (images::decode(path, accept)?, path)
@@ -312,8 +317,8 @@ impl Dataset {
     /// Samples that are read at the same time: as many as are read without reading anything twice.
     fn together(&self) -> usize {
         match &self.samples {
-            Samples::Pixels { store, .. } | Samples::Values { store, .. } => store.together(),
-            Samples::Images(_) => usize::MAX,
+            Contents::Pixels { store, .. } | Contents::Values { store, .. } => store.together(),
+            Contents::Images(_) => usize::MAX,
         }
     }
 }
@@ -329,7 +334,7 @@ fn without_ones(shape: &[usize]) -> Vec<usize> {
     shape.iter().copied().filter(|&d| d != 1).collect()
 }
 
-type Opened = (Samples, Option<Labels>);
+type Opened = (Contents, Option<Labels>);
 
 const KINDS: &str = "data sets are .npz (x, y), .npy, images (PNG, JPEG, BMP, GIF, TIFF, WebP, PNM), a folder with one folder of images per class, \
                      MNIST idx (.gz, too), or CIFAR-10/100 binary";
@@ -406,7 +411,7 @@ fn open_file(mut source: Source, members: &npz::Members<'_>) -> Result<Opened, D
         // Records have no mark that tells them; what is compressed has lost its extension.
         _ if extension == "bin" || path.to_string_lossy().ends_with(".bin.gz") => cifar::open(vec![source]),
         magic if images::is_image(magic) => match source.named {
-            true => Ok((Samples::Images(vec![path]), None)),
+            true => Ok((Contents::Images(vec![path]), None)),
             false => refuse("an image can only be read from a file of its own", "unpack it, and name the file"),
         },
         [0x80, 2..=5, ..] => refuse(PICKLE, NO_PICKLE),
@@ -442,14 +447,14 @@ fn open_folder(path: &Path) -> Result<Opened, DataError> {
     let folders: Vec<PathBuf> = names.iter().filter(|p| p.is_dir()).cloned().collect();
     if !folders.is_empty() {
         let (samples, labels) = images::open_folder(&folders)?;
-        if matches!(&samples, Samples::Images(files) if files.is_empty()) {
+        if matches!(&samples, Contents::Images(files) if files.is_empty()) {
             return Err(DataError::format(path, "there are no images in its folders", KINDS));
         }
         return Ok((samples, labels));
     }
     let files = images::image_files(&names);
     if !files.is_empty() {
-        return Ok((Samples::Images(files), None));
+        return Ok((Contents::Images(files), None));
     }
     let pickle = |p: &PathBuf| files::open(p).and_then(|mut f| first_bytes(&mut f)).is_ok_and(|b| matches!(b[..], [0x80, 2..=5, ..]));
     Err(match names.is_empty() {

@@ -4,7 +4,7 @@ use super::inflate::{Deflated, Member};
 use super::npy::{NpyHeader, NpyType};
 use super::preprocess::Size;
 use super::store::{Part, Store};
-use super::{ChannelOrder, DataError, Labels, Opened, Samples, Source};
+use super::{ChannelOrder, Contents, DataError, Labels, Opened, Source};
 use crate::files::MAX_COPIED;
 use snn_ir::signal::Dims;
 use std::fs::File;
@@ -158,7 +158,7 @@ fn part(file: File, first: u64, size: usize, count: usize) -> Store {
 }
 
 /// Samples of the array that `header` announces, in the store that `store` makes for samples of a size and their number.
-fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> Store) -> Result<Samples, DataError> {
+fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> Store) -> Result<Contents, DataError> {
     let (count, shape) = match &header.shape[..] {
         [count, sample @ ..] if header.bytes > 0 => (*count, sample.to_vec()),
         other => {
@@ -168,7 +168,7 @@ fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> 
     };
     let store = store(shape.iter().product::<usize>() * header.element.size(), count);
     if header.element != NpyType::U8 {
-        return Ok(Samples::Values { store, element: header.element, shape });
+        return Ok(Contents::Values { store, element: header.element, shape });
     }
     let (height, width, channels, order) = match shape[..] {
         [] => (1, 1, 1, ChannelOrder::Last),
@@ -182,7 +182,7 @@ fn samples(path: &Path, header: &NpyHeader, store: impl FnOnce(usize, usize) -> 
             return Err(DataError::format(path, reason, "uint8 samples are [N,H,W], [N,H,W,C] or [N,C,H,W]"));
         }
     };
-    Ok(Samples::Pixels { store, size: Size { height, width, channels }, order })
+    Ok(Contents::Pixels { store, size: Size { height, width, channels }, order })
 }
 
 /// Writes float32 arrays (name, shape, elements) as an archive. The bytes depend on nothing else, no date either.

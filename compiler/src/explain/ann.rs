@@ -1,7 +1,8 @@
 //! The ANN that a spiking network was compiled from.
 
-use crate::passes::canonicalize::Canonicalize;
-use crate::passes::{Context, Pass, PassError};
+use super::ExplainError;
+use crate::passes::Report;
+use crate::passes::canonicalize::canonicalize;
 use snn_ir::op::Relu;
 use snn_ir::{Graph, NodeId, Op};
 use snn_runtime::analog::AnalogNetwork;
@@ -32,8 +33,8 @@ impl Ann {
     ///
     /// # Errors
     /// When it cannot be executed.
-    pub fn new(mut graph: Graph, output: usize) -> Result<Self, PassError> {
-        Canonicalize::default().run(&mut graph, &mut Context::new(1))?;
+    pub fn new(mut graph: Graph, output: usize) -> Result<Self, ExplainError> {
+        canonicalize(&mut graph, &mut Report::default())?;
         let rectifier = |id| match graph.op(id) {
             Op::Relu(Relu { cap, .. }) => {
                 Some((graph.node(id).name().to_string(), Rectifier { current: graph.operands(id)[0], cap: *cap }))
@@ -41,17 +42,16 @@ impl Ann {
             _ => None,
         };
         let rectifiers = graph.topological()?.into_iter().filter_map(rectifier).collect();
-        let network = AnalogNetwork::new(&graph).map_err(|e| PassError::Run(e.to_string()))?;
+        let network = AnalogNetwork::new(&graph)?;
         Ok(Ann { network, rectifiers, output })
     }
 
     /// Runs one sample.
-    pub fn run(&self, sample: &[Vec<f32>]) -> AnnRun {
+    pub fn run(&self, sample: &[&[f32]]) -> AnnRun {
         let mut names: HashMap<NodeId, Vec<&String>> = HashMap::new();
         self.rectifiers.iter().for_each(|(name, r)| names.entry(r.current).or_default().push(name));
         let mut currents = HashMap::new();
-        let inputs: Vec<&[f32]> = sample.iter().map(Vec::as_slice).collect();
-        let mut outputs = self.network.run(&inputs, &mut |id, value| {
+        let mut outputs = self.network.run(sample, &mut |id, value| {
             for &name in names.get(&id).into_iter().flatten() {
                 currents.insert(name.clone(), value.to_vec());
             }

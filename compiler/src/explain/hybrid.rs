@@ -7,11 +7,12 @@
 //! A compiled network whose populations do not spike is not the ANN: its weights are rounded, and calibration has fitted them to
 //! spikes that come late or are cut off. [`Hybrid::as_ann`] finds, for one sample, the currents that make it the ANN all the same.
 
+use super::ExplainError;
 use super::ann::{Ann, AnnRun};
 use super::wave::{Values, Wave};
 use crate::calibrate::region::Region;
 use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace, counts_whole_windows};
-use crate::passes::PassError;
+use crate::data::Samples;
 use rayon::prelude::*;
 use snn_ir::op::Amplitude;
 use snn_ir::{Graph, NodeId, Op, Signal};
@@ -85,7 +86,7 @@ impl Hybrid {
     ///
     /// # Errors
     /// When parts of it cannot be executed.
-    pub fn new(graph: &Graph, timesteps: u32, output: usize) -> Result<Self, PassError> {
+    pub fn new(graph: &Graph, timesteps: u32, output: usize) -> Result<Self, ExplainError> {
         let inputs = graph.inputs();
         let explained = graph.outputs().get(output).copied();
         let mut at: HashMap<NodeId, usize> = HashMap::new();
@@ -130,8 +131,8 @@ impl Hybrid {
 
     /// Learns from samples in which units the ANN has the activations that spikes stand for: what a spike is worth there, per channel,
     /// by least squares.
-    pub fn learn_units(&mut self, ann: &Ann, samples: &[Vec<Vec<f32>>]) {
-        let runs: Vec<Vec<Vec<(f64, f64)>>> = samples.par_iter().map(|sample| self.products(ann, sample)).collect();
+    pub fn learn_units(&mut self, ann: &Ann, samples: &Samples) {
+        let runs: Vec<Vec<Vec<(f64, f64)>>> = (0..samples.len()).into_par_iter().map(|s| self.products(ann, &samples.sample(s))).collect();
         let populations = self.stages.iter_mut().filter_map(|s| if let Kind::Neurons(p) = &mut s.kind { Some(p) } else { None });
         for (at, population) in populations.enumerate() {
             let Some(cap) = ann.cap(&population.name) else { continue };
@@ -144,7 +145,7 @@ impl Hybrid {
     }
 
     /// Per population and channel, over one sample: activations times spikes, spikes squared.
-    fn products(&self, ann: &Ann, sample: &[Vec<f32>]) -> Vec<Vec<(f64, f64)>> {
+    fn products(&self, ann: &Ann, sample: &[&[f32]]) -> Vec<Vec<(f64, f64)>> {
         let ann_run = ann.run(sample);
         let run = self.run(sample, |_| true, None, None);
         let of = |(at, p): (usize, &Population)| {
@@ -163,7 +164,7 @@ impl Hybrid {
 
     /// The network as the ANN, whose run of the same sample is given. Populations that have no counterpart there keep their own real
     /// activations.
-    pub fn as_ann(&self, sample: &[Vec<f32>], ann: &AnnRun) -> AsAnn {
+    pub fn as_ann(&self, sample: &[&[f32]], ann: &AnnRun) -> AsAnn {
         let mut waves: Vec<Arc<Wave>> = Vec::with_capacity(self.stages.len());
         let mut offsets = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
@@ -193,7 +194,7 @@ impl Hybrid {
 
     /// Runs one sample with those populations spiking that `spikes` says. What stands before population `from` is taken from
     /// `before`, a run in which the same of it spiked; with `ann`, what is behind behaves as the ANN.
-    pub fn run(&self, inputs: &[Vec<f32>], spikes: impl Fn(usize) -> bool, before: Option<(&Run, usize)>, ann: Option<&AsAnn>) -> Run {
+    pub fn run(&self, inputs: &[&[f32]], spikes: impl Fn(usize) -> bool, before: Option<(&Run, usize)>, ann: Option<&AsAnn>) -> Run {
         let mut waves: Vec<Arc<Wave>> = before.map_or_else(Vec::new, |(run, from)| run.waves[..from].to_vec());
         for at in waves.len()..self.stages.len() {
             let offset = ann.and_then(|a| a.offsets[at].as_deref());
@@ -203,10 +204,10 @@ impl Hybrid {
     }
 
     /// What a stage passes on, given what those before it do and what is added to its current or output.
-    fn wave(&self, stage: &Stage, inputs: &[Vec<f32>], spikes: bool, offset: Option<&[f32]>, waves: &[Arc<Wave>]) -> Wave {
+    fn wave(&self, stage: &Stage, inputs: &[&[f32]], spikes: bool, offset: Option<&[f32]>, waves: &[Arc<Wave>]) -> Wave {
         let steady = |values: Vec<f32>| Wave::Values(Values::steady(values));
         match &stage.kind {
-            Kind::Input(i) => steady(inputs[*i].clone()),
+            Kind::Input(i) => steady(inputs[*i].to_vec()),
             Kind::Neurons(p) if spikes => p.spike(self.operand(stage, 0, waves).shifted(offset), self.timesteps),
             Kind::Neurons(p) => {
                 let current = Values::steady(self.mean_operand(stage, 0, waves, 0)).shifted(offset).values;
@@ -327,7 +328,7 @@ impl Population {
     }
 }
 
-fn maximum(graph: &Graph, id: NodeId) -> Result<AnalogNetwork, PassError> {
+fn maximum(graph: &Graph, id: NodeId) -> Result<AnalogNetwork, ExplainError> {
     let mut part = Graph::new("maximum");
     let mut operands = Vec::new();
     for (i, operand) in graph.operands(id).into_iter().enumerate() {
@@ -335,5 +336,5 @@ fn maximum(graph: &Graph, id: NodeId) -> Result<AnalogNetwork, PassError> {
     }
     let root = part.add("maximum", graph.op(id).clone(), &operands)?;
     part.set_outputs([root]);
-    AnalogNetwork::new(&part).map_err(|e| PassError::Run(e.to_string()))
+    Ok(AnalogNetwork::new(&part)?)
 }

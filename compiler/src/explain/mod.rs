@@ -3,7 +3,7 @@
 //! Ground: the error of the whole network is a sum over layers (Deng & Gu, ICLR 2021, section 3). Each layer's part is measured from both
 //! ends: how far the ANN's output moves when this layer alone spikes, and how much nearer to it the spiking network comes when this
 //! layer alone does not. The mean of the two, as squared errors, is its share of the loss. Its own error is split as the certificate does
-//! ([`crate::report::certificate`]), with the input it gets in the whole spiking network; what it was given wrong by the layers
+//! ([`crate::measure::certificate`]), with the input it gets in the whole spiking network; what it was given wrong by the layers
 //! before is kept apart as inherited.
 //!
 //! All of it is of the network in the `.snn`: its rounded and fitted weights, its thresholds, its firing rules.
@@ -14,18 +14,19 @@ mod rounding;
 mod unfuse;
 mod wave;
 
+use crate::calibrate::CalibrationError;
+use crate::data::{Samples, SamplesError};
+use crate::measure::fidelity::{Comparison, Fidelity};
+use crate::measure::task::{Task, task, top1};
 use crate::outputs::output_names;
-use crate::passes::PassError;
-use crate::report::evaluation::top1;
-use crate::report::fidelity::{Comparison, Fidelity};
-use crate::report::task::{Task, task};
-use crate::report::{Align, table};
+use crate::progress::Progress;
 use ann::Ann;
 use hybrid::{Hybrid, Population, Run};
 use rayon::prelude::*;
 use serde::Serialize;
-use snn_ir::Graph;
 use snn_ir::op::Firing;
+use snn_ir::{Graph, GraphError};
+use snn_runtime::CompileError;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use thiserror::Error;
@@ -33,9 +34,18 @@ use thiserror::Error;
 /// Why nothing could be explained.
 #[derive(Debug, Error)]
 pub enum ExplainError {
+    /// One of the networks cannot be walked.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// One of the networks cannot be run.
+    #[error("running the network on samples failed: {0}")]
+    Network(#[from] CompileError),
     /// One of the networks cannot be run in parts.
     #[error(transparent)]
-    Pass(#[from] PassError),
+    Parts(#[from] CalibrationError),
+    /// The samples are not of the networks' inputs.
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
     /// There is nothing that could lose.
     #[error("the network has no neurons: there is nothing to explain")]
     NotSpiking,
@@ -51,10 +61,10 @@ pub struct ExplainRequest<'a> {
     pub output: usize,
     /// Window length T.
     pub timesteps: u32,
-    /// Samples to compare on: per sample, per input, the flat values.
-    pub samples: &'a [Vec<Vec<f32>>],
-    /// Told how far long work has come: what, done, total.
-    pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
+    /// Samples to compare on.
+    pub samples: &'a Samples,
+    /// Told how far long work has come.
+    pub progress: Progress<'a>,
 }
 
 /// Squared errors of a layer's activations, relative to the ANN's squared activations; both are counted in spikes.
@@ -155,28 +165,29 @@ const NOTHING: f64 = 0.01;
 /// [`ExplainError`].
 pub fn explain(request: ExplainRequest<'_>) -> Result<Explanation, ExplainError> {
     let ExplainRequest { ann, network, output, timesteps, samples, progress } = request;
+    samples.check(network)?;
     let ann = Ann::new(ann, output)?;
-    let mut hybrid = Hybrid::new(&unfuse::unfused(network).map_err(PassError::from)?, timesteps, output)?;
+    let mut hybrid = Hybrid::new(&unfuse::unfused(network)?, timesteps, output)?;
     hybrid.learn_units(&ann, samples);
     let populations = hybrid.populations();
     if populations.is_empty() {
         return Err(ExplainError::NotSpiking);
     }
     let done = AtomicUsize::new(0);
-    let tallies: Vec<SampleTally> = samples
-        .par_iter()
+    let tallies: Vec<SampleTally> = (0..samples.len())
+        .into_par_iter()
         .map(|sample| {
-            let tally = explain_sample(&ann, &hybrid, &populations, sample, timesteps as usize);
+            let tally = explain_sample(&ann, &hybrid, &populations, &samples.sample(sample), timesteps as usize);
             progress("samples explained", done.fetch_add(1, Ordering::Relaxed) + 1, samples.len());
             tally
         })
         .collect();
-    let rounding = rounding::of_populations(network).map_err(PassError::from)?;
+    let rounding = rounding::of_populations(network)?;
     let explained = Explained { output, names: output_names(network), task: task(network, output), rounding };
     Ok(summarise(&populations, &tallies, timesteps, explained))
 }
 
-fn explain_sample(ann: &Ann, hybrid: &Hybrid, populations: &[(usize, &Population)], sample: &[Vec<f32>], timesteps: usize) -> SampleTally {
+fn explain_sample(ann: &Ann, hybrid: &Hybrid, populations: &[(usize, &Population)], sample: &[&[f32]], timesteps: usize) -> SampleTally {
     let ann = ann.run(sample);
     let as_ann = hybrid.as_ann(sample, &ann);
     let snn = hybrid.run(sample, |_| true, None, None);
@@ -317,44 +328,8 @@ impl LayerExplanation {
 }
 
 impl Explanation {
-    /// The report for people.
-    pub fn to_text(&self) -> String {
-        let measure = if self.task == Task::Values { "unexplained %" } else { "same as ANN %" };
-        let [alone, without] = ["alone", "all but it"].map(|who| format!("{who}: {measure}"));
-        let headings = ["neurons", "share %", "clipping", "quantisation", "unevenness", "rounding", "inherited", &alone, &without];
-        let mut columns = vec![("layer", Align::Left)];
-        columns.extend(headings.map(|h| (h, Align::Right)));
-        let row = |l: &LayerExplanation| {
-            let e = &l.error;
-            let errors = [e.clipping, e.quantization, e.unevenness, e.rounding, e.inherited].map(|e| format!("{e:.4}"));
-            let shares = match self.task {
-                Task::Values => [l.unexplained_alone, l.unexplained_without].map(|u| u.map_or("-".into(), |u| format!("{u:.2}"))),
-                _ => [l.agreement_alone, l.agreement_without].map(|a| a.map_or("-".into(), |a| format!("{a:.1}"))),
-            };
-            [&[l.name.clone(), l.neurons.to_string(), format!("{:.1}", l.share)][..], &errors, &shares].concat()
-        };
-        let output = match &self.outputs[..] {
-            [_] => String::new(),
-            names => {
-                let names: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
-                format!(", output `{}` of {} (--output-name chooses)", self.output, names.join(", "))
-            }
-        };
-        let mut text = format!(
-            "{} samples, T = {}{output}: {}\n\n{}\nErrors are squared, relative to the ANN's activations.\n",
-            self.samples,
-            self.timesteps,
-            self.conclusion,
-            table(&columns, &self.layers.iter().map(row).collect::<Vec<_>>()),
-        );
-        if self.loses() {
-            text += &format!("\n{}\n", self.ranking.join("\n"));
-        }
-        text
-    }
-
     /// Whether there is something to mend.
-    fn loses(&self) -> bool {
+    pub fn loses(&self) -> bool {
         !self.conclusion.starts_with(NOTHING_IS_LOST)
     }
 }

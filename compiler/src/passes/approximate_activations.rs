@@ -10,15 +10,15 @@
 //! The fewest segments that hold the bound `error` (RMS of the difference over the RMS of the function) are used, at most
 //! `max_segments`; a note says what each function lost.
 
-use super::{Approximation, Context, Pass, PassError};
+use super::{Approximation, Condition, Facts, Pass, PassError, Report, Request};
 use crate::calibrate::distribution::{Distribution, distributions};
 use crate::calibrate::piecewise::{Loss, fit};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use snn_ir::op::{Relu, Scale};
 use snn_ir::{Activation, Graph, NodeId, Op, Tensor};
 
 /// The pass.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApproximateActivations {
     /// Bound on the RMS error of each function under the calibrated distribution, relative to the RMS of its values.
@@ -60,15 +60,20 @@ impl Pass for ApproximateActivations {
         "approximate-activations"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Thresholds, Condition::Neurons]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         let nodes: Vec<NodeId> = graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Activation(_))).collect();
         let curved: Vec<NodeId> = nodes.iter().copied().filter(|&id| exact(graph.op(id)).is_none()).collect();
         let mut fitted: Vec<(NodeId, Rectifiers)> = Vec::new();
         if !curved.is_empty() {
             let operands: Vec<NodeId> = curved.iter().map(|&id| graph.operands(id)[0]).collect();
-            let seen = distributions(graph, &operands, context)?;
+            let Request { samples, assumed, progress, .. } = request;
+            let seen = distributions(graph, &operands, *samples, &facts.moments, assumed, *progress)?;
             for (&id, operand) in curved.iter().zip(&operands) {
-                fitted.push((id, self.approximate(graph, id, &seen[operand], context)));
+                fitted.push((id, self.approximate(graph, id, &seen[operand], report)));
             }
         }
         let mut exactly = Vec::new();
@@ -80,22 +85,23 @@ impl Pass for ApproximateActivations {
                 }
                 None => fitted.remove(0).1,
             };
+            report.changed(graph.node(id));
             emit(graph, id, &rectifiers)?;
         }
         if !exactly.is_empty() {
-            context.notes.push(format!("became rectifiers exactly: {}", exactly.join(", ")));
+            report.notes.push(format!("became rectifiers exactly: {}", exactly.join(", ")));
         }
-        Ok(nodes.len())
+        Ok(())
     }
 }
 
 impl ApproximateActivations {
-    fn approximate(&self, graph: &Graph, id: NodeId, seen: &Distribution, context: &mut Context<'_>) -> Rectifiers {
+    fn approximate(&self, graph: &Graph, id: NodeId, seen: &Distribution, report: &mut Report) -> Rectifiers {
         let Op::Activation(activation) = graph.op(id).clone() else { unreachable!("only activations are approximated") };
         let f = |x: f64| f64::from(activation.apply(x.clamp(-1e30, 1e30) as f32, 0.0));
         let label = format!("`{}` ({})", graph.node(id).name(), activation.name());
         if let Activation::ThresholdedRelu { alpha } = activation {
-            context.notes.push(format!("{label}: its jump of {alpha} at {alpha} became a ramp over {}", alpha.abs() * RAMP));
+            report.notes.push(format!("{label}: its jump of {alpha} at {alpha} became a ramp over {}", alpha.abs() * RAMP));
             return jump(alpha);
         }
         let fitted = fit(f, grows(&activation), seen, self.max_segments, self.error);
@@ -111,8 +117,8 @@ impl ApproximateActivations {
                 self.error * 100.0
             );
         }
-        context.notes.push(note);
-        context.approximations.push(Approximation {
+        report.notes.push(note);
+        report.approximations.push(Approximation {
             node: graph.node(id).name().to_string(),
             operation: activation.name(),
             knots: fitted.knots.clone(),

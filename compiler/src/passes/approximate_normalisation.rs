@@ -6,7 +6,7 @@
 //! and space; without data, over synthetic inputs. There is one for each channel (index of the first axis), or one for all
 //! where the normalisation runs over the first axis or not over all others. A note says what it loses.
 
-use super::{Approximation, Context, Pass, PassError};
+use super::{Approximation, Condition, Facts, Pass, PassError, Report, Request};
 use crate::calibrate::activations::fold_activations;
 use crate::calibrate::synthetic;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashMap;
 
 /// The pass; it has no options.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApproximateNormalisation {}
 
@@ -35,19 +35,23 @@ impl Pass for ApproximateNormalisation {
         "approximate-normalisation"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Thresholds, Condition::Neurons]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         let nodes: Vec<NodeId> =
             graph.topological()?.into_iter().filter(|&id| matches!(graph.op(id), Op::Lrn(_) | Op::RmsNorm(_))).collect();
         if nodes.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let operands: HashMap<NodeId, NodeId> = nodes.iter().map(|&id| (id, graph.operands(id)[0])).collect();
-        let synthetic = context.calibration.is_none().then(|| synthetic::samples(graph, &context.assumed));
-        let calibration = context.calibration.or(synthetic.as_ref()).expect("one of the two is there");
+        let synthetic = request.samples.is_none().then(|| synthetic::samples(graph, &request.assumed));
+        let samples = request.samples.or(synthetic.as_ref()).expect("one of the two is there");
         let seen = fold_activations(
             graph,
-            calibration,
-            context,
+            samples,
+            request.progress,
             "normalisation gains",
             Seen::default,
             |seen, id, value| {
@@ -75,14 +79,14 @@ impl Pass for ApproximateNormalisation {
             let power: f64 = total.iter().map(|t| t[2]).sum();
             let error: f64 = total.iter().zip(&gains).map(|([xx, xy, yy], g)| (yy - 2.0 * g * xy + g * g * xx).max(0.0)).sum();
             let relative_error = if power > 0.0 { (error / power).sqrt() } else { 0.0 };
-            context.notes.push(format!(
+            report.notes.push(format!(
                 "`{}` ({}): approximated by a constant gain{}; RMS error {:.2} % of its RMS",
                 graph.node(id).name(),
                 graph.op(id).name(),
                 if gains.len() > 1 { " per channel" } else { "" },
                 100.0 * relative_error
             ));
-            context.approximations.push(Approximation {
+            report.approximations.push(Approximation {
                 node: graph.node(id).name().to_string(),
                 operation: graph.op(id).name(),
                 knots: Vec::new(),
@@ -95,9 +99,10 @@ impl Pass for ApproximateNormalisation {
                 [one] => Tensor::scalar(one as f32),
                 _ => Tensor::per_channel(gains.iter().map(|&g| g as f32).collect::<Vec<_>>(), rank),
             };
+            report.changed(graph.node(id));
             graph.set_op(id, Op::Scale(Scale { weight: Some(weight), bias: None }))?;
         }
-        Ok(nodes.len())
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@
 //! the statistics come from synthetic inputs, in a network that is matched to what its batch-norms say; a note says so, and what it costs.
 
 use super::replace_relu::MOST_LANES;
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use crate::calibrate::activations::{channel_axis, relu_histograms};
 use crate::calibrate::histogram::Histogram;
 use crate::calibrate::matched::Matched;
@@ -53,7 +53,7 @@ const DATA_FREE_COST: &str =
     " On ResNet-20 (CIFAR-10) that costs 14, 4 and 3 points of accuracy at T = 8, 16 and 32 against calibration on 1,000 images.";
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalanceThresholds {
     /// The statistic.
@@ -88,21 +88,28 @@ impl Pass for BalanceThresholds {
         "balance-thresholds"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let histograms = statistics(graph, context)?;
-        let mut changes = 0;
+    fn provides(&self) -> &'static [Condition] {
+        &[Condition::Thresholds]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        let histograms = statistics(graph, request, facts, report)?;
         for id in graph.topological()? {
             let (Op::Relu(relu), Some(channels)) = (graph.op(id).clone(), histograms.get(&id)) else { continue };
-            let threshold = self.threshold(graph, id, &relu, channels, context);
+            let threshold = self.threshold(graph, id, &relu, channels, request.timesteps);
+            report.changed(graph.node(id));
             graph.set_op(id, Op::Relu(Relu { threshold: Some(threshold), ..relu }))?;
-            changes += 1;
         }
-        Ok(changes)
+        Ok(())
     }
 }
 
 impl BalanceThresholds {
-    fn threshold(&self, graph: &Graph, id: NodeId, relu: &Relu, channels: &[Histogram], context: &Context<'_>) -> Tensor {
+    fn threshold(&self, graph: &Graph, id: NodeId, relu: &Relu, channels: &[Histogram], timesteps: u32) -> Tensor {
         let largest = channels.iter().map(|h| h.max).fold(0.0, f32::max);
         let cap = relu.cap.unwrap_or(f32::INFINITY);
         // A layer that never fires on any sample may have any threshold; one keeps it silent for small inputs.
@@ -113,10 +120,10 @@ impl BalanceThresholds {
             layer.total = channels.iter().map(|h| h.total).sum();
         }
         match self.granularity {
-            Granularity::Layer => Tensor::scalar(self.choose(&layer, context.timesteps).unwrap_or(fallback).min(cap)),
+            Granularity::Layer => Tensor::scalar(self.choose(&layer, timesteps).unwrap_or(fallback).min(cap)),
             Granularity::Channel => {
-                let of_layer = self.choose(&layer, context.timesteps).unwrap_or(fallback);
-                let values: Vec<f32> = channels.iter().map(|h| self.choose(h, context.timesteps).unwrap_or(of_layer).min(cap)).collect();
+                let of_layer = self.choose(&layer, timesteps).unwrap_or(fallback);
+                let values: Vec<f32> = channels.iter().map(|h| self.choose(h, timesteps).unwrap_or(of_layer).min(cap)).collect();
                 let mut shape = vec![1; graph.ty(id).shape.len()];
                 if let Some(axis) = shape.get_mut(channel_axis(graph, id)) {
                     *axis = values.len();
@@ -139,27 +146,32 @@ impl BalanceThresholds {
 }
 
 /// Histograms per channel of every relu: from calibration data, else from batch-norms, else from synthetic inputs.
-fn statistics(graph: &Graph, context: &mut Context<'_>) -> Result<HashMap<NodeId, Vec<Histogram>>, PassError> {
-    if let Some(calibration) = context.calibration {
-        return relu_histograms(graph, calibration, context);
+fn statistics(
+    graph: &Graph,
+    request: &Request<'_>,
+    facts: &mut Facts,
+    report: &mut Report,
+) -> Result<HashMap<NodeId, Vec<Histogram>>, PassError> {
+    if let Some(samples) = request.samples {
+        return Ok(relu_histograms(graph, samples, request.progress)?);
     }
     let relus = graph.ids().filter(|&id| matches!(graph.op(id), Op::Relu(_))).count();
     if relus == 0 {
         return Ok(HashMap::new());
     }
-    let matched = Matched::new(graph, &context.batch_norm_moments, &context.assumed)?;
+    let matched = Matched::new(graph, &facts.moments, &request.assumed)?;
     let mut corrected = graph.clone();
     matched.insert(&mut corrected)?;
-    let histograms = relu_histograms(&corrected, &matched.samples, context)?;
+    let histograms = relu_histograms(&corrected, &matched.samples, request.progress)?;
     let (source, cost) = match matched.len() {
         0 => ("as there are no batch-norm statistics in the file, biases are not corrected.".to_string(), ""),
         n => (format!("matched to the batch-norm statistics of {n} layers."), DATA_FREE_COST),
     };
-    context.notes.push(format!(
+    report.notes.push(format!(
         "no calibration data: thresholds come from synthetic inputs {}; {source}{cost} --scale, --mean and --std say how pixels \
          become real inputs; a few hundred of these (--calib DATA) are better, most of all at few timesteps",
-        context.assumed
+        request.assumed
     ));
-    context.matched = Some(matched);
+    facts.matched = Some(matched);
     Ok(histograms)
 }

@@ -22,9 +22,10 @@
 //! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it does nothing.
 
 use super::correct_bias::add_current;
-use super::{Context, Pass, PassError};
+use super::populations::adjust_with;
+use super::{Condition, Facts, Outcome, Pass, PassError, Report, Request};
 use crate::calibrate::activations::channel_axis;
-use crate::calibrate::layerwise::{SampleBudget, Site, visit};
+use crate::calibrate::layerwise::{SampleBudget, Site};
 use crate::calibrate::places::{Observed, Places};
 use crate::calibrate::refit::{Refit, Rounded};
 use crate::calibrate::search::{Entries, Score};
@@ -35,7 +36,7 @@ use snn_ir::{Graph, Op, Tensor};
 use snn_runtime::analog::NeuronParameters;
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrateLayers {
     /// Most calibration samples used.
@@ -70,10 +71,21 @@ impl Pass for CalibrateLayers {
         "calibrate-layers"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let Some(calibration) = context.calibration.filter(|c| !c.samples.is_empty()) else { return Ok(0) };
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        let Some(samples) = request.samples.filter(|s| !s.is_empty()) else {
+            report.network_declined("there are no calibration data to fit layers to");
+            return Ok(());
+        };
         let budget = SampleBudget { samples: self.samples, sample_steps: self.sample_steps };
-        visit(graph, calibration, budget, context, |site| self.fit(site))
+        adjust_with(graph, samples, request, facts, report, budget, |site| self.fit(site))
     }
 }
 
@@ -148,7 +160,7 @@ impl Goal {
 }
 
 impl CalibrateLayers {
-    fn fit(&self, site: &mut Site<'_>) -> Result<bool, PassError> {
+    fn fit(&self, site: &mut Site<'_>) -> Result<Outcome, PassError> {
         let shape = site.graph.ty(site.id).shape.clone();
         let axis = channel_axis(site.graph, site.id);
         let channels = shape.get(axis).copied().unwrap_or(1);
@@ -166,7 +178,10 @@ impl CalibrateLayers {
                 refit.apply(site, &step)?;
             }
         }
-        let Some(neuron) = site.neuron().cloned() else { return Ok(refit.is_some()) };
+        let Some(neuron) = site.neuron().cloned() else {
+            let unfitted = || Outcome::Declined("no weights before it could be fitted to the ANN's answers".into());
+            return Ok(refit.map_or_else(unfitted, |_| Outcome::Changed));
+        };
 
         let start = |t: &Tensor| places.per_channel(&t.expanded(&shape));
         let start: Vec<NeuronParameters> = start(&neuron.threshold)
@@ -200,7 +215,7 @@ impl CalibrateLayers {
             refit.apply(site, &total)?;
         }
         write_back(site, &neuron, &shape, axis, &found)?;
-        Ok(true)
+        Ok(Outcome::Changed)
     }
 }
 

@@ -9,14 +9,15 @@
 //!   in the input, which are computed once a window: there it leaves fewer neurons, and thresholds fit the maxima alone;
 //! * a softmax that leads only to outputs goes, and a sigmoid over a vector of scores: they change no ranking.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
+use crate::outputs::is_final;
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Divisor, Pad, Relu, Scale};
-use snn_ir::{Activation, Graph, NodeId, Op, Tensor, Window};
+use snn_ir::{Activation, Graph, GraphError, NodeId, Op, Tensor, Window};
 use std::collections::{HashMap, HashSet};
 
 /// The pass; it has no options.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Canonicalize {}
 
@@ -25,34 +26,56 @@ impl Pass for Canonicalize {
         "canonicalize"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let mut changes = graph.remove_dead();
-        loop {
-            let before = changes;
-            for rule in [
-                drop_identity,
-                clip_to_relu,
-                drop_final_squashing,
-                relu_of_relu,
-                relu_forward,
-                relu_behind_first_pool,
-                pad_with_number,
-                pad_into_window,
-            ] {
-                for id in graph.topological()? {
-                    if graph.contains(id) && rule(graph, id, context)? {
-                        changes += 1;
-                    }
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Thresholds, Condition::Neurons]
+    }
+
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        Ok(canonicalize(graph, report)?)
+    }
+}
+
+/// Brings `graph` into the canonical form.
+///
+/// # Errors
+/// When the graph cannot be walked.
+pub fn canonicalize(graph: &mut Graph, report: &mut Report) -> Result<(), GraphError> {
+    let rules = [
+        drop_identity,
+        clip_to_relu,
+        drop_final_squashing,
+        relu_of_relu,
+        relu_forward,
+        relu_behind_first_pool,
+        pad_with_number,
+        pad_into_window,
+    ];
+    let named = |graph: &Graph, id| (graph.node(id).name().to_string(), graph.op(id).name());
+    let nodes: Vec<_> = graph.ids().map(|id| (id, named(graph, id))).collect();
+    graph.remove_dead();
+    let dead = nodes.into_iter().filter(|(id, _)| !graph.contains(*id));
+    dead.for_each(|(_, (name, operation))| report.changed_by_name(name, operation));
+    loop {
+        let mut changed = false;
+        for rule in rules {
+            for id in graph.topological()? {
+                if !graph.contains(id) {
+                    continue;
+                }
+                let (name, operation) = named(graph, id);
+                if rule(graph, id, report)? {
+                    report.changed_by_name(name, operation);
+                    changed = true;
                 }
             }
-            if changes == before {
-                return Ok(changes);
-            }
+        }
+        if !changed {
+            return Ok(());
         }
     }
 }
 
-fn drop_identity(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+fn drop_identity(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, GraphError> {
     let redundant = match graph.op(id) {
         Op::Identity => true,
         Op::Reshape { shape } => *shape == graph.ty(graph.operands(id)[0]).shape,
@@ -71,19 +94,7 @@ fn drop_identity(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<b
     Ok(redundant)
 }
 
-/// Whether nothing but outputs, and what only moves elements, comes behind `id`.
-pub fn is_final(graph: &Graph, id: NodeId) -> bool {
-    let mut reached = graph.users(id);
-    while let Some(user) = reached.pop() {
-        if !matches!(graph.op(user), Op::Reshape { .. } | Op::Identity | Op::Transpose { .. } | Op::Softmax { .. }) {
-            return false;
-        }
-        reached.extend(graph.users(user));
-    }
-    true
-}
-
-fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, GraphError> {
     let Op::Activation(Activation::Clip { min, max }) = *graph.op(id) else { return Ok(false) };
     let at_zero = min == 0.0 || min < 0.0 && never_negative(graph, graph.operands(id)[0]).is_some();
     if !at_zero || max <= 0.0 {
@@ -93,13 +104,13 @@ fn clip_to_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
     Ok(true)
 }
 
-fn drop_final_squashing(graph: &mut Graph, id: NodeId, context: &mut Context<'_>) -> Result<bool, PassError> {
+fn drop_final_squashing(graph: &mut Graph, id: NodeId, report: &mut Report) -> Result<bool, GraphError> {
     let of_scores = graph.ty(id).shape.iter().filter(|&&d| d > 1).count() <= 1;
     let drops = matches!(graph.op(id), Op::Softmax { .. }) || (of_scores && matches!(graph.op(id), Op::Activation(Activation::Sigmoid)));
     if !drops || !is_final(graph, id) {
         return Ok(false);
     }
-    context.notes.push(format!(
+    report.notes.push(format!(
         "{} `{}` at the end of the network was dropped: it changes no ranking",
         graph.op(id).name(),
         graph.node(id).name()
@@ -152,7 +163,7 @@ fn bounded_below(graph: &Graph, id: NodeId, known: &mut HashMap<NodeId, Option<f
     bound
 }
 
-fn relu_of_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+fn relu_of_relu(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, GraphError> {
     let Op::Relu(relu) = graph.op(id).clone() else { return Ok(false) };
     let before = graph.operands(id)[0];
     if let &Op::Activation(Activation::Clip { min, max }) = graph.op(before)
@@ -180,7 +191,7 @@ fn relu_of_relu(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
     Ok(false)
 }
 
-fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, GraphError> {
     let Op::Relu(relu) = graph.op(id).clone() else { return Ok(false) };
     let before = graph.operands(id)[0];
     let commutes = matches!(graph.op(before), Op::MaxPool(_) | Op::Maximum) || graph.op(before).is_structural();
@@ -208,7 +219,7 @@ fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bo
     Ok(true)
 }
 
-fn relu_behind_first_pool(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+fn relu_behind_first_pool(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, GraphError> {
     let Op::MaxPool(window) = graph.op(id).clone() else { return Ok(false) };
     let relu = graph.operands(id)[0];
     let rectifier = graph.op(relu).clone();
@@ -246,7 +257,7 @@ fn is_linear_in_inputs(graph: &Graph, id: NodeId) -> bool {
 }
 
 /// Spikes can only be padded with nothing: the number comes as a bias current of the padded places.
-fn pad_with_number(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+fn pad_with_number(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, GraphError> {
     let Op::Pad(pad) = graph.op(id).clone() else { return Ok(false) };
     let source = graph.operands(id)[0];
     if pad.value == 0.0 || matches!(graph.op(source), Op::Input(..)) {
@@ -262,7 +273,7 @@ fn pad_with_number(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result
     Ok(true)
 }
 
-fn pad_into_window(graph: &mut Graph, id: NodeId, _: &mut Context<'_>) -> Result<bool, PassError> {
+fn pad_into_window(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, GraphError> {
     let grow = |w: &Window, p: &Pad| Window {
         pad_begin: w.pad_begin.iter().zip(&p.begin[1..]).map(|(a, b)| a + b).collect(),
         pad_end: w.pad_end.iter().zip(&p.end[1..]).map(|(a, b)| a + b).collect(),

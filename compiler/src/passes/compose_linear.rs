@@ -9,13 +9,13 @@
 //! first has no other user. A padded convolution after a bias stays: the padding has no bias.
 //! Precondition: after `fold-batch-norm`, which takes away what is between them.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
 use snn_ir::op::{Conv, Linear};
 use snn_ir::{Graph, Op, Tensor, Window};
 
 /// The pass; it has no options.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComposeLinear {}
 
@@ -24,35 +24,54 @@ impl Pass for ComposeLinear {
         "compose-linear"
     }
 
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
     fn keeps_outputs(&self) -> bool {
         true
     }
 
-    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
-        let mut changes = 0;
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         for id in graph.topological()? {
             // What a composition leaves may be composed again.
             while let &[first] = &graph.operands(id)[..] {
-                if graph.use_count(first) != 1 {
-                    break;
-                }
                 let Some(composed) = composed(graph.op(first), graph.op(id)) else { break };
+                let composed = match composed {
+                    Ok(composed) if graph.use_count(first) == 1 => composed,
+                    Ok(_) => {
+                        report.declined(graph.node(id), format!("`{}` before it has other users", graph.node(first).name()));
+                        break;
+                    }
+                    Err(reason) => {
+                        report.declined(graph.node(id), format!("with `{}` before it: {reason}", graph.node(first).name()));
+                        break;
+                    }
+                };
+                report.changed(graph.node(id));
                 let source = graph.operands(first);
                 graph.rewrite(id, composed, &source)?;
                 graph.remove_dead();
-                changes += 1;
             }
         }
-        Ok(changes)
+        Ok(())
     }
 }
 
-/// `second` after `first` as one operation, where that has no more weights than the two.
-fn composed(first: &Op, second: &Op) -> Option<Op> {
+/// Why the composition of two operations is none.
+const MORE_WORK: &str = "one operation for both would have more weights than they have";
+
+/// `second` after `first` as one operation, or why it is none; `None` where they are not two of a kind.
+fn composed(first: &Op, second: &Op) -> Option<Result<Op, &'static str>> {
+    let conv = |a, b| after(a, b).map(Op::Conv).ok_or(MORE_WORK);
     match (first, second) {
-        (Op::Linear(a), Op::Linear(b)) => dense(a, b).map(Op::Linear),
-        (Op::Conv(a), Op::Conv(b)) if is_pointwise(&b.window) => after(a, b).map(Op::Conv),
-        (Op::Conv(a), Op::Conv(b)) if is_pointwise(&a.window) && (a.bias.is_none() || !is_padded(&b.window)) => after(a, b).map(Op::Conv),
+        (Op::Linear(a), Op::Linear(b)) => Some(dense(a, b).map(Op::Linear).ok_or(MORE_WORK)),
+        (Op::Conv(a), Op::Conv(b)) if is_pointwise(&b.window) => Some(conv(a, b)),
+        (Op::Conv(a), Op::Conv(b)) if is_pointwise(&a.window) => match a.bias.is_some() && is_padded(&b.window) {
+            true => Some(Err("its padding has no bias, the first operation has one")),
+            false => Some(conv(a, b)),
+        },
+        (Op::Conv(_), Op::Conv(_)) => Some(Err("neither convolution is pointwise")),
         _ => None,
     }
 }
@@ -134,4 +153,38 @@ fn bias(rows: usize, second: Option<&Tensor>, first: Option<&Tensor>, factor: im
 
 fn tensor(shape: &[usize], values: &[f64]) -> Tensor {
     Tensor::f32(shape, values.iter().map(|&v| v as f32).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, reasons};
+    use super::*;
+
+    #[test]
+    fn two_dense_layers_become_one_unless_that_has_more_weights() {
+        let chain = |hidden: usize| {
+            let weights = |n| vec!["1"; n].join(", ");
+            format!(
+                "%x = input : analog[4]
+                %a = linear %x, weight=@a : analog[{hidden}]
+                %b = linear %a, weight=@b : analog[4]
+                output %b
+                ---
+                @a = f32[{hidden}x4] [{}]\n@b = f32[4x{hidden}] [{}]",
+                weights(hidden * 4),
+                weights(hidden * 4)
+            )
+        };
+        let after = format!(
+            "%x = input : analog[4]
+            %b = linear %x, weight=@b : analog[4]
+            output %b
+            ---
+            @b = f32[4x4] [{}]",
+            ["4"; 16].join(", ")
+        );
+        check(&ComposeLinear {}, &chain(4), &after);
+        let report = check(&ComposeLinear {}, &chain(1), &chain(1));
+        assert_eq!(reasons(&report), ["with `a` before it: one operation for both would have more weights than they have"]);
+    }
 }

@@ -7,10 +7,10 @@
 //! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
 //! matched to batch-norm statistics, and does nothing where there are none.
 
-use super::{Context, Pass, PassError};
+use super::populations::adjust_populations;
+use super::{Condition, Facts, Outcome, Pass, PassError, Report, Request};
 use crate::calibrate::activations::{channel_axis, channel_of};
-use crate::calibrate::layerwise::{SampleBudget, Site, visit};
-use crate::calibrate::matched::with_samples;
+use crate::calibrate::layerwise::{SampleBudget, Site};
 use crate::calibrate::spike_train::ExpandedNeuron;
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use snn_ir::{Graph, Op, Tensor};
 const MOST_SAMPLE_STEPS: usize = 1 << 13;
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorrectBias {
     /// Most calibration samples used.
@@ -41,14 +41,22 @@ impl Pass for CorrectBias {
         "correct-bias"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         let budget = SampleBudget { samples: self.samples, sample_steps: MOST_SAMPLE_STEPS };
-        with_samples(graph, context, |graph, samples| visit(graph, samples, budget, context, |site| self.correct(site)))
+        adjust_populations(graph, request, facts, report, budget, |site| self.correct(site))
     }
 }
 
 impl CorrectBias {
-    fn correct(&self, site: &mut Site<'_>) -> Result<bool, PassError> {
+    fn correct(&self, site: &mut Site<'_>) -> Result<Outcome, PassError> {
         let shape = site.graph.ty(site.id).shape.clone();
         let axis = channel_axis(site.graph, site.id);
         let channels = shape.get(axis).copied().unwrap_or(1);
@@ -81,7 +89,7 @@ impl CorrectBias {
             bias.iter_mut().zip(&channel).for_each(|(b, &c)| *b += correction[c] as f32);
         }
         add_current(site.graph, site.id, &bias)?;
-        Ok(true)
+        Ok(Outcome::Changed)
     }
 }
 

@@ -9,10 +9,10 @@
 //! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`; neurons that fire step by step. Without calibration
 //! data it works on synthetic inputs matched to batch-norm statistics, and does nothing where there are none.
 
-use super::{Context, Pass, PassError};
+use super::populations::{NO_NEURONS, adjust_populations};
+use super::{Condition, Facts, Outcome, Pass, PassError, Report, Request};
 use crate::calibrate::activations::{channel_axis, channel_of};
-use crate::calibrate::layerwise::{SampleBudget, Site, visit};
-use crate::calibrate::matched::with_samples;
+use crate::calibrate::layerwise::{SampleBudget, Site};
 use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use snn_ir::op::{Firing, Neuron, Reset};
 use snn_ir::{Graph, Op};
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorrectBiasOverTime {
     /// Most calibration samples used.
@@ -48,15 +48,23 @@ impl Pass for CorrectBiasOverTime {
         "correct-bias-over-time"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         let budget = SampleBudget { samples: self.samples, sample_steps: MOST_SAMPLE_STEPS };
-        with_samples(graph, context, |graph, samples| visit(graph, samples, budget, context, |site| self.correct(site)))
+        adjust_populations(graph, request, facts, report, budget, |site| self.correct(site))
     }
 }
 
 impl CorrectBiasOverTime {
-    fn correct(&self, site: &mut Site<'_>) -> Result<bool, PassError> {
-        let Some(neuron) = site.neuron().cloned() else { return Ok(false) };
+    fn correct(&self, site: &mut Site<'_>) -> Result<Outcome, PassError> {
+        let Some(neuron) = site.neuron().cloned() else { return Ok(Outcome::NotApplicable(NO_NEURONS.into())) };
         if !matches!(neuron.firing, Firing::Binary | Firing::Lanes(_)) {
             return Err(PassError::node(site.graph, site.id, "a bias for every step needs neurons that fire step by step"));
         }
@@ -85,7 +93,7 @@ impl CorrectBiasOverTime {
         let rows: Vec<Vec<f32>> = (0..site.timesteps).map(|t| channel.iter().map(|&c| -bias[c][t]).collect()).collect();
         let schedule = Some(super::normalize::stack(&rows, &shape));
         site.graph.set_op(site.id, Op::If(Neuron { schedule, ..neuron }))?;
-        Ok(true)
+        Ok(Outcome::Changed)
     }
 
     /// β of every step.

@@ -8,9 +8,9 @@
 //! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
 //! matched to batch-norm statistics, and does nothing where there are none.
 
-use super::{Context, Pass, PassError};
-use crate::calibrate::layerwise::{SampleBudget, Site, visit};
-use crate::calibrate::matched::with_samples;
+use super::populations::{NO_NEURONS, adjust_populations};
+use super::{Condition, Facts, Outcome, Pass, PassError, Report, Request};
+use crate::calibrate::layerwise::{SampleBudget, Site};
 use crate::calibrate::spike_train::ExpandedNeuron;
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use snn_ir::{Graph, Op};
 const MOST_SAMPLE_STEPS: usize = 1 << 13;
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorrectPotential {
     /// Most calibration samples used.
@@ -41,17 +41,25 @@ impl Pass for CorrectPotential {
         "correct-potential"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         let budget = SampleBudget { samples: self.samples, sample_steps: MOST_SAMPLE_STEPS };
-        with_samples(graph, context, |graph, samples| visit(graph, samples, budget, context, |site| self.correct(site)))
+        adjust_populations(graph, request, facts, report, budget, |site| self.correct(site))
     }
 }
 
 impl CorrectPotential {
-    fn correct(&self, site: &mut Site<'_>) -> Result<bool, PassError> {
+    fn correct(&self, site: &mut Site<'_>) -> Result<Outcome, PassError> {
         let shape = site.graph.ty(site.id).shape.clone();
         let n = site.graph.ty(site.id).len();
-        let Some(neuron) = site.neuron().cloned() else { return Ok(false) };
+        let Some(neuron) = site.neuron().cloned() else { return Ok(Outcome::NotApplicable(NO_NEURONS.into())) };
         let mut expanded = ExpandedNeuron::new(&neuron, &shape);
         let reader = site.reader(site.operand())?;
         for _ in 0..self.iterations {
@@ -81,6 +89,6 @@ impl CorrectPotential {
         }
         let initial = super::normalize::compact(&expanded.initial, &shape);
         site.graph.set_op(site.id, Op::If(Neuron { initial, ..neuron }))?;
-        Ok(true)
+        Ok(Outcome::Changed)
     }
 }

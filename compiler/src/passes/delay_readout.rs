@@ -8,14 +8,16 @@
 //!
 //! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data only `steps` has an effect.
 
-use super::{Context, Pass, PassError};
+use super::populations::ann;
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use crate::calibrate::activations::fold_activations;
+use crate::data::Samples;
 use serde::Deserialize;
 use snn_ir::{Graph, NodeId, Op};
 use std::collections::HashMap;
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DelayReadout {
     /// The delay, instead of the one that calibration data suggest.
@@ -35,17 +37,37 @@ impl Pass for DelayReadout {
         "delay-readout"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         let wanted = match self.steps {
             Some(steps) => f64::from(steps),
-            None => charging_time(graph, context)?,
+            None => match request.samples.filter(|s| !s.is_empty()) {
+                Some(samples) => charging_time(graph, samples, request, ann(facts)?)?,
+                None => {
+                    report.network_declined("there are no calibration data that would tell how long neurons charge");
+                    0.0
+                }
+            },
         };
-        let most = context.timesteps.saturating_sub(self.keep.max(1));
+        let most = request.timesteps.saturating_sub(self.keep.max(1));
         let delay = (wanted.ceil().clamp(0.0, f64::from(u32::MAX)) as u32).min(most);
-        Ok(graph.rewrite_all(|_, node| match node.op() {
-            Op::Readout { scale, delay: before } if *before != delay => Some(Op::Readout { scale: scale.clone(), delay }),
-            _ => None,
-        })?)
+        graph.rewrite_all(|_, node| {
+            let Op::Readout { scale, delay: before } = node.op() else { return None };
+            if *before == delay {
+                report.not_applicable(node, format!("{delay} steps are left out already"));
+                return None;
+            }
+            report.changed(node);
+            Some(Op::Readout { scale: scale.clone(), delay })
+        })?;
+        Ok(())
     }
 }
 
@@ -53,23 +75,21 @@ impl Pass for DelayReadout {
 const UNIT: f64 = (1u64 << 24) as f64;
 
 /// Steps until the first neuron of the last layer can have fired.
-fn charging_time(graph: &Graph, context: &Context<'_>) -> Result<f64, PassError> {
-    let Some(calibration) = context.calibration.filter(|c| !c.samples.is_empty()) else { return Ok(0.0) };
-    let Some(analog) = &context.analog else {
-        return Err(PassError::Missing("this pass compares with the ANN: run it behind replace-relu, in the same recipe".into()));
-    };
+fn charging_time(graph: &Graph, samples: &Samples, request: &Request<'_>, ann: &Graph) -> Result<f64, PassError> {
     let order = graph.topological()?;
     let mut slots: HashMap<NodeId, usize> = HashMap::new();
     let mut populations: Vec<NodeId> = Vec::new();
     for &id in order.iter().filter(|&&id| matches!(graph.op(id), Op::If(_))) {
-        let Some(relu) = analog.find(graph.node(id).name()) else { continue };
-        slots.insert(relu, populations.len());
+        if !ann.contains(id) {
+            continue;
+        }
+        slots.insert(id, populations.len());
         populations.push(id);
     }
     let sums = fold_activations(
-        analog,
-        calibration,
-        context,
+        ann,
+        samples,
+        request.progress,
         "mean activations",
         || populations.iter().map(|&id| vec![0i64; graph.ty(id).len()]).collect::<Vec<_>>(),
         |sums, id, value| {
@@ -89,9 +109,9 @@ fn charging_time(graph: &Graph, context: &Context<'_>) -> Result<f64, PassError>
             (Op::If(neuron), Some(slot)) => {
                 let shape = &graph.ty(id).shape;
                 let room = neuron.threshold.expanded(shape).into_iter().zip(neuron.initial.expanded(shape)).map(|(theta, v)| theta - v);
-                let mean = |sum: i64| sum as f64 / UNIT / calibration.samples.len() as f64;
+                let mean = |sum: i64| sum as f64 / UNIT / samples.len() as f64;
                 let first = room.zip(&sums[slot]).map(|(room, &sum)| f64::from(room.max(0.0)) / mean(sum).max(1e-9));
-                first.fold(f64::INFINITY, f64::min).min(f64::from(context.timesteps))
+                first.fold(f64::INFINITY, f64::min).min(f64::from(request.timesteps))
             }
             _ => 0.0,
         };

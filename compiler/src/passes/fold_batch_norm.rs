@@ -4,14 +4,14 @@
 //! Precondition: the conv or linear before has no other user. What has none before it (batch-norm behind an add, a
 //! concatenation or a pooling) becomes a `scale`: a weight and a bias current per channel. Neighbouring scales merge.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use crate::calibrate::moments::Moments;
 use serde::Deserialize;
 use snn_ir::op::{BatchNorm, Conv, ConvTranspose, Linear, Scale};
 use snn_ir::{Graph, NodeId, Op, Tensor};
 
 /// The pass; it has no options.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FoldBatchNorm {}
 
@@ -20,39 +20,45 @@ impl Pass for FoldBatchNorm {
         "fold-batch-norm"
     }
 
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
     fn keeps_outputs(&self) -> bool {
         true
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let mut changes = 0;
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         for id in graph.topological()? {
             let Op::BatchNorm(bn) = graph.op(id) else { continue };
             let moments = batch_norm_moments(bn);
             let (factor, summand) = bn.factors();
             let rank = graph.ty(id).shape.len();
             let scale = Scale { weight: Some(Tensor::per_channel(factor, rank)), bias: Some(Tensor::per_channel(summand, rank)) };
-            context.batch_norm_moments.insert(graph.node(id).name().to_string(), moments);
+            facts.moments.insert(id, moments);
+            report.changed(graph.node(id));
             graph.set_op(id, Op::Scale(scale))?;
-            changes += 1;
         }
         for id in graph.topological()? {
             let Op::Scale(scale) = graph.op(id).clone() else { continue };
             let before = graph.operands(id)[0];
             if graph.use_count(before) > 1 {
+                report.declined(graph.node(id), format!("`{}` before it has other users", graph.node(before).name()));
                 continue;
             }
-            let Some(folded) = fold_into(graph, before, &scale) else { continue };
-            let name = graph.node(id).name().to_string();
-            let before_name = graph.node(before).name().to_string();
-            if let Some(moments) = context.batch_norm_moments.remove(&name) {
-                context.batch_norm_moments.insert(before_name, moments);
+            let Some(folded) = fold_into(graph, before, &scale) else {
+                let (name, op) = (graph.node(before).name(), graph.op(before).name());
+                report.not_applicable(graph.node(id), format!("`{name}` ({op}) before it has no weights that could take it"));
+                continue;
+            };
+            if let Some(moments) = facts.moments.remove(&id) {
+                facts.moments.insert(before, moments);
             }
+            report.changed(graph.node(id));
             graph.set_op(before, folded)?;
             graph.bypass(id);
-            changes += 1;
         }
-        Ok(changes)
+        Ok(())
     }
 }
 
@@ -148,4 +154,38 @@ pub(super) fn broadcast_with(a: &Tensor, b: &Tensor, shape: &[usize], f: fn(f32,
     let joint: Vec<usize> = padded(a).iter().zip(padded(b)).map(|(&x, y)| x.max(y)).collect();
     let values: Vec<f32> = a.expanded(&joint).into_iter().zip(b.expanded(&joint)).map(|(x, y)| f(x, y)).collect();
     Tensor::f32(joint, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, reasons};
+    use super::*;
+
+    #[test]
+    fn a_scale_goes_into_the_weights_before_it() {
+        let before = "%x = input : analog[2]
+            %sum = linear %x, weight=@w, bias=@b : analog[1]
+            %y = scale %sum, weight=2, bias=3 : analog[1]
+            output %y
+            ---
+            @w = f32[1x2] [1, 2]\n@b = f32[1] [10]";
+        let after = "%x = input : analog[2]
+            %sum = linear %x, weight=@w, bias=@b : analog[1]
+            output %sum
+            ---
+            @w = f32[1x2] [2, 4]\n@b = f32[1] [23]";
+        check(&FoldBatchNorm {}, before, after);
+    }
+
+    #[test]
+    fn a_scale_stays_where_others_read_what_is_before_it() {
+        let before = "%x = input : analog[1]
+            %sum = linear %x, weight=@w : analog[1]
+            %y = scale %sum, weight=2 : analog[1]
+            %z = add %sum, %y : analog[1]
+            output %z
+            ---
+            @w = f32[1x1] [1]";
+        assert_eq!(reasons(&check(&FoldBatchNorm {}, before, before)), ["`sum` before it has other users"]);
+    }
 }

@@ -6,14 +6,14 @@
 //! layer without neurons, whose value is its current, so that it is computed once. Structural operations, max-pools and
 //! readouts stay.
 use super::fold_batch_norm::{along_axis, broadcast_with, fold_into};
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Conv, Divisor, Layer, Neuron, Scale};
 use snn_ir::{Graph, NodeId, Op, Tensor, Window};
 use std::collections::{HashMap, HashSet};
 
 /// The pass; it has no options.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FuseLayers {}
 
@@ -22,12 +22,24 @@ impl Pass for FuseLayers {
         "fuse-layers"
     }
 
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn provides(&self) -> &'static [Condition] {
+        &[Condition::Layers]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Integers, Condition::Rates]
+    }
+
     fn keeps_outputs(&self) -> bool {
         true
     }
 
-    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
-        let mut changes = even_out_averages(graph)?;
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        even_out_averages(graph, report)?;
         let order = graph.topological()?;
         let inlined = dissolving(graph, &order);
         for id in order {
@@ -37,11 +49,11 @@ impl Pass for FuseLayers {
                 _ => continue,
             };
             let layer = Fusion::of(graph, root, id, &inlined, neuron);
+            report.changed(graph.node(id));
             graph.rewrite(id, Op::Layer(layer.op), &layer.sources)?;
-            changes += 1;
         }
         graph.remove_dead();
-        Ok(changes)
+        Ok(())
     }
 }
 
@@ -91,8 +103,7 @@ fn takes_factor(graph: &Graph, id: NodeId, factor: Option<&Tensor>) -> bool {
 
 /// Averages whose windows hold different numbers of elements (padding that does not count, overhang) become sums, times one
 /// over the number at each place.
-fn even_out_averages(graph: &mut Graph) -> Result<usize, PassError> {
-    let mut changes = 0;
+fn even_out_averages(graph: &mut Graph, report: &mut Report) -> Result<(), PassError> {
     for id in graph.topological()? {
         let Op::AvgPool(pool) = graph.op(id).clone() else { continue };
         let source = graph.operands(id)[0];
@@ -105,10 +116,10 @@ fn even_out_averages(graph: &mut Graph) -> Result<usize, PassError> {
         let sum = graph.add(name, Op::AvgPool(AvgPool { window: pool.window, divisor: Divisor::One }), &[source])?;
         let weight: Vec<f32> = counts.iter().map(|&n| 1.0 / n.max(1) as f32).collect();
         let weight = Tensor::f32([&[1][..], &outputs].concat(), weight);
+        report.changed(graph.node(id));
         graph.rewrite(id, Op::Scale(Scale { weight: Some(weight), bias: None }), &[sum])?;
-        changes += 1;
     }
-    Ok(changes)
+    Ok(())
 }
 
 struct Fusion {

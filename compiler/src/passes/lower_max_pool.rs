@@ -9,7 +9,7 @@
 //! of one measure.
 //! `average`: the mean of the window instead, which every chip has and no network was trained for.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
 use snn_ir::op::{AvgPool, Divisor, Relu, Scale};
 use snn_ir::{Graph, NodeId, Op, Tensor, Window};
@@ -28,7 +28,7 @@ pub enum MaxPoolMode {
 }
 
 /// The pass.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LowerMaxPool {
     /// How a maximum is computed.
@@ -40,32 +40,35 @@ impl Pass for LowerMaxPool {
         "lower-max-pool"
     }
 
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Thresholds, Condition::Neurons]
+    }
+
     fn keeps_outputs(&self) -> bool {
         self.mode != MaxPoolMode::Average
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let trees = rectifier_trees(graph, self.mode == MaxPoolMode::Rectifier)?;
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        rectifier_trees(graph, self.mode == MaxPoolMode::Rectifier, report)?;
         let mut averaged = Vec::new();
-        let changes = graph.rewrite_all(|_, node| match (node.op(), self.mode) {
-            (Op::MaxPool(window), MaxPoolMode::Exact) => Some(Op::CumulativeMaxPool(window.clone())),
-            (Op::MaxPool(window), MaxPoolMode::Average) if window.dilation.iter().all(|&d| d == 1) => {
+        graph.rewrite_all(|_, node| {
+            let Op::MaxPool(window) = node.op() else { return None };
+            report.changed(node);
+            if self.mode == MaxPoolMode::Average && window.dilation.iter().all(|&d| d == 1) {
                 averaged.push(node.name().to_string());
-                Some(Op::AvgPool(AvgPool { window: window.clone(), divisor: Divisor::Valid }))
+                return Some(Op::AvgPool(AvgPool { window: window.clone(), divisor: Divisor::Valid }));
             }
-            (Op::MaxPool(window), MaxPoolMode::Average) => Some(Op::CumulativeMaxPool(window.clone())),
-            _ => None,
+            Some(Op::CumulativeMaxPool(window.clone()))
         })?;
         if !averaged.is_empty() {
-            context.notes.push(format!("max-pools were replaced by averages, as asked: {}", averaged.join(", ")));
+            report.notes.push(format!("max-pools were replaced by averages, as asked: {}", averaged.join(", ")));
         }
-        Ok(trees + changes)
+        Ok(())
     }
 }
 
 /// Lowers the maxima of branches, and those of windows if `pools` says so.
-fn rectifier_trees(graph: &mut Graph, pools: bool) -> Result<usize, PassError> {
-    let mut changes = 0;
+fn rectifier_trees(graph: &mut Graph, pools: bool, report: &mut Report) -> Result<(), PassError> {
     for id in graph.topological()? {
         let (terms, base) = match graph.op(id).clone() {
             Op::Maximum => (graph.operands(id), graph.node(id).name().to_string()),
@@ -86,6 +89,7 @@ fn rectifier_trees(graph: &mut Graph, pools: bool) -> Result<usize, PassError> {
             }
             _ => continue,
         };
+        report.changed(graph.node(id));
         let value = maximum(graph, terms, &base)?;
         let name = graph.node(id).name().to_string();
         graph.replace_uses(id, value);
@@ -93,9 +97,8 @@ fn rectifier_trees(graph: &mut Graph, pools: bool) -> Result<usize, PassError> {
         if graph.op(value) == &Op::Add {
             graph.rename(value, &name);
         }
-        changes += 1;
     }
-    Ok(changes)
+    Ok(())
 }
 
 /// The elements under each tap of a window along `axis`, one node a tap. A tap on padding repeats a tap on an element of

@@ -6,7 +6,8 @@
 //!
 //! Precondition: behind everything that changes weights, thresholds or biases; behind `quantize`.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
+use crate::data::Samples;
 use rayon::prelude::*;
 use serde::Deserialize;
 use snn_ir::op::{Layer, Neuron};
@@ -15,7 +16,7 @@ use snn_runtime::{EngineKind, Network, RunError};
 use std::collections::HashMap;
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeasureRates {
     /// Most calibration samples used.
@@ -33,21 +34,40 @@ impl Pass for MeasureRates {
         "measure-rates"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
-        let Some(calibration) = context.calibration else { return Ok(0) };
-        let samples = &calibration.samples[..self.samples.min(calibration.samples.len())];
-        let Ok(network) = Network::compile(graph, EngineKind::Jit) else { return Ok(0) };
-        let rates = rates(&network, samples, context.timesteps).map_err(|e| PassError::Run(e.to_string()))?;
-        Ok(graph.rewrite_all(|_, node| {
-            let rate = rates.get(node.name()).copied();
-            match node.op() {
-                Op::If(n) if n.rate != rate => Some(Op::If(Neuron { rate, ..n.clone() })),
-                Op::Layer(l @ Layer { neuron: Some(n), .. }) if n.rate != rate => {
-                    Some(Op::Layer(Layer { neuron: Some(Neuron { rate, ..n.clone() }), ..l.clone() }))
-                }
-                _ => None,
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn provides(&self) -> &'static [Condition] {
+        &[Condition::Rates]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        let Some(samples) = request.samples else {
+            report.network_declined("there are no calibration data: engines assume a rate");
+            return Ok(());
+        };
+        let network = match Network::compile(graph, EngineKind::Jit) {
+            Ok(network) => network,
+            Err(error) => {
+                report.network_declined(format!("only the reference engine runs this network, which needs no rates: {error}"));
+                return Ok(());
             }
-        })?)
+        };
+        let rates = rates(&network, &samples.first(self.samples), request.timesteps)?;
+        graph.rewrite_all(|_, node| {
+            let rate = rates.get(node.name()).copied();
+            let changed = match node.op() {
+                Op::If(n) if n.rate != rate => Op::If(Neuron { rate, ..n.clone() }),
+                Op::Layer(l @ Layer { neuron: Some(n), .. }) if n.rate != rate => {
+                    Op::Layer(Layer { neuron: Some(Neuron { rate, ..n.clone() }), ..l.clone() })
+                }
+                _ => return None,
+            };
+            report.changed(node);
+            Some(changed)
+        })?;
+        Ok(())
     }
 
     fn keeps_outputs(&self) -> bool {
@@ -56,14 +76,14 @@ impl Pass for MeasureRates {
 }
 
 /// Rates by population. They are rounded to four digits: more would only make the text form longer.
-fn rates(network: &Network, samples: &[Vec<Vec<f32>>], timesteps: u32) -> Result<HashMap<String, f32>, RunError> {
-    let spikes = |sample: &Vec<Vec<f32>>| {
+fn rates(network: &Network, samples: &Samples, timesteps: u32) -> Result<HashMap<String, f32>, RunError> {
+    let spikes = |sample: usize| {
         let mut session = network.session();
-        session.start(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        session.start(&samples.sample(sample))?;
         session.advance(timesteps)?;
         Ok(session.statistics().clone())
     };
-    let runs = samples.par_iter().map(spikes).collect::<Result<Vec<_>, RunError>>()?;
+    let runs = (0..samples.len()).into_par_iter().map(spikes).collect::<Result<Vec<_>, RunError>>()?;
     let mut rates = HashMap::new();
     for (at, layer) in runs.first().map_or(&[][..], |run| &run.layers).iter().enumerate() {
         let spikes: u64 = runs.iter().map(|run| run.layers[at].spikes).sum();

@@ -1,10 +1,13 @@
 //! Passes: what turns one graph into another, one file each, named as on the command line.
 //!
-//! A pass is a type with options (what its YAML says) and a [`Pass::run`] that rewrites the graph in place. The
-//! [`pipeline`] runs a list of them, verifies the graph after each, times it, and prints it where asked. What a pass
-//! needs besides the graph (the window length, calibration samples) is in its [`Context`].
+//! A pass is a type with options (what its YAML says) and a [`Pass::run`] that rewrites the graph in place. What it is told
+//! is in the [`Request`]; what passes find out for those after them is in the [`Facts`]; what a pass made of each node, and
+//! why not more, it says in the [`Report`]. The [`pipeline`] runs a list of them and verifies the graph after each; the
+//! [`order`] of the list is checked before.
 
 mod registry;
+mod report;
+mod request;
 
 pub mod approximate_activations;
 pub mod approximate_normalisation;
@@ -21,103 +24,56 @@ pub mod fuse_layers;
 pub mod lower_max_pool;
 pub mod measure_rates;
 pub mod normalize;
+pub mod order;
 pub mod pipeline;
+mod populations;
 pub mod quantize;
 pub mod replace_relu;
 pub mod shift_membrane;
 pub mod split_joined_inputs;
+#[cfg(test)]
+mod testing;
 
-pub use registry::{OptionError, PassSpec, find, from_yaml, parse_list, registry};
+pub use order::{Condition, OrderError};
+pub use registry::{AnyPass, OptionError, PassSpec, find, from_yaml, parse_list, registry, weight_range};
+pub use report::{Approximation, NodeOutcome, Outcome, Report};
+pub use request::{Facts, Request};
 
-use self::quantize::WeightRange;
-use crate::calibrate::{Calibration, matched::Matched, moments::Moments, synthetic::Assumed};
-use serde::Serialize;
+use crate::calibrate::CalibrationError;
 use snn_ir::{Graph, GraphError};
-use std::collections::HashMap;
+use snn_runtime::{CompileError, RunError};
 use thiserror::Error;
-
-/// What passes may consult besides the graph.
-pub struct Context<'a> {
-    /// Window length T the network is converted for.
-    pub timesteps: u32,
-    /// Sample inputs of the ANN; without them passes fall back on what the network itself tells.
-    pub calibration: Option<&'a Calibration>,
-    /// What is assumed of inputs without calibration data.
-    pub assumed: Assumed,
-    /// Per-channel mean and variance of pre-activations as the network's batch-norms state them, by the name of the
-    /// node that carries them after `fold-batch-norm`.
-    pub batch_norm_moments: HashMap<String, Moments>,
-    /// What approximations lose.
-    pub approximations: Vec<Approximation>,
-    /// Without calibration data: synthetic inputs matched to batch-norm statistics, once `balance-thresholds` made them.
-    pub matched: Option<Matched>,
-    /// What rounding to integers did to every layer, in order; empty before `quantize`.
-    pub rounding: Vec<quantize::Rounding>,
-    /// Messages for the user: what was approximated, what calibration would improve.
-    pub notes: Vec<String>,
-    /// Told how far long work has come: what, done, total.
-    pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
-    /// What `quantize` will round weights in front of neurons to; none where they stay floats.
-    pub weight_range: Option<WeightRange>,
-    /// The analog network as `balance-thresholds` saw it, which later passes compare the spiking one with.
-    pub analog: Option<Graph>,
-}
-
-impl Context<'_> {
-    /// A context without calibration data or listeners.
-    pub fn new(timesteps: u32) -> Context<'static> {
-        Context {
-            timesteps,
-            calibration: None,
-            assumed: Assumed::default(),
-            batch_norm_moments: HashMap::new(),
-            matched: None,
-            approximations: Vec::new(),
-            rounding: Vec::new(),
-            notes: Vec::new(),
-            progress: &|_, _, _| {},
-            weight_range: None,
-            analog: None,
-        }
-    }
-}
-
-/// What stands for a node that has no exact spiking form, and what that loses under the calibrated distribution.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Approximation {
-    /// The node's name, as in the ONNX file.
-    pub node: String,
-    /// Its operation.
-    pub operation: &'static str,
-    /// Arguments at which the sum of rectifiers bends; none for what is approximated otherwise.
-    pub knots: Vec<f64>,
-    /// Root mean square of the difference over that of the node's value.
-    pub relative_error: f64,
-    /// Largest difference at an argument that was seen, where it is known.
-    pub largest_error: Option<f64>,
-    /// The bound on the relative error that was asked for, if any.
-    pub bound: Option<f64>,
-}
 
 /// A rewrite of the graph.
 pub trait Pass {
     /// Stable kebab-case name, used on the command line, in recipes and in dumps.
     fn name(&self) -> &'static str;
 
-    /// Rewrites `graph` and says how many places changed; zero must leave it untouched.
+    /// Rewrites `graph`, and reports what became of every node that it looked at; with no change reported it must leave the
+    /// graph untouched.
     ///
     /// # Errors
     /// When the graph cannot be brought into the form the pass promises.
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError>;
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError>;
+
+    /// What must hold of the network before the pass.
+    fn requires(&self) -> &'static [Condition] {
+        &[]
+    }
+
+    /// What holds of the network after the pass.
+    fn provides(&self) -> &'static [Condition] {
+        &[]
+    }
+
+    /// What must not hold yet: the pass would find nothing to do, or undo it.
+    fn precedes(&self) -> &'static [Condition] {
+        &[]
+    }
 
     /// Whether the network computes the same, up to rounding, after the pass as before it; `--check` holds it to that.
     fn keeps_outputs(&self) -> bool {
         false
-    }
-
-    /// The integers that the pass rounds weights in front of neurons to, if it does.
-    fn weight_range(&self) -> Option<WeightRange> {
-        None
     }
 }
 
@@ -137,9 +93,15 @@ pub enum PassError {
         /// Why not, and what to do.
         reason: String,
     },
-    /// Running the network on samples failed.
+    /// Calibration failed.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// The network cannot be made ready to run on samples.
     #[error("running the network on samples failed: {0}")]
-    Run(String),
+    Network(#[from] CompileError),
+    /// A sample cannot be run.
+    #[error("running the network on samples failed: {0}")]
+    Run(#[from] RunError),
     /// The pass needs something that is not there.
     #[error("{0}")]
     Missing(String),

@@ -8,14 +8,14 @@
 //! Precondition: after `replace-relu`. The network's function does not change.
 
 use super::fold_batch_norm::{broadcast_with, fold_into};
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
 use snn_ir::op::{Amplitude, Conv, ConvTranspose, Linear, Neuron, Scale};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
 use std::collections::HashMap;
 
 /// The pass; it has no options.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalize {}
 
@@ -24,24 +24,35 @@ impl Pass for Normalize {
         "normalize"
     }
 
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn provides(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Layers]
+    }
+
     fn keeps_outputs(&self) -> bool {
         true
     }
 
-    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
-        let changes = fold_amplitudes(graph)? + unit_thresholds(graph)?;
-        merge_scales(graph)?;
-        Ok(changes)
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        fold_amplitudes(graph, report)?;
+        unit_thresholds(graph, report)?;
+        merge_scales(graph)
     }
 }
 
 /// What one event of each spike-valued node is worth, element by element; `None` where that is 1 everywhere.
 type Amplitudes = HashMap<NodeId, Option<Vec<f32>>>;
 
-fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
+fn fold_amplitudes(graph: &mut Graph, report: &mut Report) -> Result<(), PassError> {
     let mut amplitudes: Amplitudes = HashMap::new();
     let mut neurons = Vec::new();
-    let mut changes = 0;
     for id in graph.topological()? {
         if let Op::If(n) = graph.op(id) {
             let theta = (n.amplitude == Amplitude::Threshold).then(|| n.threshold.expanded(&graph.ty(id).shape));
@@ -58,7 +69,7 @@ fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
         }
         for (port, operand) in graph.operands(id).into_iter().enumerate() {
             let Some(Some(amplitude)) = amplitudes.get(&operand) else { continue };
-            changes += 1;
+            report.changed(graph.node(id));
             if port == 0
                 && let Some(op) = scale_columns(graph, id, operand, amplitude)
             {
@@ -79,7 +90,7 @@ fn fold_amplitudes(graph: &mut Graph) -> Result<usize, PassError> {
         graph.set_op(id, Op::If(Neuron { amplitude: Amplitude::One, ..n }))?;
     }
     graph.infer_types()?;
-    Ok(changes)
+    Ok(())
 }
 
 /// Whether a node passes its operands' amplitudes on: it must for spikes, and may for sums over space, where the next
@@ -222,14 +233,14 @@ pub(super) fn stack(rows: &[Vec<f32>], shape: &[usize]) -> Tensor {
     Tensor::f32([&[rows.len()][..], &largest].concat(), values)
 }
 
-fn unit_thresholds(graph: &mut Graph) -> Result<usize, PassError> {
-    let mut changes = 0;
+fn unit_thresholds(graph: &mut Graph, report: &mut Report) -> Result<(), PassError> {
     for id in graph.topological()? {
         let Op::If(n) = graph.op(id).clone() else { continue };
         if n.threshold.as_f32().iter().all(|&t| t == 1.0) && n.threshold.shape().is_empty() {
+            report.not_applicable(graph.node(id), "its threshold is 1 already");
             continue;
         }
-        changes += 1;
+        report.changed(graph.node(id));
         let inverse = n.threshold.map(|t| 1.0 / t);
         let initial = compact(&over(&n.initial, &inverse, &graph.ty(id).shape), &graph.ty(id).shape);
         let rows: Vec<Vec<f32>> = n.schedule_rows().iter().map(|r| over(r, &inverse, &graph.ty(id).shape)).collect();
@@ -239,7 +250,7 @@ fn unit_thresholds(graph: &mut Graph) -> Result<usize, PassError> {
         let scale = graph.add(name, Op::Scale(Scale { weight: Some(inverse), bias: None }), &[source])?;
         graph.rewrite(id, Op::If(Neuron { threshold: Tensor::scalar(1.0), initial, schedule, ..n }), &[scale])?;
     }
-    Ok(changes)
+    Ok(())
 }
 
 /// Folds each scale into the weights right before it, where it is their only user.

@@ -1,8 +1,9 @@
 //! Runs passes one after the other, verifies the graph after each, and tells listeners what happened.
 
-use super::{Context, Pass, PassError};
+use super::{Facts, NodeOutcome, Pass, PassError, Report, Request};
 use snn_ir::verify::{VerifyError, verify};
 use snn_ir::{Graph, GraphError};
+use snn_runtime::{CompileError, RunError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -15,6 +16,8 @@ pub struct PassRecord {
     pub changes: usize,
     /// Wall time.
     pub time: Duration,
+    /// What became of the nodes that it looked at.
+    pub outcomes: Vec<NodeOutcome>,
 }
 
 /// Why a pipeline stopped.
@@ -43,11 +46,8 @@ pub enum PipelineError {
         /// The parameter.
         parameter: String,
     },
-    /// A pass left a graph that breaks the rules: it ran where it should not, or is wrong.
-    #[error(
-        "after pass {pass} the network breaks a rule: {source}. A recipe of your own may run passes in another order than `snnc passes` \
-         lists them; with a built-in recipe please report this"
-    )]
+    /// A pass left a graph that breaks the rules. The order of passes was checked before they ran, so the pass is wrong.
+    #[error("pass {pass} left a network that breaks a rule: {source}. Please report this with the model and the recipe")]
     Broken {
         /// Its name.
         pass: &'static str,
@@ -62,34 +62,53 @@ pub enum PipelineError {
         /// Which, and by how much.
         detail: String,
     },
+    /// The graph cannot be made ready to replay samples.
+    #[error("after {pass} samples cannot be replayed: {source}")]
+    Replay {
+        /// The pass before, or `import`.
+        pass: &'static str,
+        /// Why not.
+        source: CompileError,
+    },
+    /// A sample cannot be replayed.
+    #[error("after {pass} samples cannot be replayed: {source}")]
+    ReplayRun {
+        /// The pass before, or `import`.
+        pass: &'static str,
+        /// Why not.
+        source: RunError,
+    },
     /// The graph cannot be walked.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }
 
-/// Runs `passes` over `graph`. After each, the graph is verified and `after` sees it.
+/// Runs `passes` over `graph`. After each, the graph is verified and `after` sees it, with the pass and its record.
 ///
 /// # Errors
 /// The first pass that fails, or after which the graph does not verify.
-pub fn run(
+pub fn run<'p>(
     graph: &mut Graph,
-    passes: &[Box<dyn Pass>],
-    context: &mut Context<'_>,
-    mut after: impl FnMut(&Graph, &PassRecord) -> Result<(), PipelineError>,
-) -> Result<Vec<PassRecord>, PipelineError> {
-    let mut records = Vec::with_capacity(passes.len());
-    context.weight_range = passes.iter().find_map(|p| p.weight_range()).or(context.weight_range);
+    passes: impl IntoIterator<Item = &'p dyn Pass>,
+    request: &Request<'_>,
+    mut after: impl FnMut(&Graph, &dyn Pass, &PassRecord) -> Result<(), PipelineError>,
+) -> Result<(Report, Vec<PassRecord>), PipelineError> {
+    let (mut facts, mut report, mut records) = (Facts::default(), Report::default(), Vec::new());
     for pass in passes {
         let started = Instant::now();
         let name = pass.name();
-        let changes = pass.run(graph, context).map_err(|source| PipelineError::Pass { pass: name, source })?;
-        let record = PassRecord { name, changes, time: started.elapsed() };
+        let mut said = Report::default();
+        pass.run(graph, request, &mut facts, &mut said).map_err(|source| PipelineError::Pass { pass: name, source })?;
+        let outcomes = std::mem::take(&mut said.outcomes);
+        let changes = outcomes.iter().filter(|o| o.is_change()).count();
+        let record = PassRecord { name, changes, time: started.elapsed(), outcomes };
         verify(graph).map_err(|source| match source {
             VerifyError::NotFinite { name: node, op, parameter } => PipelineError::NotFinite { pass: name, node, op, parameter },
             source => PipelineError::Broken { pass: name, source },
         })?;
-        after(graph, &record)?;
+        after(graph, pass, &record)?;
+        report.extend(said);
         records.push(record);
     }
-    Ok(records)
+    Ok((report, records))
 }

@@ -24,7 +24,8 @@ mod units;
 
 pub use measure::Rounding;
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
+use crate::calibrate::rounding::WeightRange;
 use measure::Samples;
 use serde::Deserialize;
 use snn_ir::bounds::Ranges;
@@ -46,7 +47,7 @@ pub enum WeightType {
 }
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
     /// Integer type of the weights.
@@ -61,17 +62,10 @@ impl Default for Quantize {
     }
 }
 
-/// Largest integers that weights of neurons are rounded to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WeightRange {
-    weights: f64,
-    depthwise: f64,
-}
-
-impl WeightRange {
-    /// For the weights of one channel in `synapses`.
-    pub fn of<'a>(self, mut synapses: impl Iterator<Item = &'a Op>) -> f64 {
-        if synapses.all(|s| matches!(s, Op::Conv(c) if c.weight.shape()[1] == 1)) { self.depthwise } else { self.weights }
+impl Quantize {
+    /// The integers that it rounds weights before neurons to.
+    pub fn weight_range(&self) -> WeightRange {
+        WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() }
     }
 }
 
@@ -97,23 +91,33 @@ impl Pass for Quantize {
         "quantize"
     }
 
-    fn weight_range(&self) -> Option<WeightRange> {
-        Some(WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() })
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::UnitThresholds, Condition::Layers]
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn provides(&self) -> &'static [Condition] {
+        &[Condition::Integers]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Rates]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         if !graph.is_spiking() || graph.is_quantized() {
-            return Ok(0);
+            let why = if graph.is_quantized() { "its weights are integers already" } else { "the network does not spike" };
+            report.network_not_applicable(why);
+            return Ok(());
         }
         let order = graph.topological()?;
         let real = graph.clone();
         let prefix = prefix(graph, &order);
-        let samples = Samples::choose(&real, context);
-        let timesteps = graph.timesteps.unwrap_or(context.timesteps).max(1);
+        let samples = Samples::choose(&real, request, facts);
+        let timesteps = graph.timesteps.unwrap_or(request.timesteps).max(1);
         let mut quantizer = Quantizer {
             timesteps,
             observed: samples.observe(&real, &prefix)?,
-            range: WeightRange { weights: self.weights.largest(), depthwise: self.depthwise.largest() },
+            range: self.weight_range(),
             shared: currents::sharing(&real, &order),
             graph,
             prefix,
@@ -122,26 +126,26 @@ impl Pass for Quantize {
             rescaled: HashMap::new(),
             layers: Vec::new(),
         };
-        let mut changes = 0;
         for id in order {
-            if !quantizer.prefix.contains(&id) {
+            if quantizer.prefix.contains(&id) {
+                report.not_applicable(quantizer.graph.node(id), "it depends on the input alone and stays in floats");
+            } else {
+                report.changed(quantizer.graph.node(id));
                 quantizer.node(id)?;
-                changes += 1;
             }
         }
         let layers = quantizer.layers;
         graph.remove_dead();
-        context.rounding = samples.rounding(&real, &layers, timesteps)?;
-        judge(&real, context)?;
-        replay::replay(&real, graph, &samples, context)?;
-        Ok(changes)
+        report.rounding = samples.rounding(&real, &layers, timesteps)?;
+        judge(&real, report)?;
+        replay::replay(&real, graph, &samples, request, report)
     }
 }
 
 /// Warns of layers that rounding changes, and refuses where it leaves nothing.
-fn judge(graph: &Graph, context: &mut Context<'_>) -> Result<(), PassError> {
+fn judge(graph: &Graph, report: &mut Report) -> Result<(), PassError> {
     let way_out = "a shorter window (--timesteps) or --weights i16 leave it more bits; --weights f32 rounds nothing";
-    for rounding in &context.rounding {
+    for rounding in &report.rounding {
         let (node, percent) = (&rounding.node, 100.0 * rounding.share);
         if rounding.share > MEANINGLESS {
             let reason =
@@ -150,7 +154,7 @@ fn judge(graph: &Graph, context: &mut Context<'_>) -> Result<(), PassError> {
             return Err(PassError::Node { node: node.clone(), op, reason });
         }
         if rounding.is_loud() {
-            context.notes.push(format!("{rounding}; {way_out}"));
+            report.notes.push(format!("{rounding}; {way_out}"));
         }
     }
     Ok(())

@@ -1,7 +1,9 @@
 //! All passes by name: how recipes and the command line find them, and their documentation.
 
 use super::Pass;
+use crate::calibrate::rounding::WeightRange;
 use crate::suggest::nearest;
+use crate::yaml::{self, YamlError};
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 use thiserror::Error;
@@ -11,7 +13,7 @@ pub struct PassSpec {
     /// Kebab-case name.
     pub name: &'static str,
     source: &'static str,
-    build: fn(Value) -> Result<Box<dyn Pass>, serde_yaml::Error>,
+    build: fn(Value) -> Result<AnyPass, serde_yaml::Error>,
 }
 
 /// Why a list of passes is not one.
@@ -26,31 +28,49 @@ pub enum OptionError {
         known: String,
     },
     /// A pass does not take these options.
-    #[error("options of pass `{pass}`: {reason}")]
+    #[error("options of pass `{pass}`: {source}")]
     Options {
         /// The pass.
-        pass: String,
+        pass: &'static str,
         /// What is wrong with them.
-        reason: String,
+        source: serde_yaml::Error,
     },
+    /// An item of the list is no pass.
+    #[error("not a list of passes: {0}")]
+    Item(&'static str),
     /// The text is not a list of passes at all.
     #[error("not a list of passes: {0}")]
-    Syntax(String),
+    Syntax(#[from] YamlError),
 }
 
-fn build<P: Pass + DeserializeOwned + Default + 'static>(options: Value) -> Result<Box<dyn Pass>, serde_yaml::Error> {
-    Ok(match options {
-        Value::Null => Box::new(P::default()),
-        options => Box::new(serde_yaml::from_value::<P>(options)?),
-    })
+fn build<P: Default + DeserializeOwned>(options: Value) -> Result<P, serde_yaml::Error> {
+    match options {
+        Value::Null => Ok(P::default()),
+        options => serde_yaml::from_value(options),
+    }
 }
 
 macro_rules! passes {
     ($($name:literal $module:ident :: $ty:ident,)*) => {
+        /// One of our passes, with its options.
+        #[derive(Clone, Debug)]
+        pub enum AnyPass {
+            $(#[doc = concat!("`", $name, "`.")] $ty(super::$module::$ty),)*
+        }
+
+        impl AnyPass {
+            /// The pass.
+            pub fn as_pass(&self) -> &dyn Pass {
+                match self {
+                    $(AnyPass::$ty(pass) => pass,)*
+                }
+            }
+        }
+
         const PASSES: &[PassSpec] = &[$(PassSpec {
             name: $name,
             source: include_str!(concat!(stringify!($module), ".rs")),
-            build: build::<super::$module::$ty>,
+            build: |options| Ok(AnyPass::$ty(build(options)?)),
         }),*];
     };
 }
@@ -98,8 +118,13 @@ impl PassSpec {
     ///
     /// # Errors
     /// [`OptionError::Options`].
-    pub fn build(&self, options: Value) -> Result<Box<dyn Pass>, OptionError> {
-        (self.build)(options).map_err(|e| OptionError::Options { pass: self.name.to_string(), reason: e.to_string() })
+    pub fn build(&self, options: Value) -> Result<AnyPass, OptionError> {
+        (self.build)(options).map_err(|source| OptionError::Options { pass: self.name, source })
+    }
+
+    /// The pass with its default options.
+    pub fn default(&self) -> AnyPass {
+        self.build(Value::Null).expect("every pass has defaults")
     }
 
     /// The documentation of the pass: the head of its source file.
@@ -126,32 +151,34 @@ impl OptionError {
     }
 }
 
-/// Passes from YAML: a list whose items are names, or names with options (`balance-thresholds: {rule: max}`).
+/// What the `quantize` among `passes` will round weights before neurons to; none where they stay floats.
+pub fn weight_range(passes: &[AnyPass]) -> Option<WeightRange> {
+    passes.iter().find_map(|pass| if let AnyPass::Quantize(quantize) = pass { Some(quantize.weight_range()) } else { None })
+}
+
+/// A pass from YAML: its name, or its name with options (`balance-thresholds: {rule: max}`).
 ///
 /// # Errors
-/// [`OptionError`] for the first item that is no pass.
-pub fn from_yaml(items: &[Value]) -> Result<Vec<Box<dyn Pass>>, OptionError> {
-    items
-        .iter()
-        .map(|item| match item {
-            Value::String(name) => find(name)?.build(Value::Null),
-            Value::Mapping(map) if map.len() == 1 => {
-                let (name, options) = map.iter().next().expect("it has one entry");
-                let Value::String(name) = name else { return Err(OptionError::Syntax("a pass name must be a string".into())) };
-                find(name)?.build(options.clone())
-            }
-            _ => Err(OptionError::Syntax("an item must be a name, or one name with its options".into())),
-        })
-        .collect()
+/// [`OptionError`] when there is no such pass.
+pub fn from_yaml(item: &Value) -> Result<AnyPass, OptionError> {
+    match item {
+        Value::String(name) => find(name)?.build(Value::Null),
+        Value::Mapping(map) if map.len() == 1 => {
+            let (name, options) = map.iter().next().expect("it has one entry");
+            let Value::String(name) = name else { return Err(OptionError::Item("a pass name must be a string")) };
+            find(name)?.build(options.clone())
+        }
+        _ => Err(OptionError::Item("an item must be a name, or one name with its options")),
+    }
 }
 
 /// Passes from a command line such as `canonicalize,balance-thresholds: {rule: max}`.
 ///
 /// # Errors
 /// [`OptionError`].
-pub fn parse_list(text: &str) -> Result<Vec<Box<dyn Pass>>, OptionError> {
-    let items: Vec<Value> = crate::yaml::parse(&format!("[{text}]")).map_err(|e| OptionError::Syntax(e.to_string()))?;
-    from_yaml(&items)
+pub fn parse_list(text: &str) -> Result<Vec<AnyPass>, OptionError> {
+    let items: Vec<Value> = yaml::parse(&format!("[{text}]"))?;
+    items.iter().map(from_yaml).collect()
 }
 
 #[cfg(test)]
@@ -161,7 +188,7 @@ mod tests {
     #[test]
     fn lists_of_passes_are_parsed_and_mistakes_are_named() {
         let passes = parse_list("canonicalize, balance-thresholds: {rule: max, granularity: layer}").unwrap();
-        assert_eq!(passes.iter().map(|p| p.name()).collect::<Vec<_>>(), ["canonicalize", "balance-thresholds"]);
+        assert_eq!(passes.iter().map(|p| p.as_pass().name()).collect::<Vec<_>>(), ["canonicalize", "balance-thresholds"]);
         let error = |text| parse_list(text).err().unwrap().to_string();
         assert!(error("canonicalise").starts_with("there is no pass `canonicalise`; passes are: canonicalize, fold-batch-norm"));
         assert!(error("balance-thresholds: {role: max}").contains("unknown field `role`"));
@@ -171,7 +198,7 @@ mod tests {
     fn every_pass_documents_itself_under_its_own_name() {
         for spec in registry() {
             assert!(spec.documentation().starts_with(&format!("`{}`: ", spec.name)), "{}", spec.name);
-            assert_eq!(spec.build(Value::Null).unwrap().name(), spec.name);
+            assert_eq!(spec.default().as_pass().name(), spec.name);
         }
     }
 }

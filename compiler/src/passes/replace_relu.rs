@@ -7,7 +7,7 @@
 //!
 //! Precondition: no other analog-only operation is left.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
 use snn_ir::op::{Firing, Neuron, Relu, Scale};
 use snn_ir::{Graph, Op, Signal};
@@ -16,7 +16,7 @@ use snn_ir::{Graph, Op, Signal};
 pub const MOST_LANES: u8 = 7;
 
 /// The pass.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplaceRelu {
     /// Firing rule of the neurons: `binary`, `ternary`, `two-phase` or `{lanes: n}`.
@@ -55,7 +55,19 @@ impl Pass for ReplaceRelu {
         "replace-relu"
     }
 
-    fn run(&self, graph: &mut Graph, context: &mut Context<'_>) -> Result<usize, PassError> {
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Thresholds]
+    }
+
+    fn provides(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         if let FiringRule::Lanes(n) = self.firing
             && !(1..=MOST_LANES).contains(&n)
         {
@@ -75,7 +87,7 @@ impl Pass for ReplaceRelu {
             };
             return Err(PassError::node(graph, id, reason));
         }
-        context.analog = Some(graph.clone());
+        facts.ann = Some(graph.clone());
         // A neuron takes a current. Where a relu stands behind spikes (a cap behind a pool), a scale by one makes it one.
         for id in graph.topological()? {
             if matches!(graph.op(id), Op::Relu(_)) && !makes_current(graph.op(graph.operands(id)[0])) {
@@ -88,13 +100,17 @@ impl Pass for ReplaceRelu {
         }
         let firing = Firing::from(self.firing);
         let quanta = firing.quanta() as f32;
-        let changes = graph.rewrite_all(|_, node| match node.op() {
-            Op::Input(_, shape) => Some(Op::Input(Signal::Current, shape.clone())),
-            Op::Constant(_, value) => Some(Op::Constant(Signal::Current, value.clone())),
-            Op::Relu(Relu { threshold: Some(threshold), .. }) => {
-                Some(Op::If(Neuron { firing, ..Neuron::new(threshold.map(|t| t / quanta)) }))
-            }
-            _ => None,
+        graph.rewrite_all(|_, node| {
+            let spiking = match node.op() {
+                Op::Input(_, shape) => Op::Input(Signal::Current, shape.clone()),
+                Op::Constant(_, value) => Op::Constant(Signal::Current, value.clone()),
+                Op::Relu(Relu { threshold: Some(threshold), .. }) => {
+                    Op::If(Neuron { firing, ..Neuron::new(threshold.map(|t| t / quanta)) })
+                }
+                _ => return None,
+            };
+            report.changed(node);
+            Some(spiking)
         })?;
         let mut outputs = Vec::new();
         for output in graph.outputs().to_vec() {
@@ -102,8 +118,8 @@ impl Pass for ReplaceRelu {
             outputs.push(graph.add(name, Op::Readout { scale: None, delay: 0 }, &[output])?);
         }
         graph.set_outputs(outputs);
-        graph.timesteps = Some(context.timesteps);
-        Ok(changes)
+        graph.timesteps = Some(request.timesteps);
+        Ok(())
     }
 }
 
@@ -112,4 +128,28 @@ fn makes_current(op: &Op) -> bool {
         op,
         Op::Input(..) | Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::AvgPool(_) | Op::Reduce(_) | Op::Scale(_) | Op::Add
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::*;
+
+    #[test]
+    fn a_relu_becomes_neurons_of_its_threshold_and_the_output_gets_a_readout() {
+        let before = "%x = input : analog[2]
+            %sum = linear %x, weight=@w : analog[1]
+            %y = relu %sum, threshold=3 : analog[1]
+            output %y
+            ---
+            @w = f32[1x2] [1, 2]";
+        let after = "%x = input : current[2]
+            %sum = linear %x, weight=@w : current[1]
+            %y = if %sum, threshold=3, init=0, reset=subtract, amplitude=threshold : spikes[1]
+            %y.readout = readout %y : potential[1]
+            output %y.readout
+            ---
+            @w = f32[1x2] [1, 2]";
+        check(&ReplaceRelu::default(), before, after);
+    }
 }

@@ -5,13 +5,13 @@
 //! The same total as adding θ/(2T) to the bias for T steps. Source: Deng & Gu, ICLR 2021, section 4.2; Bu et al. 2022.
 //! It applies to *every* neuron, those behind a residual add too, which the authors' code leaves out.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
 use snn_ir::op::Neuron;
 use snn_ir::{Graph, Op};
 
 /// The pass.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShiftMembrane {
     /// Fraction of θ.
@@ -29,13 +29,48 @@ impl Pass for ShiftMembrane {
         "shift-membrane"
     }
 
-    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
-        Ok(graph.rewrite_all(|_, node| match node.op() {
-            Op::If(n) => {
-                let initial = n.threshold.map(|t| t * self.fraction);
-                (n.initial != initial).then(|| Op::If(Neuron { initial, ..n.clone() }))
+    fn requires(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Layers]
+    }
+
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
+        graph.rewrite_all(|_, node| {
+            let Op::If(n) = node.op() else { return None };
+            let initial = n.threshold.map(|t| t * self.fraction);
+            if n.initial == initial {
+                report.not_applicable(node, "its neurons start there already");
+                return None;
             }
-            _ => None,
-        })?)
+            report.changed(node);
+            Some(Op::If(Neuron { initial, ..n.clone() }))
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, reasons};
+    use super::*;
+
+    #[test]
+    fn neurons_start_at_the_fraction_of_their_own_threshold() {
+        let at = |initial: &str, values: &str| {
+            format!(
+                "%x = input : current[2]
+                %n = if %x, threshold=@theta, init={initial}, reset=subtract, amplitude=threshold : spikes[2]
+                %y = readout %n : potential[2]
+                output %y
+                ---
+                @theta = f32[2] [2, 4]\n{values}"
+            )
+        };
+        let shifted = at("@init", "@init = f32[2] [1, 2]");
+        check(&ShiftMembrane::default(), &at("0", ""), &shifted);
+        assert_eq!(reasons(&check(&ShiftMembrane::default(), &shifted, &shifted)), ["its neurons start there already"]);
     }
 }

@@ -6,14 +6,14 @@
 //! Found in wide-and-deep networks, U-Nets and DenseNets that join the image itself, coordinate channels.
 //! Precondition: on the analog graph.
 
-use super::{Context, Pass, PassError};
+use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
 use snn_ir::op::{Conv, Linear};
 use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashSet;
 
 /// The pass; it has no options.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitJoinedInputs {}
 
@@ -22,14 +22,17 @@ impl Pass for SplitJoinedInputs {
         "split-joined-inputs"
     }
 
+    fn precedes(&self) -> &'static [Condition] {
+        &[Condition::Neurons]
+    }
+
     fn keeps_outputs(&self) -> bool {
         true
     }
 
-    fn run(&self, graph: &mut Graph, _: &mut Context<'_>) -> Result<usize, PassError> {
+    fn run(&self, graph: &mut Graph, _: &Request<'_>, _: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         let order = graph.topological()?;
         let steady = steady(graph, &order);
-        let mut changes = 0;
         for id in order {
             let op = graph.op(id).clone();
             let is_weighted = match &op {
@@ -42,6 +45,7 @@ impl Pass for SplitJoinedInputs {
             }
             let Some((parts, flat)) = joined(graph, graph.operands(id)[0]) else { continue };
             if !parts.iter().any(|p| steady.contains(p)) {
+                report.not_applicable(graph.node(id), "nothing of what is joined before it depends on the input alone");
                 continue;
             }
             let name = graph.node(id).name().to_string();
@@ -74,11 +78,11 @@ impl Pass for SplitJoinedInputs {
                 let fresh = graph.fresh_name(&format!("{name}.part"));
                 halves.push(graph.add(fresh, with_columns(&op, &columns, is_steady), &[source])?);
             }
+            report.changed(graph.node(id));
             graph.rewrite(id, Op::Add, &halves)?;
-            changes += 1;
         }
         graph.remove_dead();
-        Ok(changes)
+        Ok(())
     }
 }
 

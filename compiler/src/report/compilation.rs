@@ -2,7 +2,7 @@
 
 use super::frontier::Frontier;
 use super::table::{Align, table};
-use crate::compile::Compiled;
+use crate::driver::Compiled;
 use crate::passes::Approximation;
 use serde::Serialize;
 use snn_ir::{Graph, Op};
@@ -67,26 +67,26 @@ pub fn size(graph: &Graph) -> (usize, usize, usize) {
 }
 
 impl Compilation {
-    /// The report on `compiled`, written to `output`; `calibration` says which samples thresholds came from.
-    pub fn new(output: &Path, compiled: &Compiled, recipe: &str, calibration: Option<String>) -> Self {
+    /// The report on `compiled`, written to `output`.
+    pub fn new(output: &Path, compiled: &Compiled) -> Self {
         let (layers, neurons, parameters) = size(&compiled.graph);
         Compilation {
             output: output.display().to_string(),
             network: compiled.graph.name.clone(),
             timesteps: compiled.graph.timesteps.unwrap_or(0),
-            timesteps_because: None,
-            recipe: recipe.into(),
-            calibration,
+            timesteps_because: compiled.timesteps_because.clone(),
+            recipe: compiled.recipe.name.clone(),
+            calibration: compiled.calibration.as_ref().map(|c| c.description.clone()),
             layers,
             neurons,
             parameters,
             passes: compiled
-                .records
+                .passes
                 .iter()
                 .map(|r| PassTime { name: r.name.into(), changes: r.changes, milliseconds: r.time.as_secs_f64() * 1e3 })
                 .collect(),
             approximations: compiled.approximations.clone(),
-            search: None,
+            search: compiled.search.as_ref().map(Frontier::new),
             notes: compiled.notes.clone(),
         }
     }

@@ -1,7 +1,7 @@
 //! What a search for recipe and T saw.
 
 use super::table::{Align, table};
-use crate::choose::{Candidate, Choice, Measure, Verdict};
+use crate::driver::search::{Candidate, Measure, Search, Verdict};
 use serde::Serialize;
 
 /// The report of a search.
@@ -21,14 +21,14 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// The report on `choice`.
-    pub fn new(choice: &Choice, target_loss: f64) -> Self {
-        let chosen = choice.chosen.as_ref().map(|(i, ..)| &choice.candidates[*i]);
-        let mut candidates = choice.candidates.clone();
-        let place = |c: &Candidate| choice.candidates.iter().position(|o| o.recipe == c.recipe);
+    /// The report on `search`.
+    pub fn new(search: &Search) -> Self {
+        let chosen = search.chosen.map(|place| &search.candidates[place]);
+        let mut candidates = search.candidates.clone();
+        let place = |c: &Candidate| search.candidates.iter().position(|o| o.recipe == c.recipe);
         candidates.sort_by_key(|c| (place(c), c.timesteps));
         let chosen = chosen.and_then(|chosen| candidates.iter().position(|c| c == chosen));
-        Frontier { target_loss, measure: choice.measure, calibrated_on: choice.calibrated_on, candidates, chosen }
+        Frontier { target_loss: search.target, measure: search.measure, calibrated_on: search.calibrated_on, candidates, chosen }
     }
 
     /// The candidate that comes nearest to the loss that may be had.

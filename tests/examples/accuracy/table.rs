@@ -4,7 +4,7 @@ use crate::cost::macs;
 use crate::measure::{Cache, Recipe, is_older};
 use crate::networks::Network;
 use serde_json::Value;
-use snnc::choose::energy;
+use snnc::measure::energy::energy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;

@@ -9,7 +9,7 @@ use super::node::NodeView;
 use super::registry::{self, OpSpec};
 use super::support::{NodeSupport, Support};
 use super::{TensorFact, fact, function, tabular};
-use crate::passes::canonicalize::is_final;
+use crate::outputs::is_final;
 use snn_ir::{NodeId, Op, Signal};
 use std::collections::HashMap;
 use std::rc::Rc;

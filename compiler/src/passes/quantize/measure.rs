@@ -5,9 +5,10 @@
 //! integers, from the same activations. The root mean square of the difference, over that of the
 //! current, is the share that rounding has in it.
 
-use super::super::{Context, PassError};
+use super::super::{Facts, PassError, Request};
 use super::unit_tensor;
-use crate::calibrate::{Calibration, synthetic};
+use crate::calibrate::synthetic;
+use crate::data;
 use rayon::prelude::*;
 use snn_ir::op::{Amplitude, Layer, Neuron, Scale};
 use snn_ir::{Activation, Graph, NodeId, Op, Signal, Tensor};
@@ -65,28 +66,28 @@ const BUDGET: usize = 10_000_000_000;
 const SILENT: f64 = 0.1;
 
 /// Samples to measure on.
-pub(super) struct Samples(Vec<Vec<Vec<f32>>>);
+pub(super) struct Samples(data::Samples);
 
 impl Samples {
     /// The user's, or made-up ones, as many as the size of the network allows.
-    pub fn choose(graph: &Graph, context: &Context<'_>) -> Samples {
-        let made: Calibration;
-        let all = match (context.calibration, &context.matched) {
-            (Some(calibration), _) => &calibration.samples,
-            (None, Some(matched)) => &matched.samples.samples,
+    pub fn choose(graph: &Graph, request: &Request<'_>, facts: &Facts) -> Samples {
+        let made: data::Samples;
+        let all = match (request.samples, &facts.matched) {
+            (Some(samples), _) => samples,
+            (None, Some(matched)) => &matched.samples,
             (None, None) => {
-                made = synthetic::samples(graph, &context.assumed);
-                &made.samples
+                made = synthetic::samples(graph, &request.assumed);
+                &made
             }
         };
         // Three times: as it is, and in integers, which have a scale for every operand.
         let count = (BUDGET / (3 * multiply_adds(graph)).max(1)).clamp(1, MOST_SAMPLES);
-        Samples(all.iter().take(count).cloned().collect())
+        Samples(all.first(count))
     }
 
     /// The first `count` of them.
-    pub fn first(&self, count: usize) -> &[Vec<Vec<f32>>] {
-        &self.0[..count.min(self.0.len())]
+    pub fn first(&self, count: usize) -> data::Samples {
+        self.0.first(count)
     }
 
     /// Largest magnitude of what the prefix adds to the current of each node outside it, by that node.
@@ -101,8 +102,8 @@ impl Samples {
             sums.iter().for_each(|&at| by_node.entry(at).or_default().push(id));
         }
         let network = analog.network()?;
-        for sample in &self.0 {
-            network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |node, values| {
+        for sample in self.0.iter() {
+            network.run(&sample, &mut |node, values| {
                 for &id in by_node.get(&node).into_iter().flatten() {
                     let most = values.iter().fold(0f32, |m, v| m.max(v.abs()));
                     let seen = largest.entry(id).or_default();
@@ -127,10 +128,10 @@ impl Samples {
             part.entry(real).or_default().push(i);
             part.entry(rounded).or_default().push(i);
         }
-        let measure = |sample: &Vec<Vec<f32>>| {
+        let measure = |sample: usize| {
             let mut first: HashMap<usize, Vec<f32>> = HashMap::new();
             let mut sums = vec![(0f64, 0f64, 0usize); pairs.len()];
-            network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |node, values| {
+            network.run(&self.0.sample(sample), &mut |node, values| {
                 for &i in part.get(&node).into_iter().flatten() {
                     let Some(other) = first.remove(&i) else {
                         first.insert(i, values.to_vec());
@@ -147,7 +148,7 @@ impl Samples {
             });
             sums
         };
-        let runs: Vec<Vec<(f64, f64, usize)>> = self.0.par_iter().map(measure).collect();
+        let runs: Vec<Vec<(f64, f64, usize)>> = (0..self.0.len()).into_par_iter().map(measure).collect();
         let share = |(i, layer): (usize, &Quantized)| {
             let (difference, square, count) = runs.iter().fold((0.0, 0.0, 0), |s, run| (s.0 + run[i].0, s.1 + run[i].1, s.2 + run[i].2));
             let least = match graph.op(layer.id) {
@@ -320,6 +321,6 @@ impl Analog {
     fn network(mut self) -> Result<AnalogNetwork, PassError> {
         let last = self.graph.topological()?.pop();
         self.graph.set_outputs(last.into_iter().collect::<Vec<_>>());
-        AnalogNetwork::new(&self.graph).map_err(|e| PassError::Run(e.to_string()))
+        Ok(AnalogNetwork::new(&self.graph)?)
     }
 }

@@ -1,6 +1,6 @@
 //! The network in integers beside the one in floats, on a handful of samples.
 
-use super::super::{Context, PassError};
+use super::super::{PassError, Report, Request};
 use super::measure::{Samples, multiply_adds};
 use snn_ir::Graph;
 use snn_runtime::{EngineKind, Network, RunError};
@@ -15,25 +15,29 @@ const BUDGET: usize = 4_000_000_000;
 const LOUD: f64 = 0.2;
 
 /// Runs both networks over the window and notes what rounding did to the outputs.
-pub(super) fn replay(real: &Graph, rounded: &Graph, samples: &Samples, context: &mut Context<'_>) -> Result<(), PassError> {
-    let steps = context.timesteps.max(1);
+pub(super) fn replay(
+    real: &Graph,
+    rounded: &Graph,
+    samples: &Samples,
+    request: &Request<'_>,
+    report: &mut Report,
+) -> Result<(), PassError> {
+    let steps = request.timesteps.max(1);
     let cost = multiply_adds(real).saturating_mul(steps as usize);
     let count = (BUDGET / cost.max(1)).min(MOST_SAMPLES);
     if count == 0 {
         return Ok(());
     }
-    let network = |graph, engine| Network::compile(graph, engine).map_err(|e| PassError::Run(e.to_string()));
-    let (real, rounded) = (network(real, EngineKind::Reference)?, network(rounded, EngineKind::Reference)?);
+    let (real, rounded) = (Network::compile(real, EngineKind::Reference)?, Network::compile(rounded, EngineKind::Reference)?);
     let (mut difference, mut square) = (0f64, 0f64);
-    for sample in samples.first(count) {
+    for sample in samples.first(count).iter() {
         let run = |network: &Network| -> Result<Vec<Vec<f32>>, RunError> {
             let mut session = network.session();
-            session.start(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+            session.start(&sample)?;
             session.advance(steps)?;
             Ok(session.potentials())
         };
-        let outputs = |network| run(network).map_err(|e| PassError::Run(e.to_string()));
-        for (a, b) in outputs(&real)?.iter().flatten().zip(outputs(&rounded)?.iter().flatten()) {
+        for (a, b) in run(&real)?.iter().flatten().zip(run(&rounded)?.iter().flatten()) {
             difference += f64::from(a - b).powi(2);
             square += f64::from(*a).powi(2);
         }
@@ -41,7 +45,7 @@ pub(super) fn replay(real: &Graph, rounded: &Graph, samples: &Samples, context: 
     let share = (difference / square.max(f64::MIN_POSITIVE)).sqrt();
     if share > LOUD && difference > 0.0 {
         let percent = 100.0 * share;
-        context.notes.push(format!(
+        report.notes.push(format!(
             "rounding to integers moves the outputs by {percent:.0} % (root mean square, {count} samples); --weights i16, a \
              shorter window or --weights f32 tell whether that matters"
         ));

@@ -1,7 +1,10 @@
-//! One window of one sample, to its end.
+//! One window of one sample, to its end, and how many windows an answer takes.
 
-use super::evaluation::top1;
+use super::task::top1;
+use snn_ir::op::{Firing, Layer};
+use snn_ir::{Graph, Op};
 use snn_runtime::{Network, RunError, Session};
+use std::collections::HashMap;
 
 /// Steps between two looks at the potentials: fewer make layers run in shorter chunks, which costs more than it saves.
 const EXIT_EVERY: u32 = 4;
@@ -21,12 +24,7 @@ pub struct EarlyExit {
 ///
 /// # Errors
 /// As [`Session::advance`].
-pub(crate) fn run_window(
-    network: &Network,
-    session: &mut Session<'_>,
-    timesteps: u32,
-    early_exit: Option<EarlyExit>,
-) -> Result<u32, RunError> {
+pub fn run_window(network: &Network, session: &mut Session<'_>, timesteps: u32, early_exit: Option<EarlyExit>) -> Result<u32, RunError> {
     if let Some(EarlyExit { margin, output }) = early_exit {
         while session.steps() < timesteps && (session.steps() == 0 || lead(&session.potentials()[output]) < margin) {
             session.advance(EXIT_EVERY.min(timesteps - session.steps()))?;
@@ -47,4 +45,18 @@ fn lead(potentials: &[f32]) -> f32 {
     let best = top1(potentials);
     let others = potentials.iter().enumerate().filter(|(i, _)| *i != best).map(|(_, &p)| p);
     potentials[best] - others.fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Most window barriers on a way through the network: each delays the answer by a whole window.
+pub fn barriers(graph: &Graph) -> u32 {
+    let mut depth: HashMap<_, u32> = HashMap::new();
+    for id in graph.topological().unwrap_or_default() {
+        let two_phase = match graph.op(id) {
+            Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
+            _ => false,
+        };
+        let before = graph.operands(id).iter().filter_map(|o| depth.get(o)).max().copied().unwrap_or(0);
+        depth.insert(id, before + u32::from(two_phase));
+    }
+    graph.outputs().iter().filter_map(|o| depth.get(o)).max().copied().unwrap_or(0)
 }

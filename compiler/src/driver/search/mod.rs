@@ -8,63 +8,38 @@
 //! For every recipe the loss falls with T and the cost grows, so T is bisected. A candidate is given up at the first batch of samples
 //! that settles its case: it disagrees too often whatever follows, or costs more than one that holds.
 
-pub mod barrier;
-mod judge;
+pub(super) mod judge;
 
-use crate::calibrate::Calibration;
-use crate::compile::{CompileOptions, Compiled, Weights, compile};
-use crate::passes::pipeline::PipelineError;
-use crate::recipe::{Recipe, RecipeError};
+use super::CompilerError;
+use super::convert::{Conversion, Converted, convert};
+use crate::calibrate::synthetic::Assumed;
+use crate::data::Samples;
+use crate::measure::energy::energy;
+use crate::progress::Progress;
+use crate::recipe::Recipe;
 use judge::Judge;
 use serde::Serialize;
 use snn_ir::Graph;
-use snn_runtime::{CompileError, RunError};
-use thiserror::Error;
 
 /// One calibration sample of so many is held back from the passes.
 pub const HELD_BACK: usize = 4;
 /// Window lengths that are tried, besides one between the last that fails and the first that holds.
 const WINDOWS: [u32; 7] = [2, 4, 8, 16, 32, 64, 128];
 
-/// Why nothing could be chosen.
-#[derive(Debug, Error)]
-pub enum ChoiceError {
-    /// A recipe is wrong.
-    #[error(transparent)]
-    Recipe(#[from] RecipeError),
-    /// The ANN cannot be run.
-    #[error("the ANN cannot be run: {0}")]
-    Ann(String),
-    /// A pass failed on the ANN.
-    #[error(transparent)]
-    Pipeline(#[from] PipelineError),
-    /// The network cannot be run.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// A sample cannot be run.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// There are no samples to hold back.
-    #[error("choosing needs at least {HELD_BACK} calibration samples, better some hundreds")]
-    TooFewSamples,
-}
-
 /// What to choose from.
-pub struct ChoiceRequest<'a> {
+pub(super) struct SearchRequest<'a> {
     /// The ANN, as imported.
     pub graph: &'a Graph,
     /// The recipes, those expected to be cheap first.
     pub recipes: &'a [Recipe],
-    /// Number type of the weights.
-    pub weights: Weights,
     /// All samples.
-    pub calibration: &'a Calibration,
+    pub samples: &'a Samples,
     /// The loss that may be had, in percent.
     pub target: f64,
     /// Longest window.
     pub most_timesteps: u32,
-    /// Told what is being done, and how far it has come: what, done, total.
-    pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
+    /// Told how far it has come.
+    pub progress: Progress<'a>,
 }
 
 /// How the loss is measured.
@@ -122,71 +97,67 @@ impl Candidate {
     }
 }
 
-/// Energy of a 32-bit float addition in 45 nm, pJ (Horowitz 2014).
-const AC_PICOJOULES: f64 = 0.9;
-/// Energy of a 32-bit float multiplication and addition, pJ.
-const MAC_PICOJOULES: f64 = 4.6;
-
-/// Energy of spikes that cross synapses, an addition each, and of multiplications, pJ.
-pub fn energy(synops: f64, macs: f64) -> f64 {
-    AC_PICOJOULES * synops + MAC_PICOJOULES * macs
-}
-
-/// What was seen and chosen.
-pub struct Choice {
+/// What a search saw.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The loss that may be had, in percent.
+    pub target: f64,
     /// The measure of the loss.
     pub measure: Measure,
     /// Everything that was tried, in order.
     pub candidates: Vec<Candidate>,
+    /// The place among them of the cheapest that holds.
+    pub chosen: Option<usize>,
     /// Messages about recipes that could not be tried, and about what rounding to integers did.
     pub notes: Vec<String>,
     /// Recipes and T at which rounding to integers changed a layer by more than the user can overlook.
     pub rounding: Vec<(String, u32)>,
-    /// The cheapest that holds: its place among the candidates, its recipe's text, the compiled network.
-    pub chosen: Option<(usize, String, Compiled)>,
     /// Samples that the passes saw.
     pub calibrated_on: usize,
+}
+
+/// The network that was chosen.
+pub(super) struct Chosen {
+    pub recipe: Recipe,
+    pub converted: Converted,
 }
 
 /// Tries recipes and windows and takes the one whose arithmetic needs the least energy among those that hold.
 ///
 /// # Errors
-/// [`ChoiceError`]; a recipe that cannot convert the network is noted and left out.
-pub fn choose(request: &ChoiceRequest<'_>) -> Result<Choice, ChoiceError> {
-    let (held_back, seen): (Vec<_>, Vec<_>) =
-        request.calibration.samples.iter().cloned().enumerate().partition(|(i, _)| i % HELD_BACK == HELD_BACK - 1);
-    let strip = |samples: Vec<(usize, Vec<Vec<f32>>)>| samples.into_iter().map(|(_, s)| s).collect::<Vec<_>>();
-    let seen = Calibration { samples: strip(seen), description: request.calibration.description.clone() };
-    let judge = Judge::new(request.graph, strip(held_back))?;
-    let mut search = Search {
-        request,
-        choice: Choice {
-            measure: judge.measure,
-            candidates: Vec::new(),
-            notes: Vec::new(),
-            rounding: Vec::new(),
-            chosen: None,
-            calibrated_on: seen.samples.len(),
-        },
-        judge,
-        seen,
+/// [`CompilerError`]; a recipe that cannot convert the network is noted and left out.
+pub(super) fn search(request: &SearchRequest<'_>) -> Result<(Search, Option<Chosen>), CompilerError> {
+    let is_held_back = |i: &usize| i % HELD_BACK == HELD_BACK - 1;
+    let (held_back, seen): (Vec<usize>, Vec<usize>) = (0..request.samples.len()).partition(is_held_back);
+    let judge = Judge::new(request.graph, request.samples.select(held_back))?;
+    let seen = request.samples.select(seen);
+    let search = Search {
+        target: request.target,
+        measure: judge.measure,
+        candidates: Vec::new(),
+        chosen: None,
+        notes: Vec::new(),
+        rounding: Vec::new(),
+        calibrated_on: seen.len(),
     };
+    let mut searcher = Searcher { request, judge, seen, search, chosen: None };
     for recipe in request.recipes {
-        search.bisect(recipe)?;
+        searcher.bisect(recipe)?;
     }
-    Ok(search.choice)
+    Ok((searcher.search, searcher.chosen))
 }
 
-struct Search<'a> {
-    request: &'a ChoiceRequest<'a>,
+struct Searcher<'a> {
+    request: &'a SearchRequest<'a>,
     judge: Judge,
-    seen: Calibration,
-    choice: Choice,
+    seen: Samples,
+    search: Search,
+    chosen: Option<Chosen>,
 }
 
-impl Search<'_> {
+impl Searcher<'_> {
     /// Finds the shortest window at which `recipe` holds.
-    fn bisect(&mut self, recipe: &Recipe) -> Result<(), ChoiceError> {
+    fn bisect(&mut self, recipe: &Recipe) -> Result<(), CompilerError> {
         let windows: Vec<u32> = WINDOWS.into_iter().filter(|&t| t <= self.request.most_timesteps).collect();
         let windows = if windows.is_empty() { vec![self.request.most_timesteps] } else { windows };
         let (mut low, mut high) = (0, windows.len());
@@ -211,39 +182,39 @@ impl Search<'_> {
     }
 
     /// Compiles and judges one candidate; `None` when the recipe cannot convert the network.
-    fn candidate(&mut self, recipe: &Recipe, timesteps: u32) -> Result<Option<Verdict>, ChoiceError> {
+    fn candidate(&mut self, recipe: &Recipe, timesteps: u32) -> Result<Option<Verdict>, CompilerError> {
         let name = format!("{} T={timesteps}", recipe.name);
-        let options = CompileOptions {
-            recipe: Recipe::parse(&recipe.text, &recipe.name)?,
+        let conversion = Conversion {
+            recipe,
             timesteps,
-            weights: self.request.weights,
-            calibration: Some(&self.seen),
-            assumed: Default::default(),
+            samples: Some(&self.seen),
+            assumed: &Assumed::default(),
             progress: &|what, done, total| (self.request.progress)(&format!("{name}: {what}"), done, total),
-            check: Vec::new(),
+            check: None,
         };
-        let compiled = match compile(self.request.graph.clone(), options, |_, _| {}) {
-            Ok(compiled) => compiled,
+        let converted = match convert(self.request.graph.clone(), &conversion, |_, _| {}) {
+            Ok(converted) => converted,
             Err(error) => {
-                self.choice.notes.push(format!("recipe {} cannot convert this network: {error}", recipe.name));
+                self.search.notes.push(format!("recipe {} cannot convert this network: {error}", recipe.name));
                 return Ok(None);
             }
         };
-        let loud: Vec<String> =
-            compiled.rounding.iter().filter(|r| r.is_loud()).map(|r| format!("{name}: {r}, which is part of its loss")).collect();
+        let rounding = converted.report.rounding.iter().filter(|r| r.is_loud());
+        let loud: Vec<String> = rounding.map(|r| format!("{name}: {r}, which is part of its loss")).collect();
         if !loud.is_empty() {
-            self.choice.rounding.push((recipe.name.clone(), timesteps));
+            self.search.rounding.push((recipe.name.clone(), timesteps));
         }
-        self.choice.notes.extend(loud);
-        let best = self.choice.chosen.as_ref().map(|(i, ..)| self.choice.candidates[*i].energy_per_sample());
+        self.search.notes.extend(loud);
+        let best = self.search.chosen.map(|place| self.search.candidates[place].energy_per_sample());
         let progress = |done, total| (self.request.progress)(&format!("{name}: held-back samples"), done, total);
-        let found = self.judge.judge(&compiled.graph, timesteps, self.request.target, best, &progress)?;
+        let found = self.judge.judge(&converted.graph, timesteps, self.request.target, best, &progress)?;
         let candidate = Candidate { recipe: recipe.name.clone(), ..found };
         let verdict = candidate.verdict;
         if verdict == Verdict::Holds {
-            self.choice.chosen = Some((self.choice.candidates.len(), recipe.text.clone(), compiled));
+            self.search.chosen = Some(self.search.candidates.len());
+            self.chosen = Some(Chosen { recipe: recipe.clone(), converted });
         }
-        self.choice.candidates.push(candidate);
+        self.search.candidates.push(candidate);
         Ok(Some(verdict))
     }
 }

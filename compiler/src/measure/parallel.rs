@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A pool for `samples` samples of `threads` threads, or fewer where there would be nothing for them to do: each has buffers of its own.
-pub(super) fn pool(threads: usize, samples: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn pool(threads: usize, samples: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     ThreadPoolBuilder::new().num_threads(threads.min(samples).max(1)).build()
 }
 

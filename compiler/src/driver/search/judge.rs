@@ -1,13 +1,15 @@
 //! How well a spiking network keeps the ANN's answers on unlabelled samples.
 
-use super::{Candidate, ChoiceError, Measure, Verdict, energy};
+use super::{Candidate, Measure, Verdict};
+use crate::data::Samples;
+use crate::driver::CompilerError;
+use crate::measure::energy::energy;
+use crate::measure::fidelity::Comparison;
+use crate::measure::task::{Task, task, top1, wilson};
+use crate::measure::window::{barriers, run_window};
 use crate::passes::canonicalize::Canonicalize;
 use crate::passes::pipeline;
-use crate::passes::{Context, Pass};
-use crate::report::evaluation::{barriers, top1};
-use crate::report::fidelity::Comparison;
-use crate::report::task::{Task, task, wilson};
-use crate::report::window::run_window;
+use crate::passes::{Pass, Request};
 use rayon::prelude::*;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
@@ -21,13 +23,13 @@ const BATCH: usize = 32;
 type SampleRun = (Vec<Vec<f32>>, u32, Statistics);
 
 /// Samples with the ANN's outputs.
-pub(super) struct Judge {
-    samples: Vec<Vec<Vec<f32>>>,
+pub(in crate::driver) struct Judge {
+    samples: Samples,
     /// Per sample, per output.
     outputs: Vec<Vec<Vec<f32>>>,
-    pub(super) measure: Measure,
+    pub(in crate::driver) measure: Measure,
     /// Whether variance is that of all elements together, constant differences between elements included.
-    pub(super) pooled: bool,
+    pub(in crate::driver) pooled: bool,
 }
 
 impl Judge {
@@ -35,30 +37,30 @@ impl Judge {
     ///
     /// # Errors
     /// When there are no samples, or the ANN cannot be run on them.
-    pub(super) fn new(graph: &Graph, samples: Vec<Vec<Vec<f32>>>) -> Result<Judge, ChoiceError> {
+    pub(in crate::driver) fn new(graph: &Graph, samples: Samples) -> Result<Judge, CompilerError> {
         if samples.is_empty() {
-            return Err(ChoiceError::TooFewSamples);
+            return Err(CompilerError::TooFewSamples);
         }
         // What canonicalize drops at the end of a network (a softmax) the spiking one does not have either.
         let mut ann = graph.clone();
-        let passes: Vec<Box<dyn Pass>> = vec![Box::new(Canonicalize::default())];
-        pipeline::run(&mut ann, &passes, &mut Context::new(1), |_, _| Ok(()))?;
-        let network = AnalogNetwork::new(&ann).map_err(|e| ChoiceError::Ann(e.to_string()))?;
-        let output = |sample: &Vec<Vec<f32>>| network.run(&sample.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {});
-        let outputs = samples.par_iter().map(output).collect();
+        let canonicalize: &dyn Pass = &Canonicalize::default();
+        pipeline::run(&mut ann, [canonicalize], &Request::new(1), |_, _, _| Ok(()))?;
+        let network = AnalogNetwork::new(&ann).map_err(CompilerError::Ann)?;
+        let output = |sample: usize| network.run(&samples.sample(sample), &mut |_, _| {});
+        let outputs = (0..samples.len()).into_par_iter().map(output).collect();
         Ok(Judge { outputs, samples, measure: measure(graph), pooled: false })
     }
 
     /// Runs the spiking network on the samples until its case is settled: it loses more than `target` percent, or needs more energy than
     /// `best`, what the cheapest that holds needs. The candidate's recipe stays empty.
-    pub(super) fn judge(
+    pub(in crate::driver) fn judge(
         &self,
         graph: &Graph,
         timesteps: u32,
         target: f64,
         best: Option<f64>,
         progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Candidate, ChoiceError> {
+    ) -> Result<Candidate, CompilerError> {
         let network = match Network::compile(graph, EngineKind::Jit) {
             Ok(network) => network,
             Err(_) => Network::compile(graph, EngineKind::Reference)?,
@@ -74,7 +76,7 @@ impl Judge {
             let batch = seen..(seen + BATCH).min(all);
             seen = batch.end;
             let run = |session: &mut snn_runtime::Session<'_>, i: usize| {
-                session.start(&self.samples[i].iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+                session.start(&self.samples.sample(i))?;
                 let settling = run_window(&network, session, timesteps, None)?;
                 Ok((session.potentials(), settling, session.statistics().clone()))
             };

@@ -159,6 +159,17 @@ fn class(index: usize, label: i64, classes: usize) -> Result<usize, LabelError> 
     usize::try_from(label).ok().filter(|&l| l < classes).ok_or(LabelError::Class { index, label, classes })
 }
 
+/// Index of the largest element, the lowest among equals; not-a-number never wins.
+pub fn top1(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, &v) in values.iter().enumerate() {
+        if v > values[best] || values[best].is_nan() && !v.is_nan() {
+            best = i;
+        }
+    }
+    best
+}
+
 /// The 95 % confidence interval of a share (Wilson 1927), in percent.
 pub fn wilson(count: usize, of: usize) -> [f64; 2] {
     let (n, p, z) = (of.max(1) as f64, count as f64 / of.max(1) as f64, 1.959_964);
@@ -207,5 +218,12 @@ mod tests {
         let [low, high] = wilson(1, 10);
         assert!((low - 1.79).abs() < 0.01 && (high - 40.42).abs() < 0.01, "{low} {high}");
         assert_eq!(wilson(0, 50)[0], 0.0);
+    }
+
+    #[test]
+    fn the_lowest_of_equal_classes_wins() {
+        assert_eq!(top1(&[0.0, 2.0, 2.0]), 1);
+        assert_eq!(top1(&[f32::NAN, -1.0, f32::NAN]), 1);
+        assert_eq!(top1(&[]), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! How long a sample takes.
 
 use super::parallel::{for_each_sample, pool};
+use crate::data::Samples;
 use serde::Serialize;
 use snn_runtime::{Network, RunError};
 use std::time::Instant;
@@ -57,12 +58,12 @@ pub struct Bench {
 ///
 /// # Panics
 /// Without samples, or with a batch or a number of rounds of zero.
-pub fn bench(network: &Network, samples: &[Vec<Vec<f32>>], request: BenchRequest) -> Result<Bench, BenchError> {
+pub fn bench(network: &Network, samples: &Samples, request: BenchRequest) -> Result<Bench, BenchError> {
     let BenchRequest { timesteps, threads, batch, rounds } = request;
     assert!(!samples.is_empty() && batch > 0 && rounds > 0);
     let pool = pool(threads, batch)?;
     let threads = pool.current_num_threads();
-    let samples: Vec<Vec<&[f32]>> = samples.iter().map(|s| s.iter().map(Vec::as_slice).collect()).collect();
+    let samples: Vec<Vec<&[f32]>> = samples.iter().collect();
     let run = |session: &mut snn_runtime::Session<'_>, sample: usize| {
         session.start(&samples[sample % samples.len()])?;
         session.advance(timesteps)?;
@@ -88,21 +89,4 @@ pub fn bench(network: &Network, samples: &[Vec<Vec<f32>>], request: BenchRequest
     let middle = rounds / 2;
     let median = if rounds % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 };
     Ok(Bench { timesteps, threads, batch, rounds, ms_per_sample: median, min: times[0], max: times[rounds - 1] })
-}
-
-impl Bench {
-    /// The report for people.
-    pub fn to_text(&self) -> String {
-        format!(
-            "{:.3} ms per sample (median of {} rounds; {:.3} to {:.3}), T = {}, {} thread{}, batch {}\n",
-            self.ms_per_sample,
-            self.rounds,
-            self.min,
-            self.max,
-            self.timesteps,
-            self.threads,
-            if self.threads == 1 { "" } else { "s" },
-            self.batch
-        )
-    }
 }

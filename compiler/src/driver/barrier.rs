@@ -6,9 +6,11 @@
 //!
 //! Judged is by the variance of the ANN's outputs, not by its answers: a dozen samples tell much about the one, little about the other.
 
-use super::judge::Judge;
-use super::{ChoiceError, Measure};
-use crate::calibrate::{Calibration, layerwise};
+use super::CompilerError;
+use super::search::Measure;
+use super::search::judge::Judge;
+use crate::calibrate::layerwise;
+use crate::data::Samples;
 use crate::recipe::{BARRIER, DEFAULT};
 use snn_ir::Graph;
 use snn_runtime::{EngineKind, Network};
@@ -19,7 +21,7 @@ const TOLERABLE: f64 = 10.0;
 /// A barrier must leave less than this part of what is unexplained in step, to be worth its latency.
 const MOST_LEFT: f64 = 1.0 / 3.0;
 /// Held-back samples that are looked at.
-const SAMPLES: usize = 32;
+const MOST_SAMPLES: usize = 32;
 /// A loss that no network exceeds, so that all samples are looked at.
 const EVERYTHING: f64 = f64::INFINITY;
 
@@ -47,9 +49,9 @@ impl Barrier {
     ///
     /// # Errors
     /// When one of the networks cannot be run.
-    pub fn consider(ann: &Graph, spiking: &Graph, timesteps: u32, calibration: &Calibration) -> Result<Option<Barrier>, ChoiceError> {
-        let held_back = calibration.samples.iter().enumerate().filter(|(i, _)| layerwise::is_held_back(*i));
-        let samples: Vec<_> = held_back.take(SAMPLES).map(|(_, sample)| sample.clone()).collect();
+    pub fn consider(ann: &Graph, spiking: &Graph, timesteps: u32, samples: &Samples) -> Result<Option<Barrier>, CompilerError> {
+        let held_back = (0..samples.len()).filter(|&i| layerwise::is_held_back(i));
+        let samples = samples.select(held_back.take(MOST_SAMPLES));
         if samples.is_empty() || Network::compile(spiking, EngineKind::Jit).is_err() {
             return Ok(None);
         }
@@ -64,7 +66,7 @@ impl Barrier {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn gain(&self, spiking: &Graph) -> Result<Option<Gain>, ChoiceError> {
+    pub fn gain(&self, spiking: &Graph) -> Result<Option<Gain>, CompilerError> {
         let found = self.judge.judge(spiking, self.timesteps, EVERYTHING, None, &|_, _| {})?;
         let gain = Gain { in_step: self.in_step, behind_barriers: found.loss, latency_steps: found.latency_steps };
         Ok((gain.behind_barriers < MOST_LEFT * gain.in_step).then_some(gain))
