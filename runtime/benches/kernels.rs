@@ -8,7 +8,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use snn_ir::op::{Amplitude, Conv, Firing, Layer, Neuron, Reduce};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
-use snn_runtime::cost_model::subject::{Family, LayerShape, Subject};
+use snn_runtime::cost::subject::{Family, LayerShape, Subject};
 use snn_runtime::{Cpu, Network};
 use std::hint::black_box;
 

@@ -8,11 +8,11 @@ mod population;
 mod running_max;
 
 use crate::dense::Number;
+use crate::engine::plan::PlanSummary;
 use crate::engine::{self, Engine};
 use crate::error::{CompileError, RunError};
-use crate::front_end::FrontEnd;
-use crate::plan::PlanSummary;
-use crate::statistics::Statistics;
+use crate::prefix::FrontEnd;
+use crate::spikes::statistics::Statistics;
 use body::{Body, BodyNumber, State};
 use snn_ir::Graph;
 
