@@ -1,4 +1,4 @@
-//! The front end of a spiking network: everything that depends on the input alone and keeps no state. Its currents are
+//! The prefix of a spiking network: everything that depends on the input alone and keeps no state. Its currents are
 //! the same in every step, so every engine computes them here, once a window, in `f32`; in an integer network
 //! [`Op::Encode`] ends it. One code for all engines is what lets them agree bit for bit behind it.
 
@@ -35,8 +35,8 @@ struct Step {
     integer: bool,
 }
 
-/// The front end of a graph, compiled.
-pub(crate) struct FrontEnd {
+/// The prefix of a graph, compiled.
+pub(crate) struct Prefix {
     steps: Vec<Step>,
     /// The nodes in it and their steps.
     members: HashMap<NodeId, usize>,
@@ -45,11 +45,11 @@ pub(crate) struct FrontEnd {
     result_of: HashMap<NodeId, usize>,
 }
 
-impl FrontEnd {
-    /// Finds and compiles the front end of a spiking graph.
-    pub fn compile(graph: &Graph) -> Result<FrontEnd, CompileError> {
+impl Prefix {
+    /// Finds and compiles the prefix of a spiking graph.
+    pub fn compile(graph: &Graph) -> Result<Prefix, CompileError> {
         let inputs = graph.inputs();
-        let mut front = FrontEnd { steps: Vec::new(), members: HashMap::new(), results: Vec::new(), result_of: HashMap::new() };
+        let mut prefix = Prefix { steps: Vec::new(), members: HashMap::new(), results: Vec::new(), result_of: HashMap::new() };
         for id in graph.topological()? {
             let (op, ty) = (graph.op(id), graph.ty(id));
             let refuse = |why: &str| CompileError::Node { node: graph.node(id).name().into(), op: op.name(), why: why.into() };
@@ -60,17 +60,17 @@ impl FrontEnd {
                 return Err(refuse("nothing can follow a readout"));
             }
             let operands: Vec<NodeId> = graph.operands(id);
-            let steps: Option<Vec<usize>> = operands.iter().map(|o| front.members.get(o).copied()).collect();
-            let real = |steps: &Vec<usize>| steps.iter().all(|&s| !front.steps[s].integer);
+            let steps: Option<Vec<usize>> = operands.iter().map(|o| prefix.members.get(o).copied()).collect();
+            let real = |steps: &Vec<usize>| steps.iter().all(|&s| !prefix.steps[s].integer);
             let Some(steps) = steps.filter(real).filter(|_| has_no_state(op)) else {
                 if matches!(op, Op::Encode { .. }) {
                     return Err(refuse("stands behind neurons or integers, where currents are integers already"));
                 }
                 for operand in operands {
-                    if let Some(&step) = front.members.get(&operand) {
-                        let next = front.results.len();
-                        if *front.result_of.entry(operand).or_insert(next) == next {
-                            front.results.push(step);
+                    if let Some(&step) = prefix.members.get(&operand) {
+                        let next = prefix.results.len();
+                        if *prefix.result_of.entry(operand).or_insert(next) == next {
+                            prefix.results.push(step);
                         }
                     }
                 }
@@ -89,23 +89,23 @@ impl FrontEnd {
                 _ => Action::Kernel(Kernel::new(op, &shapes, &ty.shape).map_err(refuse)?),
             };
             let integer = matches!(action, Action::Encode { .. } | Action::Constant(SteadyCurrent::Integer(_)));
-            front.members.insert(id, front.steps.len());
-            front.steps.push(Step { action, operands: steps, len: ty.len(), integer });
+            prefix.members.insert(id, prefix.steps.len());
+            prefix.steps.push(Step { action, operands: steps, len: ty.len(), integer });
         }
-        Ok(front)
+        Ok(prefix)
     }
 
-    /// Whether `id` is in the front end, so that an engine has nothing more to do for it.
+    /// Whether `id` is in the prefix, so that an engine has nothing more to do for it.
     pub fn contains(&self, id: NodeId) -> bool {
         self.members.contains_key(&id)
     }
 
-    /// Where the current of front-end node `id` stands among the results of [`FrontEnd::run`], when a node outside uses it.
+    /// Where the current of prefix node `id` stands among the results of [`Prefix::run`], when a node outside uses it.
     pub fn result_of(&self, id: NodeId) -> Option<usize> {
         self.result_of.get(&id).copied()
     }
 
-    /// Whether the current of front-end node `id` is an integer one.
+    /// Whether the current of prefix node `id` is an integer one.
     pub fn is_integer(&self, id: NodeId) -> bool {
         self.members.get(&id).is_some_and(|&s| self.steps[s].integer)
     }

@@ -7,7 +7,7 @@ use crate::engine::plan::synapse::{Synapse, Weights};
 use crate::engine::plan::{Mode, Work};
 use crate::prefix::SteadyCurrent;
 
-/// The currents that are the same in every step, pixel-major, by node; `given` are the front end's.
+/// The currents that are the same in every step, pixel-major, by node; `given` are the prefix's.
 pub(crate) fn constants(nodes: &[PlanNode], mut given: Vec<SteadyCurrent>) -> Vec<Vec<i32>> {
     let mut constants: Vec<Vec<i32>> = vec![Vec::new(); nodes.len()];
     for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Constant) {
@@ -118,7 +118,7 @@ pub(crate) fn linear(node: &PlanNode, operands: &[Vec<i64>], steps: i64, nodes: 
         }
         Work::Requantize(r) => operands[0].iter().map(|&sum| r.of_sum(sum)).collect(),
         Work::Maximum => (0..node.len()).map(|e| operands.iter().map(|x| x[e]).max().unwrap_or(0)).collect(),
-        Work::Readout { .. } | Work::Given(_) | Work::FrontEnd => operands[0].clone(),
+        Work::Readout { .. } | Work::Given(_) | Work::Prefix => operands[0].clone(),
     }
 }
 

@@ -177,7 +177,7 @@ impl engine::Machine for Machine<'_> {
     fn start(&mut self, inputs: &[&[f32]]) {
         self.steps = 0;
         self.statistics.clone_from(&self.program.populations.none);
-        self.constants = constants(&self.program.nodes, self.program.front_end.run(inputs));
+        self.constants = constants(&self.program.nodes, self.program.prefix.run(inputs));
     }
 
     /// Runs the whole window, which is one call: the network has a window barrier.

@@ -253,7 +253,7 @@ impl engine::Machine for Machine<'_> {
         self.rests.iter_mut().for_each(|r| r.fill(0));
         self.counts.iter_mut().for_each(Counts::reset);
         self.statistics.clone_from(&self.program.populations.none);
-        self.constants = constants(&plan.nodes, self.program.front_end.run(inputs));
+        self.constants = constants(&plan.nodes, self.program.prefix.run(inputs));
         let constants = &self.constants;
         let arena = &mut self.arena;
         for i in plan.stepped() {

@@ -40,7 +40,7 @@ use crate::error::CompileError;
 use crate::kernels::KernelSet;
 use crate::kernels::moves::Moves;
 use crate::kernels::table::TableLayer;
-use crate::prefix::FrontEnd;
+use crate::prefix::Prefix;
 use crate::spikes::populations::Populations;
 use code::Code;
 pub(crate) use machine::Machine;
@@ -52,7 +52,7 @@ pub(crate) struct Program {
     plan: Plan,
     /// Longest window in which no potential leaves 32 bits.
     max_steps: u32,
-    front_end: FrontEnd,
+    prefix: Prefix,
     code: Code,
     /// Per node: its tables, for layers by table look-up.
     tables: Vec<Option<TableLayer>>,
@@ -63,9 +63,9 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn compile(graph: &Graph, kernels: &'static KernelSet, costs: &CostModel) -> Result<Program, CompileError> {
-        let front_end = FrontEnd::compile(graph)?;
+        let prefix = Prefix::compile(graph)?;
         let max_steps = Bounds::new(graph)?.max_steps();
-        let plan = Plan::new(graph, &front_end, kernels, costs)?;
+        let plan = Plan::new(graph, &prefix, kernels, costs)?;
         let code = Code::compile(&plan).map_err(CompileError::Code)?;
         let tables = (0..plan.nodes.len())
             .map(|i| match (&plan.layers[i], &plan.nodes[i].work) {
@@ -85,7 +85,7 @@ impl Program {
             })
             .collect();
         let populations = Populations::new(graph, &plan.nodes)?;
-        Ok(Program { max_steps, front_end, code, tables, moves, populations, plan })
+        Ok(Program { max_steps, prefix, code, tables, moves, populations, plan })
     }
 
     pub(crate) fn plan(&self) -> &Plan {

@@ -27,7 +27,7 @@ use crate::error::CompileError;
 use crate::kernels::KernelSet;
 use crate::kernels::counted;
 use crate::kernels::stepped::Stepped;
-use crate::prefix::FrontEnd;
+use crate::prefix::Prefix;
 use crate::spikes::populations::Populations;
 use copies::Copies;
 use layer::CountLayer;
@@ -60,7 +60,7 @@ pub(crate) struct Program {
     pub(super) domain: Domain,
     pub(super) nodes: Vec<PlanNode>,
     pub(super) outputs: Vec<usize>,
-    pub(super) front_end: FrontEnd,
+    pub(super) prefix: Prefix,
     pub(super) kernels: &'static KernelSet,
     /// The byte of silence.
     pub(super) zero: u8,
@@ -80,9 +80,9 @@ pub(crate) struct Program {
 impl Program {
     /// Compiles a graph whose neurons are of `domain`.
     pub(crate) fn compile(graph: &Graph, domain: Domain, kernels: &'static KernelSet) -> Result<Program, CompileError> {
-        let front_end = FrontEnd::compile(graph)?;
+        let prefix = Prefix::compile(graph)?;
         let bounds = Bounds::new(graph)?;
-        let mut nodes = nodes(graph, &front_end, domain)?;
+        let mut nodes = nodes(graph, &prefix, domain)?;
         if domain == Domain::Steps {
             join_moves(&mut nodes);
             let users = users(&nodes);
@@ -122,7 +122,7 @@ impl Program {
             neurons: nodes.iter().map(neurons).collect(),
             populations: Populations::new(graph, &nodes)?,
             domain,
-            front_end,
+            prefix,
             kernels,
             zero,
             layouts,

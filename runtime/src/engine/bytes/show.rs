@@ -10,7 +10,7 @@ impl Program {
         let node = |i: usize| {
             let node = &self.nodes[i];
             let how = match (&node.work, node.mode) {
-                (Work::FrontEnd, _) => "f32, once a window",
+                (Work::Prefix, _) => "f32, once a window",
                 (_, Mode::Constant) => "integers, once a window",
                 (_, Mode::Unused) => "part of the next move",
                 (_, Mode::Summed) if self.domain == Domain::Steps => "on sums, when asked for",

@@ -27,7 +27,7 @@ pub mod table;
 use crate::cost::{CostModel, Costs, has_choice};
 use crate::error::CompileError;
 use crate::kernels::KernelSet;
-use crate::prefix::FrontEnd;
+use crate::prefix::Prefix;
 pub use domain::Domain;
 use layer::LayerPlan;
 use memory::{ARENA_LIMIT, Buffer, Requests, Size, Slot, TooLarge};
@@ -66,14 +66,14 @@ pub fn lanes(channels: usize) -> usize {
 ///
 /// # Errors
 /// The first node that has no integer form, and why.
-pub fn nodes(graph: &Graph, front_end: &FrontEnd, domain: Domain) -> Result<Vec<PlanNode>, CompileError> {
+pub fn nodes(graph: &Graph, prefix: &Prefix, domain: Domain) -> Result<Vec<PlanNode>, CompileError> {
     let order = graph.topological()?;
     let at: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let mut nodes: Vec<PlanNode> = Vec::with_capacity(order.len());
     for &id in &order {
         let operands = graph.operands(id).iter().map(|o| at[o]).collect();
         let refuse = |why| CompileError::Node { node: graph.node(id).name().to_string(), op: graph.op(id).name(), why };
-        nodes.push(PlanNode::new(graph, front_end, id, operands, &nodes, domain).map_err(refuse)?);
+        nodes.push(PlanNode::new(graph, prefix, id, operands, &nodes, domain).map_err(refuse)?);
     }
     Ok(nodes)
 }
@@ -108,12 +108,12 @@ impl Plan {
     ///
     /// # Errors
     /// The first node the engine cannot run, and why; a model without costs for the kernels.
-    pub fn new(graph: &Graph, front_end: &FrontEnd, kernels: &'static KernelSet, model: &CostModel) -> Result<Plan, CompileError> {
+    pub fn new(graph: &Graph, prefix: &Prefix, kernels: &'static KernelSet, model: &CostModel) -> Result<Plan, CompileError> {
         let costs = model.costs(kernels.cpu).cloned();
         if costs.is_none() && has_choice(kernels.cpu) {
             return Err(CompileError::Costs(kernels.cpu));
         }
-        let mut nodes = nodes(graph, front_end, Domain::Bits)?;
+        let mut nodes = nodes(graph, prefix, Domain::Bits)?;
         let at: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
         rewrite::join_moves(&mut nodes);
         let users = rewrite::users(&nodes);

@@ -5,7 +5,7 @@ use super::geometry::Geometry;
 use super::rate::Rate;
 use super::synapse::{Reason, Synapse};
 use crate::kernels::stepped::MOST_LANES;
-use crate::prefix::FrontEnd;
+use crate::prefix::Prefix;
 use snn_ir::index_map::index_map;
 use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Pad, Requantize, Reset};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
@@ -14,7 +14,7 @@ use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// By [`crate::prefix`]: once a window, in `f32`.
-    FrontEnd,
+    Prefix,
     /// The same integers in every step: once a window.
     Constant,
     /// In every step.
@@ -52,7 +52,7 @@ pub struct PlanNode {
 #[derive(Debug)]
 pub enum Work {
     /// Float operations before the encoder.
-    FrontEnd,
+    Prefix,
     /// An integer current that [`crate::prefix`] computes: which of its results, if anybody reads it.
     Given(Option<usize>),
     /// A sum of synapses, with or without neurons.
@@ -275,7 +275,7 @@ impl PlanNode {
     /// Node `id` of `graph`, whose operands are planned already.
     pub(super) fn new(
         graph: &Graph,
-        front_end: &FrontEnd,
+        prefix: &Prefix,
         id: NodeId,
         operands: Vec<usize>,
         planned: &[PlanNode],
@@ -292,9 +292,9 @@ impl PlanNode {
             Domain::Bits | Domain::Steps => Mode::Stepped,
         };
         let (mode, work) = match op {
-            _ if front_end.contains(id) && front_end.is_integer(id) => (Mode::Constant, Work::Given(front_end.result_of(id))),
-            _ if front_end.contains(id) => (Mode::FrontEnd, Work::FrontEnd),
-            _ if operands.iter().any(|&o| planned[o].mode == Mode::FrontEnd) => {
+            _ if prefix.contains(id) && prefix.is_integer(id) => (Mode::Constant, Work::Given(prefix.result_of(id))),
+            _ if prefix.contains(id) => (Mode::Prefix, Work::Prefix),
+            _ if operands.iter().any(|&o| planned[o].mode == Mode::Prefix) => {
                 return Err("it takes real numbers; the JIT engine runs quantized networks: quantize it, or use --engine reference".into());
             }
             Op::Readout { delay: 1.., .. } if domain == Domain::Windows => {

@@ -55,7 +55,7 @@ impl Plan {
 
     fn how(&self, i: usize) -> String {
         match (&self.nodes[i].work, self.nodes[i].mode) {
-            (Work::FrontEnd, _) => "f32, once a window".into(),
+            (Work::Prefix, _) => "f32, once a window".into(),
             (_, Mode::Constant) => "integers, once a window".into(),
             (_, Mode::Unused) => "part of the next move".into(),
             (_, Mode::Summed) => "on sums, once an advance".into(),

@@ -153,7 +153,7 @@ impl engine::Machine for Machine<'_> {
         self.early.iter_mut().for_each(Vec::clear);
         self.tallies.iter_mut().for_each(|t| t.fill(0));
         self.statistics.clone_from(&program.populations.none);
-        self.constants = constants(&program.nodes, program.front_end.run(inputs));
+        self.constants = constants(&program.nodes, program.prefix.run(inputs));
         for (i, state) in self.states.iter_mut().enumerate() {
             match (state, &program.fast[i], &program.layouts[i]) {
                 (State::Neurons(state), fast, _) => {
