@@ -42,6 +42,7 @@
 //! Below that: [`passes`] and [`recipe`], what a compilation is made of; [`calibrate`], what samples tell; [`measure`], how
 //! good a network is, [`report`] the same as text; [`explain`], which layer loses what.
 
+pub mod backend;
 pub mod calibrate;
 pub mod data;
 pub mod driver;
@@ -55,6 +56,7 @@ pub mod progress;
 pub mod recipe;
 pub mod report;
 pub mod suggest;
+pub mod targets;
 pub mod yaml;
 
 pub use data::Samples;

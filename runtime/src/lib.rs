@@ -5,7 +5,8 @@
 //! runs it: a sample goes in as a constant current, time steps pass, potentials come out.
 //!
 //! ```
-//! use snn_ir::op::{Linear, Neuron};
+//! use snn_ir::neuron::Neuron;
+//! use snn_ir::op::Linear;
 //! use snn_ir::{Graph, Op, Signal, Tensor};
 //! use snn_runtime::{EngineKind, Network};
 //!

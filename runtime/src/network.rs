@@ -10,7 +10,7 @@ use crate::kernels::{Cpu, KernelSet};
 use crate::reference;
 use crate::session::Session;
 use snn_ir::limits::Needs;
-use snn_ir::op::{Firing, Layer, Neuron};
+use snn_ir::neuron::{Neuron, Timing};
 use snn_ir::{Graph, Op, ValueType};
 
 /// Which engine runs a network.
@@ -111,7 +111,7 @@ impl Network {
         self.engine.max_steps()
     }
 
-    /// Whether all neurons are ternary, so that [`Session::settle`] brings the network to rest.
+    /// Whether all neurons retract, so that [`Session::settle`] brings the network to rest.
     pub fn settles(&self) -> bool {
         self.settles
     }
@@ -153,22 +153,15 @@ fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
 
 /// What the neurons send, as the JIT engine sees it. Real numbers it refuses everywhere.
 fn domain(graph: &Graph) -> Domain {
-    let firings: Vec<Firing> = graph.ids().filter_map(|id| neuron(graph.op(id)).map(|n| n.firing)).collect();
-    if graph.is_quantized() { Domain::of(&firings) } else { Domain::Bits }
+    let neurons: Vec<&Neuron> = graph.ids().filter_map(|id| graph.op(id).neuron()).collect();
+    if graph.is_quantized() { Domain::of(&neurons) } else { Domain::Bits }
 }
 
-fn neuron(op: &Op) -> Option<&Neuron> {
-    match op {
-        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => Some(neuron),
-        _ => None,
-    }
-}
-
-/// Whether all neurons are ternary, so that the network comes to rest at counts that depend on the sum of its input alone.
+/// Whether all neurons retract, so that the network comes to rest at counts that depend on the sum of its input alone.
 pub(crate) fn settles(graph: &Graph) -> bool {
-    graph.ids().filter_map(|id| neuron(graph.op(id))).all(|n| n.firing == Firing::Ternary)
+    graph.ids().filter_map(|id| graph.op(id).neuron()).all(|n| n.firing.may_retract())
 }
 
 fn has_window_barrier(op: &Op) -> bool {
-    neuron(op).is_some_and(|n| n.firing == Firing::TwoPhase)
+    op.neuron().is_some_and(|n| n.firing.timing() == Timing::WholeWindow)
 }

@@ -140,7 +140,7 @@ impl Prefix {
 }
 
 fn has_no_state(op: &Op) -> bool {
-    !crate::spikes::synapses::is_population(op) && !matches!(op, Op::Readout { .. })
+    !op.is_population() && !matches!(op, Op::Readout { .. })
 }
 
 fn filled(len: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {

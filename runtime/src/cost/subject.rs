@@ -7,7 +7,8 @@ use crate::engine::plan::lanes;
 use crate::error::CompileError;
 use crate::kernels::byte_event;
 use crate::kernels::{Cpu, KernelSet};
-use snn_ir::op::{Amplitude, Conv, Layer, Neuron, Reduce};
+use snn_ir::neuron::{Amplitude, Neuron};
+use snn_ir::op::{Conv, Layer, Reduce};
 use snn_ir::{Graph, GraphError, Op, Signal, Tensor, Window};
 use std::collections::BTreeMap;
 

@@ -8,7 +8,6 @@ use crate::engine::sums::{constant_current, constants, linear, potentials, row_m
 use crate::error::RunError;
 use crate::kernels::counted::Meaning;
 use crate::spikes::statistics::Statistics;
-use snn_ir::op::Reset;
 
 /// Counts and currents of one window.
 pub(crate) struct Machine<'n> {
@@ -121,7 +120,7 @@ impl<'n> Machine<'n> {
                 let (pixel, channel) = (e / node.channels, e % node.channels);
                 let v = *sum + i64::from(neuron.initial.at(pixel, channel, node.channels));
                 let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
-                *sum = v.div_euclid(threshold).clamp(0, i64::from(self.steps));
+                *sum = neuron.dynamics.window_count(v, threshold, self.steps);
             }
         }
         match &self.program.layouts[i] {
@@ -229,7 +228,7 @@ impl engine::Machine for Machine<'_> {
             let (pixel, channel) = (e / node.channels, e % node.channels);
             let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
             *v += i64::from(neuron.initial.at(pixel, channel, node.channels));
-            *v = if neuron.reset == Reset::Zero && count > 0 { 0 } else { *v - threshold * count };
+            *v = neuron.dynamics.reset(*v, threshold, count);
         }
         Some(row_major(&potentials, node).into_iter().map(|v| v as f64).collect())
     }

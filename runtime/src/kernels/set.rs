@@ -4,7 +4,7 @@ use super::abi::{Begin, End, EventRow, Expand, Fire, ListTaps, Product, Start, S
 use super::one_source::SafeKernels;
 use super::table::TableLayer;
 use super::{Cpu, portable};
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 
 /// The kernels for one set of features. Those that are optional are asked for when a network is planned; without the others there would
 /// be no engine, and the portable set has them all.

@@ -3,7 +3,7 @@
 //! A byte is the number of quanta above `zero`, the byte of silence, which is one where neurons take quanta back.
 
 use super::KernelSet;
-use snn_ir::op::{Firing, Reset};
+use snn_ir::neuron::{Dynamics, Firing, Reset};
 
 /// Most lanes of a neuron: with them a byte holds all quanta, whatever the byte of silence is.
 pub const MOST_LANES: u8 = 7;
@@ -40,21 +40,26 @@ pub struct Pixels<'a> {
     pub pitch: usize,
 }
 
+/// Whether there are kernels for neurons that fire like this.
+///
+/// # Errors
+/// Why there are none.
+pub fn supports(firing: Firing) -> Result<(), String> {
+    match firing {
+        Firing::Binary | Firing::Ternary => Ok(()),
+        Firing::Lanes(n) if n <= MOST_LANES => Ok(()),
+        Firing::Lanes(n) => Err(format!("a byte holds what at most {MOST_LANES} lanes send, not {n}")),
+        Firing::MultiSpike => Err("a byte does not hold all that they may send in a step".into()),
+        Firing::TwoPhase => Err("two-phase neurons run only where all neurons are two-phase".into()),
+    }
+}
+
 impl Stepped {
     /// Neurons with thresholds of `channels` in a row; `None` for firing rules that have no kernel.
-    pub fn new(
-        thresholds: &[i32],
-        channels: usize,
-        lanes: usize,
-        (firing, signed, reset): (Firing, bool, Reset),
-        zero: u8,
-    ) -> Option<Self> {
-        let binary_lanes = match firing {
-            Firing::Ternary => None,
-            Firing::Binary => Some(1),
-            Firing::Lanes(n) if n <= MOST_LANES => Some(n),
-            Firing::Lanes(_) | Firing::TwoPhase => return None,
-        };
+    pub fn new(thresholds: &[i32], channels: usize, lanes: usize, dynamics: Dynamics, zero: u8) -> Option<Self> {
+        let Dynamics { firing, reset, signed } = dynamics;
+        supports(firing).ok()?;
+        let binary_lanes = (!firing.may_retract()).then_some(firing.lanes() as u8);
         // Lanes that are no channel never get so far.
         let padding = std::iter::repeat_n(i32::MAX, lanes - channels);
         let threshold = thresholds.chunks_exact(channels).flat_map(|row| row.iter().copied().chain(padding.clone())).collect();

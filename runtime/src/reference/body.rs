@@ -265,7 +265,7 @@ impl<N: BodyNumber> Body<N> {
     }
 }
 
-fn population<N: Number>(neuron: &snn_ir::op::Neuron, shape: &[usize]) -> Result<Population<N>, &'static str> {
+fn population<N: Number>(neuron: &snn_ir::neuron::Neuron, shape: &[usize]) -> Result<Population<N>, &'static str> {
     Population::new(neuron, shape).ok_or("thresholds are integers behind an `encode` and floats elsewhere")
 }
 

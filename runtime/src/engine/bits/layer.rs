@@ -16,7 +16,7 @@ use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataDescription, FuncId, Linkage, Module, ModuleError};
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 use std::collections::HashMap;
 
 /// Lowers layers into a [`Module`].
@@ -195,7 +195,7 @@ impl<'a, M: Module> Lowering<'a, M> {
             spikes: word(self.plan.pixel_bytes(node)),
         };
         let shape = self.constant(b, bytes_of(shape.words()))?;
-        Ok(Some(Neurons { threshold, before, membrane, threshold_stride, before_stride, before_elements, shape, reset: n.reset }))
+        Ok(Some(Neurons { threshold, before, membrane, threshold_stride, before_stride, before_elements, shape, reset: n.dynamics.reset }))
     }
 }
 

@@ -35,7 +35,6 @@ use layout::Layout;
 use maxima::Maxima;
 use snn_ir::Graph;
 use snn_ir::bounds::Bounds;
-use snn_ir::op::Firing;
 
 /// Longest window whose counts are bytes.
 pub(super) const NARROW: u32 = 255;
@@ -99,7 +98,7 @@ impl Program {
         let layouts: Vec<Option<Layout>> = (0..nodes.len())
             .map(|i| in_bytes(&nodes[i]).then(|| Layout::new(&nodes[i], readers[i].iter().map(|&n| &nodes[n]), i)))
             .collect();
-        let zero = u8::from(nodes.iter().filter_map(|n| n.neuron()).any(|n| n.firing == Firing::Ternary));
+        let zero = u8::from(nodes.iter().filter_map(|n| n.neuron()).any(|n| n.dynamics.firing.may_retract()));
         let fast = |(i, node): (usize, &PlanNode)| match &node.work {
             _ if node.mode != mode => None,
             Work::Layer(work) => CountLayer::new(node, work, &nodes, &layouts, (domain, zero)).map(Fast::Layer),
@@ -111,7 +110,7 @@ impl Program {
             let (neuron, threshold, lanes) = (node.neuron()?, node.neuron()?.threshold.values(), lanes(node.channels));
             match domain {
                 Domain::Windows => Some(Neurons::Windows(counted::Neurons::new(threshold, node.channels, lanes))),
-                _ => Stepped::new(threshold, node.channels, lanes, (neuron.firing, neuron.signed, neuron.reset), zero).map(Neurons::Steps),
+                _ => Stepped::new(threshold, node.channels, lanes, neuron.dynamics, zero).map(Neurons::Steps),
             }
         };
         Ok(Program {

@@ -153,7 +153,7 @@ impl TablePlan {
             steady,
             threshold: neuron.threshold.values().to_vec(),
             initial: neuron.initial.values().to_vec(),
-            reset: neuron.reset,
+            reset: neuron.dynamics.reset,
             membrane: layer.membrane?.offset,
             out: plan.values[index]?.offset,
             chunk: plan.chunk,

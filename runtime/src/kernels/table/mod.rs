@@ -14,7 +14,7 @@ pub(super) mod tables;
 
 pub use blocks::Blocks;
 pub use plane::IndexPlane;
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 pub use tables::Tables;
 
 /// Pixels of a block.

@@ -4,9 +4,8 @@
 mod tests;
 
 use super::Random;
-use snn_ir::op::{
-    Amplitude, AvgPool, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Requantize, Reset, Scale, Slice,
-};
+use snn_ir::neuron::{Amplitude, Firing, Neuron, Reset, TWO_PHASE};
+use snn_ir::op::{AvgPool, Conv, ConvTranspose, Divisor, Layer, Linear, Pad, Reduce, Requantize, Scale, Slice};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window, verify_within};
 
 /// Most elements of a value, so that thousands of networks run in minutes.
@@ -46,7 +45,7 @@ pub fn odd_graph(seed: u64, firings: &[Firing]) -> Option<Graph> {
     for _ in 0..1 + usize::from(b.random.one_in(4)) {
         let x = b.random.pick(&values[values.len().saturating_sub(2)..]);
         let scale = b.random.one_in(2).then(|| Tensor::scalar(b.random.between(-8, 8) as f32 / 8.0));
-        let delay = if firings.contains(&Firing::TwoPhase) || !b.random.one_in(6) { 0 } else { b.random.below(5) as u32 };
+        let delay = if firings.contains(&TWO_PHASE) || !b.random.one_in(6) { 0 } else { b.random.below(5) as u32 };
         outputs.push(b.add(Op::Readout { scale, delay }, &[x])?);
     }
     b.graph.set_outputs(outputs);
@@ -193,7 +192,7 @@ impl Builder<'_> {
     fn neuron(&mut self, shape: &[usize]) -> Neuron {
         let firing = self.random.pick(self.firings);
         let top = self.random.pick(&[3, 20, 200, 5000, 1 << 20, 1 << 26]);
-        let schedule = (matches!(firing, Firing::Binary | Firing::Lanes(_)) && self.random.one_in(8)).then(|| {
+        let schedule = (firing.allows_schedule() && self.random.one_in(8)).then(|| {
             let row = self.broadcast(shape);
             let rows = 1 + self.random.below(5);
             self.tensor(&[&[rows][..], &row].concat(), (-top.min(5000), top.min(5000)))
@@ -205,7 +204,7 @@ impl Builder<'_> {
             reset: if self.random.one_in(4) { Reset::Zero } else { Reset::Subtract },
             amplitude: Amplitude::One,
             firing,
-            signed: firing == Firing::Ternary && self.random.one_in(3),
+            signed: firing.may_retract() && self.random.one_in(3),
             rate: self.random.one_in(2).then(|| self.random.pick(&[0.0, 1e-30, 0.001, 0.05, 0.3, 1.0, 1e30])),
         }
     }

@@ -4,15 +4,16 @@ use super::*;
 use crate::testing::random_inputs;
 use crate::{Cpu, EngineKind, Network, RunError, Session};
 use proptest::prelude::*;
+use snn_ir::neuron::{BINARY, TERNARY, lanes};
 
 /// Firing rules of networks that one engine runs.
 fn firings() -> impl Strategy<Value = Vec<Firing>> {
-    let firing = || prop_oneof![Just(Firing::Ternary), Just(Firing::Binary), (1u8..8).prop_map(Firing::Lanes)];
+    let firing = || prop_oneof![Just(TERNARY), Just(BINARY), (1u8..8).prop_map(lanes)];
     prop_oneof![
-        6 => Just(vec![Firing::Binary]),
-        1 => Just(vec![Firing::TwoPhase]),
-        1 => Just(vec![Firing::Ternary]),
-        1 => (1u8..8).prop_map(|n| vec![Firing::Lanes(n)]),
+        6 => Just(vec![BINARY]),
+        1 => Just(vec![TWO_PHASE]),
+        1 => Just(vec![TERNARY]),
+        1 => (1u8..8).prop_map(|n| vec![lanes(n)]),
         1 => prop::collection::vec(firing(), 2..4),
     ]
 }

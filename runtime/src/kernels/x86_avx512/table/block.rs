@@ -4,7 +4,7 @@ use super::STEPS;
 use super::expand::transpose;
 use super::look_up::{Source, look_up, look_up_extras};
 use crate::kernels::table::{BLOCK, Operand, TableLayer};
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 use std::arch::x86_64::*;
 
 /// A block of pixels and its first step.
