@@ -44,6 +44,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod calibrate;
 pub mod data;
 pub mod driver;
@@ -57,6 +58,7 @@ pub mod progress;
 pub mod recipe;
 pub mod report;
 pub mod suggest;
+pub mod targets;
 pub mod yaml;
 
 pub use data::Samples;

@@ -1,6 +1,7 @@
 //! Operations as names with attributes: the one description that the text form and the `.snn` file share.
 
 use crate::activation::Activation;
+use crate::neuron::{Amplitude, Firing, Neuron, Reset};
 use crate::op::*;
 use crate::signal::Signal;
 use crate::tensor::Tensor;
@@ -100,24 +101,15 @@ impl Attrs {
         self.tensor("threshold", &n.threshold);
         self.tensor("init", &n.initial);
         self.optional_tensor("schedule", n.schedule.as_ref());
-        self.word(
-            "reset",
-            match n.reset {
-                Reset::Subtract => "subtract",
-                Reset::Zero => "zero",
-            },
-        );
+        self.word("reset", n.reset.word());
         if n.amplitude == Amplitude::Threshold {
             self.word("amplitude", "threshold");
         }
-        match n.firing {
-            Firing::Binary => {}
-            Firing::Ternary => self.word("firing", "ternary"),
-            Firing::TwoPhase => self.word("firing", "two_phase"),
-            Firing::Lanes(k) => {
-                self.word("firing", "lanes");
-                self.put("lanes", Attr::Int(i64::from(k)));
-            }
+        if n.firing != Firing::default() {
+            self.word("firing", n.firing.word());
+        }
+        if let Some(lanes) = n.firing.written_lanes() {
+            self.put("lanes", Attr::Int(lanes.into()));
         }
         if n.signed {
             self.word("signed", "true");
@@ -258,8 +250,8 @@ impl Reader {
     fn neuron(&mut self) -> Result<Neuron, AttrError> {
         let threshold = self.tensor("threshold")?;
         let initial = self.optional_tensor("init")?.unwrap_or_else(|| Neuron::new(threshold.clone()).initial);
-        let reset =
-            self.choice("reset", "subtract or zero", &[("subtract", Reset::Subtract), ("zero", Reset::Zero)], Some(Reset::Subtract))?;
+        let reset = self.optional_word("reset")?.map(|word| word.parse());
+        let reset = reset.unwrap_or(Ok(Reset::Subtract)).or_else(|_| kind("reset", Reset::WORDS))?;
         let amplitude = self.choice(
             "amplitude",
             "threshold or one",
@@ -267,9 +259,9 @@ impl Reader {
             Some(Amplitude::One),
         )?;
         let lanes = self.optional_usize("lanes")?;
-        let lanes = Firing::Lanes(u8::try_from(lanes.unwrap_or(0)).unwrap_or(u8::MAX));
-        let firings = [("binary", Firing::Binary), ("ternary", Firing::Ternary), ("two_phase", Firing::TwoPhase), ("lanes", lanes)];
-        let firing = self.choice("firing", "binary, ternary, two_phase or lanes", &firings, Some(Firing::Binary))?;
+        let lanes = u8::try_from(lanes.unwrap_or(0)).unwrap_or(u8::MAX);
+        let firing = self.optional_word("firing")?.map(|word| Firing::of_word(&word, lanes));
+        let firing = firing.unwrap_or(Ok(Firing::default())).or_else(|_| kind("firing", Firing::WORDS))?;
         let schedule = self.optional_tensor("schedule")?;
         let signed = self.flag("signed")?;
         let rate = self.optional_float("rate")?;

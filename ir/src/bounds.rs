@@ -8,7 +8,8 @@
 //! order, skip those of silent synapses, and start from the bias or not.
 
 use crate::graph::{Graph, NodeId};
-use crate::op::{Firing, Neuron, Op, Reset};
+use crate::neuron::{BINARY, Neuron, Reset, Timing};
+use crate::op::Op;
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use thiserror::Error;
@@ -107,9 +108,18 @@ impl Bounds {
 
 /// What the integers of a graph may be, worked out node by node. [`Bounds`] proves a whole graph with
 /// it, and `quantize` chooses integers with it: so what a pass plans is what the verifier proves.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ranges {
     values: HashMap<NodeId, Channels>,
+    /// Largest magnitude of a potential or a running sum.
+    most: i64,
+}
+
+impl Default for Ranges {
+    /// With potentials of 32 bits.
+    fn default() -> Self {
+        Ranges::within(i32::MAX.into())
+    }
 }
 
 /// What the integers of one node may be.
@@ -138,6 +148,11 @@ impl Reach {
 }
 
 impl Ranges {
+    /// With potentials and running sums of magnitude `most` at most.
+    pub fn within(most: i64) -> Self {
+        Ranges { values: HashMap::new(), most }
+    }
+
     /// What `op` makes of `operands`, nodes of `graph` that are known already, with a result of
     /// `shape`; `None` for what computes in floats.
     pub fn reach(&self, graph: &Graph, op: &Op, operands: &[NodeId], shape: &[usize]) -> Option<Reach> {
@@ -152,18 +167,14 @@ impl Ranges {
         };
         let current = Channels::of(op, &known, shape);
         let (low, high) = current.hull();
-        let neuron = match op {
-            Op::If(n) => Some(n),
-            Op::Layer(l) => l.neuron.as_ref(),
-            _ => None,
-        };
+        let neuron = op.neuron();
         let steps = match (neuron, op) {
-            (Some(n), _) => neuron_steps(n, &current.plus(&Channels::of_schedule(n, shape)), shape),
-            (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => vec![rising(high, high).min(falling(low, low))],
+            (Some(n), _) => neuron_steps(n, &driving(n, &current, shape), shape, self.most),
+            (None, Op::CumulativeMaxPool(_) | Op::CumulativeMax) => vec![rising(high, high, self.most).min(falling(low, low, self.most))],
             // Readouts accumulate in 64 bits, which 2³² steps of 32 bits do not fill.
             _ => vec![u32::MAX],
         };
-        let sent = neuron.map_or_else(|| current.clone(), |n| Channels(vec![spikes(n)]));
+        let sent = neuron.map_or_else(|| current.clone(), |n| sent_by(n, &current, shape));
         Some(Reach { current, sent, steps })
     }
 
@@ -193,23 +204,10 @@ fn fits(v: i64) -> bool {
     i32::try_from(v).is_ok()
 }
 
-/// What a neuron can send in a step; spikes of a quantized graph are worth one.
-fn spikes(n: &Neuron) -> Interval {
-    match n.firing {
-        Firing::Binary | Firing::TwoPhase => (0, 1),
-        Firing::Ternary => (-1, 1),
-        Firing::Lanes(lanes) => (0, quanta(lanes)),
-    }
-}
-
-fn quanta(lanes: u8) -> i64 {
-    (1i64 << lanes.min(62)) - 1
-}
-
 /// Most steps of a window in which what starts at `first` in the first step and may rise by `drift` in each further one
-/// stays within 32 bits.
-fn rising(first: i64, drift: i64) -> u32 {
-    match i64::from(i32::MAX).checked_sub(first) {
+/// is `most` at most.
+fn rising(first: i64, drift: i64, most: i64) -> u32 {
+    match most.checked_sub(first) {
         Some(room) if room >= 0 => {
             let more = room.checked_div(drift.max(0)).unwrap_or(i64::MAX);
             u32::try_from(more.saturating_add(1)).unwrap_or(u32::MAX)
@@ -219,28 +217,51 @@ fn rising(first: i64, drift: i64) -> u32 {
 }
 
 /// The same downwards, with a negative `drift`.
-fn falling(first: i64, drift: i64) -> u32 {
+fn falling(first: i64, drift: i64, most: i64) -> u32 {
     // −2³¹ itself is given away, so that both directions are one.
-    rising(first.saturating_neg(), drift.saturating_neg())
+    rising(first.saturating_neg(), drift.saturating_neg(), most)
 }
 
-/// Most steps in which no potential leaves 32 bits, per channel, or one number for all.
+/// The current of neurons with that of their schedule.
+fn driving(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
+    current.plus(&Channels::of_schedule(n, shape))
+}
+
+/// What neurons can send in a step, in quanta of θ, which have amplitude one. Those that send all they
+/// hold start a step at `θ − 1` at most, or at `v(0)`, and so send `(max(θ − 1, v(0)) + I)/θ`.
+fn sent_by(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
+    let (low, high) = n.firing.step_interval();
+    if !n.firing.sends_all() {
+        return Channels(vec![(low, high)]);
+    }
+    let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
+    let current = driving(n, current, shape);
+    let channels = [&threshold, &initial, &current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
+    let most = |c: usize| {
+        let theta = threshold.at(c).0.max(1);
+        let held = initial.at(c).1.max(theta - 1).saturating_add(current.at(c).1);
+        held.div_euclid(theta).clamp(low, high)
+    };
+    Channels((0..channels).map(|c| (low, most(c))).collect())
+}
+
+/// Most steps in which no potential is larger than `most`, per channel, or one number for all.
 ///
 /// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and after it is at most
 /// `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most `max(0, I − kθ)` a step. Downwards there is
 /// no reset, except that signed neurons mirror it.
-fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> Vec<u32> {
+fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize], most: i64) -> Vec<u32> {
     let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
     let channels = [&threshold, &initial, current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
     let steps = |c: usize| {
         let ((theta, theta_high), (start, start_high), (low, high)) = (threshold.at(c), initial.at(c), current.at(c));
         let bottom = start.min(0).saturating_add(low);
         let top = start_high.max(theta_high - 1).saturating_add(high);
-        let sent = match n.firing {
-            Firing::TwoPhase => return rising(start_high.max(0).saturating_add(high), high).min(falling(bottom, low)),
-            Firing::Binary | Firing::Ternary => theta,
-            Firing::Lanes(lanes) => theta.saturating_mul(quanta(lanes)),
-        };
+        if n.firing.timing() == Timing::WholeWindow {
+            return rising(start_high.max(0).saturating_add(high), high, most).min(falling(bottom, low, most));
+        }
+        let quanta = i64::from(n.firing.quanta_per_step());
+        let sent = theta.saturating_mul(quanta);
         let up = if n.reset == Reset::Zero { 0 } else { high.saturating_sub(sent).max(0) };
         let down = match (n.signed, n.reset) {
             (false, _) => low,
@@ -248,8 +269,8 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize]) -> Vec<u32> {
             (true, Reset::Subtract) => low.saturating_add(theta).min(0),
         };
         // Engines may keep binary neurons' potentials less their threshold.
-        let margin = if n.firing == Firing::Binary { theta_high.max(0) } else { 0 };
-        rising(top, up).min(falling(bottom.saturating_sub(margin), down))
+        let margin = if n.firing == BINARY { theta_high.max(0) } else { 0 };
+        rising(top, up, most).min(falling(bottom.saturating_sub(margin), down, most))
     };
     (0..channels).map(steps).collect()
 }
@@ -452,7 +473,7 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::Amplitude;
+    use crate::neuron::{Amplitude, Firing, MULTI_SPIKE, TERNARY, TWO_PHASE, lanes};
     use proptest::prelude::*;
 
     fn neuron(theta: i32, initial: i32, reset: Reset, firing: Firing, signed: bool) -> Neuron {
@@ -469,18 +490,18 @@ mod tests {
     }
 
     fn steps(n: &Neuron, current: Interval) -> u32 {
-        neuron_steps(n, &Channels(vec![current]), &[])[0]
+        neuron_steps(n, &Channels(vec![current]), &[], i32::MAX.into())[0]
     }
 
     #[test]
     fn potentials_that_spikes_pull_back_are_safe_for_ever() {
-        let n = neuron(100, 50, Reset::Subtract, Firing::Binary, false);
+        let n = neuron(100, 50, Reset::Subtract, BINARY, false);
         assert_eq!(steps(&n, (0, 100)), u32::MAX);
         // +1 a step above the threshold, from 99 + 101.
         assert_eq!(steps(&n, (0, 101)), (i32::MAX - 200) as u32 + 1);
         // Down by 2^30 a step.
         assert_eq!(steps(&n, (-(1 << 30), 0)), 1);
-        let signed = neuron(1 << 30, 0, Reset::Subtract, Firing::Ternary, true);
+        let signed = neuron(1 << 30, 0, Reset::Subtract, TERNARY, true);
         assert_eq!(steps(&signed, (-(1 << 30), 0)), u32::MAX);
     }
 
@@ -512,26 +533,24 @@ mod tests {
         #[test]
         fn no_potential_leaves_32_bits_in_a_window_that_is_said_to_be_safe(
             theta in 1i32..1 << 29, initial in -(1 << 28)..1 << 28, low in -(1i64 << 29)..=0, high in 0i64..1 << 29,
-            zero: bool, kind in 0usize..5, inputs in prop::collection::vec(0u8..5, 1..60),
+            zero: bool, kind in 0usize..6, inputs in prop::collection::vec(0u8..5, 1..60),
         ) {
-            let firing = [Firing::Binary, Firing::Ternary, Firing::Ternary, Firing::Lanes(2), Firing::TwoPhase][kind];
+            let firing = [BINARY, TERNARY, TERNARY, lanes(2), TWO_PHASE, MULTI_SPIKE][kind];
             let reset = if zero { Reset::Zero } else { Reset::Subtract };
             let n = neuron(theta, initial, reset, firing, kind == 2);
             let window = steps(&n, (low, high)) as usize;
             let theta = i64::from(theta);
-            let (mut v, mut count) = (i64::from(initial), 0i64);
+            let (mut v, mut sent) = (i64::from(initial), 0i64);
             for &input in inputs.iter().take(window) {
                 v += [low, high, high, low, 0][usize::from(input)];
                 prop_assert!(fits(v), "{v}");
-                prop_assert!(firing != Firing::Binary || fits(v - theta), "{v} - {theta}");
-                let sent = match firing {
-                    Firing::TwoPhase => 0,
-                    Firing::Ternary if v < 0 && (n.signed || count > 0) => -1,
-                    Firing::Lanes(_) => v.div_euclid(theta).clamp(0, 3),
-                    _ => i64::from(v >= theta),
-                };
-                count += sent;
-                v = if sent != 0 && zero { 0 } else { v - sent * theta };
+                prop_assert!(firing != BINARY || fits(v - theta), "{v} - {theta}");
+                if firing.timing() == Timing::EachStep {
+                    let quanta = n.dynamics().step(&mut v, theta, sent, i64::MAX);
+                    let (least, most) = sent_by(&n, &Channels(vec![(low, high)]), &[]).0[0];
+                    prop_assert!((least..=most).contains(&quanta), "{quanta} of {least} to {most}");
+                    sent += quanta;
+                }
                 prop_assert!(fits(v), "{v}");
             }
         }

@@ -1,8 +1,8 @@
 //! Type inference: the signal and shape of an operation's result, or why there is none.
 
-use crate::op::{Firing, Neuron, Op, Requantize};
+use crate::op::{Op, Requantize};
 use crate::signal::{Signal, ValueType};
-use crate::tensor::{Tensor, element_count, shape_broadcasts};
+use crate::tensor::{Tensor, element_count};
 use crate::window::Window;
 use thiserror::Error;
 
@@ -41,7 +41,7 @@ pub enum TypeError {
     Parameter(String),
 }
 
-fn shape_error<T>(message: String) -> Result<T, TypeError> {
+pub(crate) fn shape_error<T>(message: String) -> Result<T, TypeError> {
     Err(TypeError::Shape(message))
 }
 
@@ -90,41 +90,8 @@ fn bias_fits(bias: Option<&Tensor>, channels: usize) -> Result<(), TypeError> {
     }
 }
 
-fn broadcasts(name: &str, t: &Tensor, shape: &[usize]) -> Result<(), TypeError> {
+pub(crate) fn broadcasts(name: &str, t: &Tensor, shape: &[usize]) -> Result<(), TypeError> {
     if t.broadcasts_to(shape) { Ok(()) } else { shape_error(format!("{name} of shape {:?} does not broadcast to {shape:?}", t.shape())) }
-}
-
-fn neuron_fits(n: &Neuron, shape: &[usize]) -> Result<(), TypeError> {
-    broadcasts("threshold", &n.threshold, shape)?;
-    broadcasts("init", &n.initial, shape)?;
-    if n.threshold.is_integer() != n.initial.is_integer() {
-        return Err(TypeError::Parameter("threshold and init must both be integers or both be floats".into()));
-    }
-    if !n.threshold.values().all(|t| t > 0.0 && t.is_finite()) {
-        return Err(TypeError::Parameter("every threshold must be positive and finite".into()));
-    }
-    if let Some(schedule) = &n.schedule {
-        match n.schedule_shape() {
-            Some((_, row)) if shape_broadcasts(row, shape) => {}
-            Some((_, row)) => {
-                return shape_error(format!("a row of the schedule of shape {row:?} does not broadcast to {shape:?}"));
-            }
-            None => return shape_error(format!("a schedule of shape {:?} has no rows", schedule.shape())),
-        }
-        if schedule.is_integer() != n.threshold.is_integer() {
-            return Err(TypeError::Parameter("threshold and schedule must both be integers or both be floats".into()));
-        }
-        if !matches!(n.firing, Firing::Binary | Firing::Lanes(_)) {
-            return Err(TypeError::Parameter("a schedule needs neurons that fire step by step: binary ones or lanes".into()));
-        }
-    }
-    if n.signed && n.firing != Firing::Ternary {
-        return Err(TypeError::Parameter("signed neurons need ternary firing".into()));
-    }
-    match n.firing {
-        Firing::Lanes(k) if !(1..=15).contains(&k) => Err(TypeError::Parameter(format!("lanes({k}): 1 to 15 lanes are possible"))),
-        _ => Ok(()),
-    }
 }
 
 fn spatial(operand: &ValueType, rank: usize) -> Result<(usize, &[usize]), TypeError> {
@@ -385,7 +352,7 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
         }
         Op::If(n) => {
             require(operands, &[Current], "a current")?;
-            neuron_fits(n, &operands[0].shape)?;
+            n.fits(&operands[0].shape)?;
             (Spikes, operands[0].shape.clone())
         }
         Op::Layer(l) => {
@@ -406,7 +373,7 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             }
             let shape = shape.unwrap_or_default();
             l.bias.iter().try_for_each(|t| broadcasts("bias", t, &shape))?;
-            l.neuron.iter().try_for_each(|n| neuron_fits(n, &shape))?;
+            l.neuron.iter().try_for_each(|n| n.fits(&shape))?;
             (if l.neuron.is_some() { Spikes } else { Current }, shape)
         }
         Op::Readout { scale, .. } => {

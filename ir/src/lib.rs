@@ -63,7 +63,7 @@
 //! v += I(t);  s(t) = [v >= θ];  v -= θ·s(t);  emits s(t)·amplitude
 //! ```
 //!
-//! from `v(0)` = its initial potential; with a schedule, `I(t)` includes that step's row of it. So after T steps `θ·N = v(0) + Σ I(t) − v(T)`: the count N is
+//! (other firing modes and the hard reset are in [`neuron`]) from `v(0)` = its initial potential; with a schedule, `I(t)` includes that step's row of it. So after T steps `θ·N = v(0) + Σ I(t) − v(T)`: the count N is
 //! `clip(floor((Σ I + v(0))/θ), 0, T)` exactly when `0 <= v(T) < θ`, or when it is saturated or silent on the right
 //! side. Where it is not, the order in which current arrived changed the count: the *unevenness* error.
 //!
@@ -81,7 +81,7 @@
 //! additions: every engine must agree bit for bit.
 //!
 //! In a feed-forward graph a node may run all T steps before its users start; the result is the same. Engines live off
-//! this, and neurons with a window barrier ([`op::Firing::TwoPhase`]) are defined by it.
+//! this, and neurons with a window barrier ([`neuron::Timing::WholeWindow`]) are defined by it.
 //!
 //! ## Invariants
 //!
@@ -99,9 +99,11 @@ pub mod graph;
 pub mod index_map;
 pub mod infer;
 pub mod limits;
+pub mod neuron;
 pub mod op;
 pub mod preprocessing;
 pub mod signal;
+pub mod target;
 pub mod tensor;
 pub mod text;
 pub mod verify;
@@ -112,9 +114,11 @@ pub use bounds::{Bounds, BoundsError};
 pub use graph::{Graph, GraphError, Node, NodeId};
 pub use infer::TypeError;
 pub use limits::Limits;
+pub use neuron::Neuron;
 pub use op::Op;
 pub use preprocessing::{Layout, Preprocessing};
 pub use signal::{Signal, ValueType};
+pub use target::{Obstacle, Target, verify_for};
 pub use tensor::{ElementType, Tensor, TensorData};
 pub use verify::{VerifyError, verify, verify_within};
 pub use window::Window;

@@ -4,7 +4,8 @@
 //! bounds: memory for values, state and lists of taps, and the work of one time step.
 
 use crate::graph::{Graph, NodeId};
-use crate::op::{Firing, Layer, Neuron, Op};
+use crate::neuron::Neuron;
+use crate::op::{Layer, Op};
 use crate::signal::{Signal, ValueType};
 use crate::window::Window;
 use std::fmt;
@@ -163,7 +164,7 @@ impl Needs {
     fn of_schedule(neuron: Option<&Neuron>, n: u64) -> Needs {
         let Some(neuron) = neuron else { return Needs::default() };
         let rows = neuron.schedule_shape().map_or(0, |(rows, _)| rows as u64);
-        let lanes = if let Firing::Lanes(lanes) = neuron.firing { u64::from(lanes) } else { 1 };
+        let lanes = neuron.firing.lanes().into();
         Needs { memory: product([4, rows, n]), work: product([lanes, n]) }
     }
 
@@ -234,7 +235,8 @@ impl fmt::Display for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{AvgPool, Conv, Divisor, Linear, Pad, Reset, Slice};
+    use crate::neuron::Reset;
+    use crate::op::{AvgPool, Conv, Divisor, Linear, Pad, Slice};
     use crate::tensor::Tensor;
     use crate::verify::{VerifyError, verify_within};
 

@@ -6,6 +6,7 @@
 //! * *temporal* operations ([`Op::If`], [`Op::Layer`], [`Op::Readout`], ..) exist only in a spiking graph.
 
 use crate::activation::Activation;
+use crate::neuron::Neuron;
 use crate::signal::Signal;
 use crate::tensor::Tensor;
 use crate::window::Window;
@@ -321,111 +322,6 @@ pub struct RmsNorm {
     pub epsilon: f32,
 }
 
-/// What happens to the membrane potential when a neuron fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reset {
-    /// Soft reset: `v −= θ`.
-    Subtract,
-    /// Hard reset: `v = 0`.
-    Zero,
-}
-
-/// What one spike is worth downstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Amplitude {
-    /// The neuron's threshold, as after `replace-relu`.
-    Threshold,
-    /// One, as after `normalize` folded the thresholds into the next weights.
-    One,
-}
-
-/// How a neuron turns its potential into spikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Firing {
-    /// At most one spike per step, as soon as `v >= θ`.
-    Binary,
-    /// `+1` when `v >= θ`, `−1` when `v < 0` and something was sent before: spikes can be taken back.
-    Ternary,
-    /// Binary spikes behind a window barrier: the neuron integrates all its input first, then emits its count.
-    TwoPhase,
-    /// Up to `2ⁿ − 1` quanta of θ per step, sent on `n` binary lanes.
-    Lanes(u8),
-}
-
-impl Firing {
-    /// The most quanta of θ that a neuron sends in a step.
-    pub fn quanta(self) -> u32 {
-        if let Firing::Lanes(n) = self { (1 << n.min(31)) - 1 } else { 1 }
-    }
-}
-
-/// Parameters of a population of integrate-and-fire neurons. Tensors broadcast over the population's shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Neuron {
-    /// θ, positive.
-    pub threshold: Tensor,
-    /// v(0), in the unit of the threshold tensor.
-    pub initial: Tensor,
-    /// A current of its own for every step, `[steps, ..]` in the unit of the threshold tensor: row `t` broadcasts over the
-    /// population and is added in step `t`, the last row in all steps behind it (forward temporal bias, Wu et al. 2024). Only for
-    /// neurons that fire step by step ([`Firing::Binary`], [`Firing::Lanes`]).
-    pub schedule: Option<Tensor>,
-    /// Reset rule.
-    pub reset: Reset,
-    /// What a spike is worth.
-    pub amplitude: Amplitude,
-    /// Firing rule.
-    pub firing: Firing,
-    /// Whether the count may go below zero: a line neuron, `y = x` instead of `y = max(x, 0)`. Needs [`Firing::Ternary`].
-    pub signed: bool,
-    /// Mean number of spikes per neuron and step on calibration samples, if it was measured. It changes nothing about what the
-    /// neurons do; engines choose kernels by it.
-    pub rate: Option<f32>,
-}
-
-impl Neuron {
-    /// The seed's neuron: binary, soft reset, no initial shift, spikes worth θ.
-    pub fn new(threshold: Tensor) -> Self {
-        let initial = if threshold.is_integer() { Tensor::scalar_i32(0) } else { Tensor::scalar(0.0) };
-        Neuron {
-            threshold,
-            initial,
-            schedule: None,
-            reset: Reset::Subtract,
-            amplitude: Amplitude::Threshold,
-            firing: Firing::Binary,
-            signed: false,
-            rate: None,
-        }
-    }
-
-    /// The rows of the schedule, one tensor a step, each of which broadcasts over the population; none without a schedule.
-    pub fn schedule_rows(&self) -> Vec<Tensor> {
-        self.schedule_steps().collect()
-    }
-
-    /// [`Neuron::schedule_rows`], one after the other.
-    pub fn schedule_steps(&self) -> impl Iterator<Item = Tensor> {
-        let schedule = self.schedule.as_ref().filter(|s| !s.is_empty());
-        let (steps, row) = self.schedule_shape().unwrap_or((0, &[]));
-        let integers = schedule.filter(|s| s.is_integer()).and_then(Tensor::to_i32_vec);
-        (0..steps).zip(schedule.into_iter().cycle()).map(move |(t, schedule)| {
-            let each = schedule.len() / steps;
-            let at = t * each..(t + 1) * each;
-            match &integers {
-                Some(v) => Tensor::i32(row, &v[at]),
-                None => Tensor::f32(row, &schedule.as_f32()[at]),
-            }
-        })
-    }
-
-    /// Rows of the schedule and the shape of one; `None` where there are none.
-    pub fn schedule_shape(&self) -> Option<(usize, &[usize])> {
-        let schedule = self.schedule.as_ref().filter(|s| !s.is_empty())?;
-        schedule.shape().split_first().map(|(&steps, row)| (steps, row))
-    }
-}
-
 /// Parameters of [`Op::Layer`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
@@ -438,6 +334,20 @@ pub struct Layer {
 }
 
 impl Op {
+    /// The neurons of a population; `None` where the operation has none.
+    pub fn neuron(&self) -> Option<&Neuron> {
+        match self {
+            Op::If(neuron) => Some(neuron),
+            Op::Layer(layer) => layer.neuron.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the operation is a population of neurons.
+    pub fn is_population(&self) -> bool {
+        self.neuron().is_some()
+    }
+
     /// Name in the text form.
     pub fn name(&self) -> &'static str {
         match self {

@@ -5,7 +5,8 @@ use crate::bounds::{Bounds, BoundsError};
 use crate::graph::{Graph, GraphError, NodeId};
 use crate::infer::{TypeError, infer};
 use crate::limits::{Bytes, Limits, Needs};
-use crate::op::{Amplitude, Divisor, Neuron, Op};
+use crate::neuron::{Amplitude, Neuron};
+use crate::op::{Divisor, Op};
 use crate::signal::{Signal, ValueType};
 use std::collections::HashSet;
 use thiserror::Error;
@@ -317,7 +318,7 @@ fn check_integers(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
                 None => check_elements(graph, id, !matches!(op, Op::Readout { .. }))?,
             },
             Op::Requantize(_) if real_operands > 0 => return fail("it takes bits off integers, and its operand is real"),
-            _ if real_operands == operands.len() && !has_neurons(op) && !matches!(op, Op::Readout { .. }) => {
+            _ if real_operands == operands.len() && !op.is_population() && !matches!(op, Op::Readout { .. }) => {
                 check_elements(graph, id, false)?;
                 real.insert(id);
             }
@@ -325,14 +326,6 @@ fn check_integers(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
         }
     }
     Ok(())
-}
-
-fn has_neurons(op: &Op) -> bool {
-    match op {
-        Op::If(_) => true,
-        Op::Layer(l) => l.neuron.is_some(),
-        _ => false,
-    }
 }
 
 /// Why `op` does not stay within the integers, whatever its parameters.

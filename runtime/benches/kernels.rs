@@ -6,7 +6,8 @@
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use snn_ir::op::{Amplitude, Conv, Firing, Layer, Neuron, Reduce};
+use snn_ir::neuron::{Amplitude, Neuron, TWO_PHASE};
+use snn_ir::op::{Conv, Layer, Reduce};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
 use snn_runtime::cost_model::subject::{Family, LayerShape, Subject};
 use snn_runtime::{Cpu, Network};
@@ -20,7 +21,7 @@ const STAGES: [LayerShape; 3] = [
 ];
 
 fn levels() -> impl Iterator<Item = Cpu> {
-    Cpu::ALL.into_iter().filter(|&cpu| cpu <= Cpu::detect())
+    Cpu::available()
 }
 
 /// Synapses of a layer, steps counted.
@@ -59,7 +60,7 @@ fn two_phase(shape: LayerShape) -> Graph {
     let neurons = |threshold: i32| {
         Some(Neuron {
             amplitude: Amplitude::One,
-            firing: Firing::TwoPhase,
+            firing: TWO_PHASE,
             ..Neuron::new(Tensor::i32([channels, 1, 1], vec![threshold; channels]))
         })
     };

@@ -5,7 +5,8 @@
 //! runs it: a sample goes in as a constant current, time steps pass, potentials come out.
 //!
 //! ```
-//! use snn_ir::op::{Linear, Neuron};
+//! use snn_ir::neuron::Neuron;
+//! use snn_ir::op::Linear;
 //! use snn_ir::{Graph, Op, Signal, Tensor};
 //! use snn_runtime::{EngineKind, Network};
 //!
@@ -55,6 +56,7 @@ pub mod testing;
 
 mod counts;
 mod dense;
+mod engine;
 mod front_end;
 mod jit;
 mod kernels;
@@ -65,8 +67,7 @@ mod sums;
 
 pub use cost_model::CostModel;
 pub use error::{CompileError, RunError};
-pub use front_end::encode;
-pub use kernels::Cpu;
+pub use kernels::{Cpu, encode};
 pub use network::{EngineKind, Network};
 pub use plan::{PlanSummary, PlannedNode};
 pub use session::{MAX_TIMESTEPS, Session};

@@ -2,14 +2,15 @@
 
 use crate::cost_model::CostModel;
 use crate::counts;
+use crate::engine::{Engine, Machine};
 use crate::error::CompileError;
 use crate::jit;
-use crate::kernels::Cpu;
+use crate::kernels::{Cpu, KernelSet};
 use crate::plan::{Domain, PlanSummary};
 use crate::reference;
 use crate::session::Session;
 use snn_ir::limits::Needs;
-use snn_ir::op::{Firing, Layer, Neuron};
+use snn_ir::neuron::{Neuron, Timing};
 use snn_ir::{Graph, Op, ValueType};
 
 /// Which engine runs a network.
@@ -27,16 +28,7 @@ pub struct Network {
     outputs: Vec<ValueType>,
     window_barrier: bool,
     settles: bool,
-    /// Elements of the largest value.
-    widest: usize,
-    program: Program,
-}
-
-/// The engines. [`crate::session`] holds the other half of the dispatch.
-pub(crate) enum Program {
-    Reference(Box<reference::Program>),
-    Jit(Box<jit::Program>),
-    Bytes(Box<counts::Program>),
+    engine: Box<dyn Engine>,
 }
 
 impl Network {
@@ -46,7 +38,7 @@ impl Network {
     /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for it.
     pub fn compile(graph: &Graph, engine: EngineKind) -> Result<Network, CompileError> {
         match engine {
-            EngineKind::Reference => Self::with(graph, || Ok(Program::Reference(Box::new(reference::Program::compile(graph)?)))),
+            EngineKind::Reference => Self::with(graph, || Ok(Box::new(reference::Program::compile(graph)?))),
             EngineKind::Jit => Self::compile_for(graph, Cpu::detect()),
         }
     }
@@ -64,39 +56,34 @@ impl Network {
     /// # Errors
     /// As [`Network::compile`], and when `costs` has nothing on that level.
     pub fn compile_with(graph: &Graph, cpu: Cpu, costs: &CostModel) -> Result<Network, CompileError> {
-        let cpu = cpu.min(Cpu::detect());
+        let kernels = KernelSet::of(cpu);
         Self::with(graph, || {
             Ok(match domain(graph) {
-                Domain::Bits => Program::Jit(Box::new(jit::Program::compile(graph, cpu, costs)?)),
-                domain => Program::Bytes(Box::new(counts::Program::compile(graph, domain, cpu)?)),
+                Domain::Bits => Box::new(jit::Program::compile(graph, kernels, costs)?),
+                domain => Box::new(counts::Program::compile(graph, domain, kernels)?),
             })
         })
     }
 
-    fn with(graph: &Graph, program: impl FnOnce() -> Result<Program, CompileError>) -> Result<Network, CompileError> {
+    fn with(graph: &Graph, engine: impl FnOnce() -> Result<Box<dyn Engine>, CompileError>) -> Result<Network, CompileError> {
         check_outputs(graph)?;
         let needs = Needs::of(graph).0.memory;
         if !is_available(needs) {
             return Err(CompileError::Memory(needs));
         }
-        let program = program()?;
+        let engine = engine()?;
         Ok(Network {
             inputs: graph.inputs().iter().map(|&i| graph.ty(i).clone()).collect(),
             outputs: graph.outputs().iter().map(|&o| graph.ty(o).clone()).collect(),
             window_barrier: graph.ids().any(|id| has_window_barrier(graph.op(id))),
             settles: settles(graph),
-            widest: graph.ids().map(|id| graph.ty(id).len()).max().unwrap_or(0),
-            program,
+            engine,
         })
     }
 
     /// What the JIT engine does with each node, and why; `None` for the reference engine, which does what the graph says.
     pub fn plan(&self) -> Option<PlanSummary> {
-        match &self.program {
-            Program::Jit(program) => Some(program.plan().summary()),
-            Program::Bytes(program) => Some(program.summary()),
-            Program::Reference(_) => None,
-        }
+        self.engine.plan()
     }
 
     /// A session with buffers of its own; one per thread.
@@ -121,30 +108,22 @@ impl Network {
 
     /// Longest window whose integers are proven to fit.
     pub(crate) fn max_steps(&self) -> u32 {
-        match &self.program {
-            Program::Jit(program) => program.max_steps(),
-            Program::Bytes(program) => program.max_steps(),
-            // It has 64 bits.
-            Program::Reference(_) => u32::MAX,
-        }
+        self.engine.max_steps()
     }
 
-    /// Whether all neurons are ternary, so that [`Session::settle`] brings the network to rest.
+    /// Whether all neurons retract, so that [`Session::settle`] brings the network to rest.
     pub fn settles(&self) -> bool {
         self.settles
     }
 
-    /// What a window of so many steps needs beside what the network needs: the reference engine keeps the values of two nodes
-    /// for the whole window where neurons wait for it.
+    /// Bytes that a window of so many steps needs beside what the network needs.
     pub(crate) fn window_memory(&self, steps: u32) -> u64 {
-        match &self.program {
-            Program::Reference(_) if self.window_barrier => (self.widest as u64).saturating_mul(u64::from(steps)).saturating_mul(8),
-            _ => 0,
-        }
+        self.engine.window_memory(steps)
     }
 
-    pub(crate) fn program(&self) -> &Program {
-        &self.program
+    /// The state of a new session.
+    pub(crate) fn machine(&self) -> Box<dyn Machine + '_> {
+        self.engine.machine()
     }
 }
 
@@ -174,22 +153,15 @@ fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
 
 /// What the neurons send, as the JIT engine sees it. Real numbers it refuses everywhere.
 fn domain(graph: &Graph) -> Domain {
-    let firings: Vec<Firing> = graph.ids().filter_map(|id| neuron(graph.op(id)).map(|n| n.firing)).collect();
-    if graph.is_quantized() { Domain::of(&firings) } else { Domain::Bits }
+    let neurons: Vec<&Neuron> = graph.ids().filter_map(|id| graph.op(id).neuron()).collect();
+    if graph.is_quantized() { Domain::of(&neurons) } else { Domain::Bits }
 }
 
-fn neuron(op: &Op) -> Option<&Neuron> {
-    match op {
-        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => Some(neuron),
-        _ => None,
-    }
-}
-
-/// Whether all neurons are ternary, so that the network comes to rest at counts that depend on the sum of its input alone.
+/// Whether all neurons retract, so that the network comes to rest at counts that depend on the sum of its input alone.
 pub(crate) fn settles(graph: &Graph) -> bool {
-    graph.ids().filter_map(|id| neuron(graph.op(id))).all(|n| n.firing == Firing::Ternary)
+    graph.ids().filter_map(|id| graph.op(id).neuron()).all(|n| n.firing.may_retract())
 }
 
 fn has_window_barrier(op: &Op) -> bool {
-    neuron(op).is_some_and(|n| n.firing == Firing::TwoPhase)
+    op.neuron().is_some_and(|n| n.firing.timing() == Timing::WholeWindow)
 }

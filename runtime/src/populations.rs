@@ -4,7 +4,7 @@ use crate::error::CompileError;
 use crate::kernels::count::Crossings;
 use crate::plan::PlanNode;
 use crate::statistics::{LayerStatistics, Statistics};
-use crate::synapses::{is_population, spike_sources};
+use crate::synapses::spike_sources;
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;
 
@@ -38,10 +38,10 @@ impl Populations {
         let source = |s: crate::synapses::SpikeSource| Source {
             node: at(s.node),
             population: s.population,
-            own: is_population(graph.op(s.node)),
+            own: graph.op(s.node).is_population(),
             crossings: Crossings::new(&s.synapses, nodes[at(s.node)].channels),
         };
-        let populations: Vec<usize> = (0..nodes.len()).filter(|&i| is_population(graph.op(nodes[i].id))).collect();
+        let populations: Vec<usize> = (0..nodes.len()).filter(|&i| graph.op(nodes[i].id).is_population()).collect();
         let layer = |&i: &usize| LayerStatistics { name: nodes[i].name.clone(), neurons: nodes[i].len() as u64, spikes: 0, synops: 0 };
         Ok(Populations {
             sources: spike_sources(graph)?.into_iter().map(source).collect(),

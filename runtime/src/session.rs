@@ -1,10 +1,8 @@
 //! Running a network: one sample, one window of time steps at a time.
 
-use crate::counts;
+use crate::engine::Machine;
 use crate::error::RunError;
-use crate::jit;
-use crate::network::{Network, Program, is_available};
-use crate::reference;
+use crate::network::{Network, is_available};
 use crate::statistics::Statistics;
 
 /// Most time steps a window may have.
@@ -14,32 +12,16 @@ pub const MAX_TIMESTEPS: u32 = 1 << 16;
 /// number of samples.
 pub struct Session<'n> {
     network: &'n Network,
-    machine: Machine<'n>,
+    machine: Box<dyn Machine + 'n>,
     /// Steps of the window so far; `None` before the first one is started.
     steps: Option<u32>,
     /// Whether steps without input followed those of the window.
     settled: bool,
 }
 
-/// The engines' states. [`crate::network`] holds the other half of the dispatch. Each has
-/// `new(&Program)`, `start(&[&[f32]])` (inputs are checked), `advance(u32)` (the window is checked, steps > 0),
-/// `potentials(steps)`, `statistics()`, `spike_counts(layer)`, `membranes(layer)`.
-enum Machine<'n> {
-    Reference(reference::Machine<'n>),
-    Jit(jit::Machine<'n>),
-    Windows(counts::window::Machine<'n>),
-    Steps(counts::steps::Machine<'n>),
-}
-
 impl<'n> Session<'n> {
     pub(crate) fn new(network: &'n Network) -> Self {
-        let machine = match network.program() {
-            Program::Reference(program) => Machine::Reference(reference::Machine::new(program)),
-            Program::Jit(program) => Machine::Jit(jit::Machine::new(program)),
-            Program::Bytes(program) if network.has_window_barrier() => Machine::Windows(counts::window::Machine::new(program)),
-            Program::Bytes(program) => Machine::Steps(counts::steps::Machine::new(program)),
-        };
-        Session { network, machine, steps: None, settled: false }
+        Session { network, machine: network.machine(), steps: None, settled: false }
     }
 
     /// Starts a new window: every state is reset, and `inputs` are the constant currents of all its steps, one
@@ -62,12 +44,7 @@ impl<'n> Session<'n> {
                 return Err(RunError::NotFinite { input, index });
             }
         }
-        match &mut self.machine {
-            Machine::Reference(m) => m.start(inputs),
-            Machine::Jit(m) => m.start(inputs),
-            Machine::Windows(m) => m.start(inputs),
-            Machine::Steps(m) => m.start(inputs),
-        }
+        self.machine.start(inputs);
         self.steps = Some(0);
         Ok(())
     }
@@ -96,12 +73,7 @@ impl<'n> Session<'n> {
         if !is_available(memory) {
             return Err(RunError::Memory(memory));
         }
-        match &mut self.machine {
-            Machine::Reference(m) => m.advance(steps),
-            Machine::Jit(m) => m.advance(steps),
-            Machine::Windows(m) => m.advance(steps),
-            Machine::Steps(m) => m.advance(steps),
-        }
+        self.machine.advance(steps);
         self.steps = Some(total);
         Ok(())
     }
@@ -120,12 +92,7 @@ impl<'n> Session<'n> {
             return Err(RunError::NeverSettles);
         }
         self.settled = true;
-        Ok(match &mut self.machine {
-            Machine::Reference(m) => m.settle(window, most_steps),
-            Machine::Steps(m) => m.settle(most_steps)?,
-            // They have no ternary neurons, so a network of theirs that settles has no neurons at all.
-            Machine::Jit(_) | Machine::Windows(_) => 0,
-        })
+        self.machine.settle(window, most_steps)
     }
 
     /// Per output: what the readout accumulated, divided by the steps in which it did (those so far, less its delay), times
@@ -133,12 +100,7 @@ impl<'n> Session<'n> {
     pub fn potentials(&self) -> Vec<Vec<f32>> {
         match self.steps() {
             0 => self.network.outputs().iter().map(|ty| vec![0.0; ty.len()]).collect(),
-            steps => match &self.machine {
-                Machine::Reference(m) => m.potentials(steps),
-                Machine::Jit(m) => m.potentials(steps),
-                Machine::Windows(m) => m.potentials(steps),
-                Machine::Steps(m) => m.potentials(steps),
-            },
+            steps => self.machine.potentials(steps),
         }
     }
 
@@ -149,33 +111,18 @@ impl<'n> Session<'n> {
 
     /// Spikes and synaptic operations of the window so far.
     pub fn statistics(&self) -> &Statistics {
-        match &self.machine {
-            Machine::Reference(m) => m.statistics(),
-            Machine::Jit(m) => m.statistics(),
-            Machine::Windows(m) => m.statistics(),
-            Machine::Steps(m) => m.statistics(),
-        }
+        self.machine.statistics()
     }
 
     /// Net spike count of every neuron of population `layer` (an index into [`Statistics::layers`]): ternary spikes with
     /// their sign, multi-lane spikes in quanta of θ. `None` when there is no such population or the engine does not keep counts.
     pub fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
-        match &self.machine {
-            Machine::Reference(m) => m.spike_counts(layer),
-            Machine::Jit(m) => m.spike_counts(layer),
-            Machine::Windows(m) => m.spike_counts(layer),
-            Machine::Steps(m) => m.spike_counts(layer),
-        }
+        self.machine.spike_counts(layer)
     }
 
     /// Membrane potential of every neuron of population `layer` after the last step, in the unit of its threshold.
     /// `None` as for [`Session::spike_counts`].
     pub fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
-        match &self.machine {
-            Machine::Reference(m) => m.membranes(layer),
-            Machine::Jit(m) => m.membranes(layer),
-            Machine::Windows(m) => m.membranes(layer),
-            Machine::Steps(m) => m.membranes(layer),
-        }
+        self.machine.membranes(layer)
     }
 }

@@ -12,7 +12,8 @@
 
 use crate::dense::{Geometry, Moves};
 use crate::error::CompileError;
-use snn_ir::op::{AvgPool, Divisor, Firing, Layer};
+use snn_ir::neuron::Timing;
+use snn_ir::op::{AvgPool, Divisor};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
 use std::collections::{HashMap, HashSet};
 
@@ -25,11 +26,6 @@ pub struct SpikeSource {
     pub population: usize,
     /// For every element, the synapses that one spike crosses.
     pub synapses: Vec<u64>,
-}
-
-/// Whether a node is a neuron population.
-pub fn is_population(op: &Op) -> bool {
-    matches!(op, Op::If(_) | Op::Layer(Layer { neuron: Some(_), .. }))
 }
 
 /// Multiplications of currents with weights, one sample.
@@ -54,16 +50,13 @@ impl Multiplications {
 /// When the graph has a cycle.
 pub fn multiplications(graph: &Graph) -> Result<Multiplications, CompileError> {
     let weighted = weighted(graph)?;
-    let waits = |id| match graph.op(id) {
-        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
-        _ => true,
-    };
+    let waits = |id| graph.op(id).neuron().is_none_or(|n| n.firing.timing() == Timing::WholeWindow);
     let only_windows = graph.ids().all(waits);
     let mut steady: HashSet<NodeId> = HashSet::new();
     let mut count = Multiplications::default();
     for id in graph.topological()? {
         let operands = graph.operands(id);
-        if !is_population(graph.op(id)) && operands.iter().all(|o| steady.contains(o)) {
+        if !graph.op(id).is_population() && operands.iter().all(|o| steady.contains(o)) {
             steady.insert(id);
         }
         let synapses: Vec<&Op> = match graph.op(id) {
@@ -93,7 +86,7 @@ fn weighted(graph: &Graph) -> Result<HashSet<NodeId>, CompileError> {
     for id in graph.topological()? {
         let is_one = match graph.op(id) {
             Op::Input(..) => true,
-            op if is_population(op) => false,
+            op if op.is_population() => false,
             Op::Layer(l) if l.synapses.iter().any(has_weights) => true,
             op => has_weights(op) || graph.operands(id).iter().any(|o| weighted.contains(o)),
         };
@@ -121,7 +114,7 @@ pub fn spike_sources(graph: &Graph) -> Result<Vec<SpikeSource>, CompileError> {
         let operands = graph.operands(id);
         let mut parts: Vec<Vec<u64>> = operands.iter().map(|&o| vec![0; graph.ty(o).len()]).collect();
         let shapes: Vec<&[usize]> = operands.iter().map(|&o| graph.ty(o).shape.as_slice()).collect();
-        let is_arrival = is_population(op) || weighted.contains(&id) || matches!(op, Op::Readout { .. });
+        let is_arrival = op.is_population() || weighted.contains(&id) || matches!(op, Op::Readout { .. });
         let beyond = if is_arrival { &vec![1; ty.len()] } else { &own };
         go_back(op, &shapes, &ty.shape, beyond, &mut parts);
         for (operand, part) in operands.into_iter().zip(parts) {
@@ -130,14 +123,14 @@ pub fn spike_sources(graph: &Graph) -> Result<Vec<SpikeSource>, CompileError> {
                 None => drop(crossed.insert(operand, part)),
             }
         }
-        if is_population(op) || (matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax) && ty.signal == Signal::Spikes) {
+        if op.is_population() || (matches!(op, Op::CumulativeMaxPool(_) | Op::CumulativeMax) && ty.signal == Signal::Spikes) {
             sources.push(SpikeSource { node: id, population: 0, synapses: own });
         }
     }
     sources.reverse();
     let mut populations: HashMap<NodeId, usize> = HashMap::new();
     for source in &mut sources {
-        if is_population(graph.op(source.node)) {
+        if graph.op(source.node).is_population() {
             let next = populations.len();
             populations.insert(source.node, next);
         }
@@ -241,6 +234,7 @@ mod tests {
     use crate::dense::Kernel;
     use crate::testing::{Form, random_graph};
     use proptest::prelude::*;
+    use snn_ir::op::Layer;
 
     /// `op` with every weight that is not zero set to one, so that the response to a spike counts synapses.
     fn with_unit_weights(op: &Op) -> Op {
@@ -300,7 +294,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_spike_crosses_as_many_synapses_as_unit_weights_answer_to_it(seed: u64) {
-            let graph = random_graph(seed, Form::Fused, &[Firing::Binary]);
+            let graph = random_graph(seed, Form::Fused, &[snn_ir::neuron::BINARY]);
             for source in spike_sources(&graph).unwrap() {
                 let shape = &graph.ty(source.node).shape;
                 let users = graph.users(source.node);

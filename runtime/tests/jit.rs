@@ -1,7 +1,8 @@
 //! The JIT engine equals the reference engine bit for bit, at every CPU level this machine has.
 
 use proptest::prelude::*;
-use snn_ir::op::{Amplitude, AvgPool, Conv, Divisor, Firing, Layer, Linear, Neuron, Reset, Scale};
+use snn_ir::neuron::{Amplitude, BINARY, Firing, Neuron, Reset, TERNARY, TWO_PHASE, lanes};
+use snn_ir::op::{AvgPool, Conv, Divisor, Layer, Linear, Scale};
 use snn_ir::{Graph, Op, Signal, Tensor, Window};
 use snn_runtime::testing::{Form, random_graph, random_inputs};
 use snn_runtime::{Cpu, EngineKind, Network, RunError, Session};
@@ -25,7 +26,7 @@ fn compare_sessions(expected: &Session, got: &Session, context: &str) -> Result<
 /// Runs `graph` on both engines in windows cut as `cuts` say and until it rests, twice, and compares all that a session tells.
 fn compare(graph: &Graph, seed: u64, cuts: &[u32]) -> Result<(), TestCaseError> {
     let reference = Network::compile(graph, EngineKind::Reference).expect("the generator makes networks that run");
-    for cpu in Cpu::ALL.into_iter().filter(|&cpu| cpu <= Cpu::detect()) {
+    for cpu in Cpu::available() {
         let jit = Network::compile_for(graph, cpu).expect("the generator makes networks that run");
         let (mut expected, mut got) = (reference.session(), jit.session());
         'samples: for sample in [seed, seed + 1] {
@@ -58,10 +59,10 @@ fn window() -> impl Strategy<Value = u32> {
 
 /// Firing rules of networks whose neurons send bytes: one of them, or several.
 fn firings() -> impl Strategy<Value = Vec<Firing>> {
-    let firing = || prop_oneof![Just(Firing::Ternary), Just(Firing::Binary), (1u8..8).prop_map(Firing::Lanes)];
+    let firing = || prop_oneof![Just(TERNARY), Just(BINARY), (1u8..8).prop_map(lanes)];
     prop_oneof![
-        2 => Just(vec![Firing::Ternary]),
-        1 => (1u8..8).prop_map(|n| vec![Firing::Lanes(n)]),
+        2 => Just(vec![TERNARY]),
+        1 => (1u8..8).prop_map(|n| vec![lanes(n)]),
         1 => prop::collection::vec(firing(), 2..4),
     ]
 }
@@ -185,7 +186,7 @@ proptest! {
 
     #[test]
     fn every_kernel_set_equals_the_reference(seed: u64, cuts in prop::collection::vec(1u32..40, 1..4)) {
-        compare(&random_graph(seed, Form::Integer, &[Firing::Binary]), seed, &cuts)?;
+        compare(&random_graph(seed, Form::Integer, &[BINARY]), seed, &cuts)?;
     }
 
     #[test]
@@ -195,7 +196,7 @@ proptest! {
 
     #[test]
     fn two_phase_networks_run_on_counts_as_the_reference_runs_them_on_spikes(seed: u64, steps in window()) {
-        compare(&random_graph(seed, Form::Integer, &[Firing::TwoPhase]), seed, &[steps])?;
+        compare(&random_graph(seed, Form::Integer, &[TWO_PHASE]), seed, &[steps])?;
     }
 }
 
@@ -205,28 +206,28 @@ proptest! {
 
     #[test]
     fn wide_layers_and_extreme_weights_equal_the_reference(seed: u64, cuts in prop::collection::vec(1u32..40, 1..3)) {
-        compare(&wide_graph(seed, Firing::Binary), seed, &cuts)?;
+        compare(&wide_graph(seed, BINARY), seed, &cuts)?;
     }
 
     #[test]
     fn wide_layers_of_bytes_and_extreme_weights_equal_the_reference(
-        seed: u64, firing in prop_oneof![Just(Firing::Ternary), (1u8..8).prop_map(Firing::Lanes)], cuts in prop::collection::vec(1u32..20, 1..3),
+        seed: u64, firing in prop_oneof![Just(TERNARY), (1u8..8).prop_map(lanes)], cuts in prop::collection::vec(1u32..20, 1..3),
     ) {
         compare(&wide_graph(seed, firing), seed, &cuts)?;
     }
 
     #[test]
     fn wide_two_phase_layers_and_extreme_weights_equal_the_reference(seed: u64, steps in window()) {
-        compare(&wide_graph(seed, Firing::TwoPhase), seed, &[steps])?;
+        compare(&wide_graph(seed, TWO_PHASE), seed, &[steps])?;
     }
 }
 
 #[test]
 fn networks_of_floats_and_other_firing_modes_are_refused_with_advice() {
     // The third network has neurons of both kinds.
-    let (integer, mixed) = (Form::Integer, [Firing::Binary, Firing::TwoPhase]);
+    let (integer, mixed) = (Form::Integer, [BINARY, TWO_PHASE]);
     for (form, firings, seed) in
-        [(Form::Fused, &mixed[..1], 3), (integer, &[Firing::Lanes(8)], 3), (integer, &mixed, 4), (Form::Fused, &mixed[1..], 3)]
+        [(Form::Fused, &mixed[..1], 3), (integer, &[lanes(8)], 3), (integer, &mixed, 4), (Form::Fused, &mixed[1..], 3)]
     {
         let graph = random_graph(seed, form, firings);
         let error = Network::compile(&graph, EngineKind::Jit).err().expect("the engine runs integers of one firing rule only").to_string();
@@ -236,8 +237,8 @@ fn networks_of_floats_and_other_firing_modes_are_refused_with_advice() {
 
 #[test]
 fn the_plan_says_which_kernel_each_layer_got_and_why() {
-    let graph = wide_graph(1, Firing::Binary);
-    let network = Network::compile_for(&graph, Cpu::Portable).expect("it runs");
+    let graph = wide_graph(1, BINARY);
+    let network = Network::compile_for(&graph, Cpu::PORTABLE).expect("it runs");
     let plan = network.plan().expect("the JIT engine plans").to_string();
     assert!(graph.ids().all(|id| plan.contains(graph.node(id).name())) && plan.contains("event (any CPU)"), "{plan}");
 }

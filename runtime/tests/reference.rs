@@ -1,12 +1,13 @@
 //! The interpreter as a user sees it: windows, counts, statistics, refusals.
 
 use proptest::prelude::*;
-use snn_ir::op::{Conv, Firing, Layer, Linear, Neuron, Reset};
+use snn_ir::neuron::{BINARY, Firing, Neuron, Reset, TERNARY, TWO_PHASE, lanes};
+use snn_ir::op::{Conv, Layer, Linear};
 use snn_ir::{Graph, Op, Signal, Tensor, Window};
 use snn_runtime::testing::{Form, random_graph, random_inputs};
 use snn_runtime::{CompileError, EngineKind, Network, RunError, Session};
 
-const STEPWISE: [Firing; 3] = [Firing::Binary, Firing::Ternary, Firing::Lanes(2)];
+const STEPWISE: [Firing; 3] = [BINARY, TERNARY, lanes(2)];
 const FORMS: [Form; 3] = [Form::OpByOp, Form::Fused, Form::Integer];
 
 fn compile(graph: &Graph) -> Network {
@@ -44,7 +45,7 @@ proptest! {
 
     #[test]
     fn a_new_window_remembers_nothing(seed: u64, form in prop::sample::select(FORMS.to_vec())) {
-        let network = compile(&random_graph(seed, form, &[Firing::Binary, Firing::Ternary, Firing::TwoPhase, Firing::Lanes(3)]));
+        let network = compile(&random_graph(seed, form, &[BINARY, TERNARY, TWO_PHASE, lanes(3)]));
         let (first, second) = (random_inputs(seed, &network), random_inputs(!seed, &network));
         let mut used = start(&network, &first);
         used.advance(5).unwrap();
@@ -88,7 +89,7 @@ proptest! {
 
     #[test]
     fn every_two_phase_neuron_is_certified_exact(seed: u64, steps in 1u32..20) {
-        let graph = random_graph(seed, Form::Integer, &[Firing::TwoPhase]);
+        let graph = random_graph(seed, Form::Integer, &[TWO_PHASE]);
         let network = compile(&graph);
         let mut session = start(&network, &random_inputs(seed, &network));
         session.advance(steps).unwrap();
@@ -122,7 +123,7 @@ fn input(shape: &[usize]) -> Graph {
 }
 
 fn neuron(threshold: Tensor) -> Neuron {
-    Neuron { amplitude: snn_ir::op::Amplitude::One, ..Neuron::new(threshold) }
+    Neuron { amplitude: snn_ir::neuron::Amplitude::One, ..Neuron::new(threshold) }
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn pooled_spikes_cross_synapses_on_account_of_the_neurons_that_sent_them() {
 #[test]
 fn wrong_calls_are_refused_and_the_session_stays_usable() {
     let mut graph = input(&[2]);
-    let two_phase = Neuron { firing: Firing::TwoPhase, ..neuron(Tensor::scalar(1.0)) };
+    let two_phase = Neuron { firing: TWO_PHASE, ..neuron(Tensor::scalar(1.0)) };
     add(&mut graph, "spikes", Op::If(two_phase), &["input"]);
     add(&mut graph, "readout", Op::Readout { scale: None, delay: 0 }, &["spikes"]);
     let network = compile(&graph);
@@ -241,7 +242,7 @@ fn a_max_pool_of_a_constant_current_is_its_maximum() {
 
 #[test]
 fn threads_share_a_network() {
-    let network = compile(&random_graph(3, Form::Integer, &[Firing::Binary]));
+    let network = compile(&random_graph(3, Form::Integer, &[BINARY]));
     let sample = random_inputs(3, &network);
     let run = || {
         let mut session = start(&network, &sample);
@@ -258,7 +259,7 @@ fn a_ternary_network_settles_at_the_clipped_floor_of_its_whole_input() {
     // The second neuron gets 3 spikes early and 4 against them; the third shows that no count goes beyond the window.
     let mut graph = input(&[2]);
     add(&mut graph, "encode", Op::Encode { scale: Tensor::scalar(1.0), limit: 100 }, &["input"]);
-    let ternary = |threshold: i32| Neuron { firing: Firing::Ternary, ..neuron(Tensor::scalar_i32(threshold)) };
+    let ternary = |threshold: i32| Neuron { firing: TERNARY, ..neuron(Tensor::scalar_i32(threshold)) };
     add(&mut graph, "first", Op::If(ternary(10)), &["encode"]);
     let weight = Tensor::i8([2, 2], [6, -9, 25, 1]);
     let bias = Some(Tensor::i32([2], [2, 0]));
@@ -282,7 +283,7 @@ fn a_ternary_network_settles_at_the_clipped_floor_of_its_whole_input() {
 
 #[test]
 fn a_network_whose_neurons_take_nothing_back_does_not_settle() {
-    let network = compile(&random_graph(3, Form::Integer, &[Firing::Binary]));
+    let network = compile(&random_graph(3, Form::Integer, &[BINARY]));
     let mut session = start(&network, &random_inputs(3, &network));
     session.advance(2).unwrap();
     assert_eq!(session.settle(9), Err(RunError::NeverSettles));

@@ -5,7 +5,8 @@
 //! the exact modes are. The real-valued front end, which is the same in every step, is taken from the analog executor.
 
 use snn_ir::index_map::index_map;
-use snn_ir::op::{Divisor, Layer, Neuron, Requantize, Scale};
+use snn_ir::neuron::Neuron;
+use snn_ir::op::{Divisor, Layer, Requantize, Scale};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::HashMap;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// Rooms of `snn-ir` from the ground up; those of one floor may use each other.
 const IR: &[&[&str]] = &[
     &["tensor", "signal"],
-    &["window", "infer", "activation", "op", "attr"],
+    &["window", "infer", "activation", "neuron", "op", "attr"],
     &["index_map", "graph"],
-    &["bounds", "limits"],
+    &["bounds", "limits", "target"],
     &["preprocessing", "verify"],
     &["text", "file"],
 ];
@@ -18,8 +18,8 @@ const IR: &[&[&str]] = &[
 /// Rooms of `snnc` from the ground up.
 const COMPILER: &[&[&str]] = &[
     &["files", "outputs", "progress", "suggest"],
-    &["yaml", "data", "frontend"],
-    &["calibrate", "measure"],
+    &["yaml", "data", "frontend", "backend"],
+    &["targets", "calibrate", "measure"],
     &["passes"],
     &["recipe", "explain"],
     &["driver"],

@@ -11,11 +11,12 @@
 use super::CalibrationError;
 use super::region::{Region, has_memory};
 use super::rounding::WeightRange;
-use super::spike_train::{ExpandedNeuron, SampleTrace, SpikeTrain, counts_whole_windows};
+use super::spike_train::{ExpandedNeuron, SampleTrace, SpikeTrain};
 use crate::data::Samples;
 use crate::progress::Progress;
 use rayon::prelude::*;
-use snn_ir::op::{Amplitude, Neuron, Relu};
+use snn_ir::neuron::{Amplitude, Neuron};
+use snn_ir::op::Relu;
 use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::{HashMap, HashSet};
@@ -242,7 +243,7 @@ pub fn visit<E: From<CalibrationError>>(
     let order = graph.topological().map_err(CalibrationError::from)?;
     let is_site = |op: &Op| matches!(op, Op::If(_) | Op::Readout { .. });
     let sites = order.iter().filter(|&&id| is_site(graph.op(id))).count();
-    let counts_windows = |op: &Op| !matches!(op, Op::If(n) if !counts_whole_windows(n.firing, n.signed));
+    let counts_windows = |op: &Op| !matches!(op, Op::If(n) if !n.dynamics().counts_whole_windows());
     let whole_windows = order.iter().all(|&id| counts_windows(graph.op(id)));
     let steps = if whole_windows { 1 } else { timesteps };
     let samples = choose(calibration, budget, steps, &order, graph);

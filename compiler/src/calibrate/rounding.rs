@@ -25,6 +25,11 @@ pub struct WeightRange {
 }
 
 impl WeightRange {
+    /// The same with weights of magnitude `most` at most.
+    pub fn within(self, most: f64) -> Self {
+        WeightRange { weights: self.weights.min(most), depthwise: self.depthwise.min(most) }
+    }
+
     /// For the weights of one channel in `synapses`.
     pub fn of<'a>(self, mut synapses: impl Iterator<Item = &'a Op>) -> f64 {
         if synapses.all(|s| matches!(s, Op::Conv(c) if c.weight.shape()[1] == 1)) { self.depthwise } else { self.weights }

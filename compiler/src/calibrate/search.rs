@@ -5,7 +5,7 @@
 //! with its best `a`. All of it uses spike counts of the simulated neuron, so clipping, quantisation and unevenness
 //! errors are weighed as they occur.
 
-use snn_ir::op::Firing;
+use snn_ir::neuron::Dynamics;
 use snn_runtime::analog::NeuronParameters;
 
 /// Currents and targets of one channel at chosen places of the samples.
@@ -16,8 +16,8 @@ pub struct Entries<'a> {
     pub target: &'a [f32],
     /// Window length.
     pub timesteps: usize,
-    /// Firing rule.
-    pub firing: Firing,
+    /// When the neurons fire, and what that does to them.
+    pub dynamics: Dynamics,
 }
 
 /// How well parameters do.
@@ -42,7 +42,7 @@ impl Entries<'_> {
     }
 
     fn count(&self, p: &NeuronParameters, counts: &mut [f32]) {
-        p.count(self.firing, self.current, self.timesteps, counts);
+        p.count(self.dynamics, self.current, self.timesteps, counts);
     }
 
     /// How well `p` does.
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_search_finds_a_threshold_that_a_bad_start_missed() {
         let target: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).collect();
-        let entries = Entries { current: &target, target: &target, timesteps: 8, firing: Firing::Binary };
+        let entries = Entries { current: &target, target: &target, timesteps: 8, dynamics: Dynamics::default() };
         let start = NeuronParameters { threshold: 0.4, initial: 0.0, bias: 0.0 };
         let squares: f64 = target.iter().map(|x| f64::from(x * x)).sum();
         let before = squares + entries.score(&start).error;

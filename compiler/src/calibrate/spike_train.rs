@@ -1,6 +1,6 @@
 //! What a population of neurons sends in a window, simulated in floats for calibration.
 
-use snn_ir::op::{Firing, Neuron, Reset};
+use snn_ir::neuron::{Dynamics, Neuron};
 
 /// Steps that one word of [`SpikeTrain::Masks`] holds.
 const WORD: usize = u32::BITS as usize;
@@ -13,12 +13,8 @@ pub struct ExpandedNeuron {
     pub initial: Vec<f32>,
     /// Extra current of every step, the last row in all further ones.
     pub schedule: Vec<Vec<f32>>,
-    /// Firing rule.
-    pub firing: Firing,
-    /// Reset rule.
-    pub reset: Reset,
-    /// Whether counts may go below zero.
-    pub signed: bool,
+    /// When it fires, and what that does to it.
+    pub dynamics: Dynamics,
 }
 
 /// The currents of one sample beside the ANN's values.
@@ -38,13 +34,7 @@ pub enum SpikeTrain {
     /// One bit a step: word `w · neurons + i` holds the steps from `32 w` on of neuron `i`.
     Masks(Vec<u32>),
     /// Quanta of θ, step-major.
-    Quanta(Vec<i8>),
-}
-
-/// Whether a neuron's count depends on the sum of its current over the window alone. (A ternary network is read when it has
-/// settled, and then its counts are these, too.)
-pub fn counts_whole_windows(firing: Firing, signed: bool) -> bool {
-    firing == Firing::TwoPhase || firing == Firing::Ternary && !signed
+    Quanta(Vec<i16>),
 }
 
 impl ExpandedNeuron {
@@ -54,53 +44,43 @@ impl ExpandedNeuron {
             threshold: neuron.threshold.expanded(shape),
             initial: neuron.initial.expanded(shape),
             schedule: neuron.schedule_rows().iter().map(|row| row.expanded(shape)).collect(),
-            firing: neuron.firing,
-            reset: neuron.reset,
-            signed: neuron.signed,
+            dynamics: neuron.dynamics(),
         }
     }
 
-    /// The spikes for the given currents, as [`Firing`] defines them.
+    /// The spikes for the given currents.
     pub fn simulate(&self, trace: &SampleTrace, timesteps: usize) -> SpikeTrain {
-        if counts_whole_windows(self.firing, self.signed) {
+        let dynamics = self.dynamics;
+        if dynamics.counts_whole_windows() {
             return SpikeTrain::Counts(self.counts(trace, timesteps));
         }
+        snn_ir::specialized!(dynamics => self.steps(dynamics, trace, timesteps))
+    }
+
+    #[inline(always)]
+    fn steps(&self, dynamics: Dynamics, trace: &SampleTrace, timesteps: usize) -> SpikeTrain {
         let n = trace.analog.len();
         let mut v = self.initial.clone();
-        if self.firing == Firing::Binary {
-            let mut words = vec![0u32; n * timesteps.div_ceil(WORD)];
-            for t in 0..timesteps {
-                self.add_scheduled(t, &mut v);
-                let word = &mut words[t / WORD * n..][..n];
-                for ((word, v), (&current, &theta)) in word.iter_mut().zip(&mut v).zip(trace.step(t).iter().zip(&self.threshold)) {
-                    let u = *v + current;
-                    let fired = u >= theta;
-                    *v = match (fired, self.reset) {
-                        (false, _) => u,
-                        (true, Reset::Subtract) => u - theta,
-                        (true, Reset::Zero) => 0.0,
-                    };
-                    *word |= u32::from(fired) << (t % WORD);
-                }
-            }
-            return SpikeTrain::Masks(words);
-        }
-        let mut out = vec![0i8; n * timesteps];
-        for (t, out) in out.chunks_exact_mut(n).enumerate() {
+        let a_bit = dynamics.firing.step_interval() == (0, 1);
+        let mut masks = vec![0u32; if a_bit { n * timesteps.div_ceil(WORD) } else { 0 }];
+        let mut quanta = vec![0i16; if a_bit { 0 } else { n * timesteps }];
+        for t in 0..timesteps {
             self.add_scheduled(t, &mut v);
-            for (i, current) in trace.step(t).iter().enumerate() {
-                v[i] += current;
-                let theta = self.threshold[i];
-                let count = match self.firing {
-                    Firing::Lanes(lanes) => ((v[i] / theta).floor().max(0.0) as i32).min((1 << lanes.min(7)) - 1),
-                    _ if v[i] < 0.0 => -1,
-                    _ => i32::from(v[i] >= theta),
-                };
-                v[i] = if self.reset == Reset::Zero && count > 0 { 0.0 } else { v[i] - count as f32 * theta };
-                out[i] = count as i8;
+            let neurons = v.iter_mut().zip(trace.step(t).iter().zip(&self.threshold));
+            // What was sent before matters to unsigned neurons that retract, and those count whole windows.
+            let step = |(v, (&current, &theta)): (&mut f32, (&f32, &f32))| {
+                *v += current;
+                dynamics.step(v, theta, 0.0, f32::INFINITY)
+            };
+            if a_bit {
+                let words = &mut masks[t / WORD * n..][..n];
+                words.iter_mut().zip(neurons.map(step)).for_each(|(word, sent)| *word |= u32::from(sent != 0.0) << (t % WORD));
+            } else {
+                let out = &mut quanta[t * n..][..n];
+                out.iter_mut().zip(neurons.map(step)).for_each(|(out, sent)| *out = sent as i16);
             }
         }
-        SpikeTrain::Quanta(out)
+        if a_bit { SpikeTrain::Masks(masks) } else { SpikeTrain::Quanta(quanta) }
     }
 
     fn add_scheduled(&self, t: usize, v: &mut [f32]) {
@@ -116,7 +96,7 @@ impl ExpandedNeuron {
             true => v.iter_mut().zip(&trace.current).for_each(|(v, i)| *v += i * timesteps as f32),
             false => trace.current.chunks_exact(n).for_each(|step| v.iter_mut().zip(step).for_each(|(v, i)| *v += i)),
         }
-        v.iter().zip(&self.threshold).map(|(v, theta)| (v / theta).floor().clamp(0.0, timesteps as f32) as i32).collect()
+        v.iter().zip(&self.threshold).map(|(&v, &theta)| self.dynamics.window_count(v, theta, timesteps as u32) as i32).collect()
     }
 }
 
@@ -164,6 +144,7 @@ impl SpikeTrain {
 mod tests {
     use super::*;
     use snn_ir::Tensor;
+    use snn_ir::neuron::{BINARY, Firing, TWO_PHASE, lanes};
 
     fn train(firing: Firing, current: &[f32]) -> SpikeTrain {
         let neuron = Neuron { firing, initial: Tensor::scalar(0.5), ..Neuron::new(Tensor::scalar(1.0)) };
@@ -184,9 +165,7 @@ mod tests {
     #[test]
     fn each_firing_rule_sends_what_it_says_when_it_says() {
         let current = [0.6, 3.0, -0.2, 0.0];
-        for (firing, expected) in
-            [(Firing::Binary, [2.0, 2.0, 2.0, 0.0]), (Firing::Lanes(2), [2.0, 6.0, 0.0, 0.0]), (Firing::TwoPhase, [2.0, 2.0, 2.0, 0.0])]
-        {
+        for (firing, expected) in [(BINARY, [2.0, 2.0, 2.0, 0.0]), (lanes(2), [2.0, 6.0, 0.0, 0.0]), (TWO_PHASE, [2.0, 2.0, 2.0, 0.0])] {
             let train = train(firing, &current);
             assert_eq!(steps(&train, 4), expected, "{firing:?}");
             assert_eq!(train.counts(1)[0] as f32 * 2.0, expected.iter().sum::<f32>(), "{firing:?}");
@@ -196,7 +175,7 @@ mod tests {
     #[test]
     fn windows_longer_than_a_word_are_kept() {
         let current = vec![0.25; 70];
-        let train = train(Firing::Binary, &current);
+        let train = train(BINARY, &current);
         assert_eq!(train.counts(1), [18]);
         assert_eq!(steps(&train, 70).iter().filter(|&&s| s > 0.0).count(), 18);
     }

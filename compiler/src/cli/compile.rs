@@ -4,11 +4,11 @@ use super::arguments::{Format, Memory, percentage, positive, threads, timesteps}
 use super::calibration::{CalibrationArguments, calibration};
 use super::import::ImportArguments;
 use super::preprocessing::{PreprocessingArguments, preprocessing};
-use super::{Failure, destination, output, progress};
+use super::{Failure, destination, export, output, progress};
 use clap::{Args, ValueEnum};
-use snn_ir::file::encode;
 use snn_ir::text::{Parameters, print};
 use snn_ir::{Graph, Preprocessing};
+use snnc::backend::{self, Backend, UnknownForm};
 use snnc::calibrate::synthetic;
 use snnc::driver::search::Search;
 use snnc::driver::{Compiled, Compiler, CompilerError, Sources};
@@ -21,6 +21,7 @@ use snnc::report::compilation::Compilation;
 use snnc::report::frontier::Frontier;
 use snnc::report::outcomes;
 use snnc::suggest::nearest;
+use snnc::targets;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,9 @@ pub struct Arguments {
     /// Conversion recipe: a built-in one (see snnc recipes) or a YAML file [default: chosen automatically, see snnc recipes]
     #[arg(long, value_name = "NAME|FILE.yaml")]
     recipe: Option<String>,
+    /// What the network is for: a built-in target (see snnc targets) or a YAML file [default: cpu]
+    #[arg(long, value_name = "NAME|FILE.yaml")]
+    target: Option<String>,
     /// Find the cheapest recipe and T (energy of SynOps and MACs) whose answers differ from the ANN's on at most PERCENT % of held-out calibration samples
     #[arg(long, value_name = "PERCENT", value_parser = percentage, requires = "calib", conflicts_with_all = ["print_ir_after", "dump_ir_dir", "time_passes", "why"])]
     target_loss: Option<f64>,
@@ -118,7 +122,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::be_quiet();
     }
     let recipe_file = arguments.recipe.as_deref().map(Path::new).filter(|p| p.is_file());
-    destination::check(&arguments.output, &[".snn"], &[Some(&*arguments.model), arguments.calibration.calib.as_deref(), recipe_file])?;
+    let endings = backend::endings();
+    let endings: Vec<&str> = endings.iter().map(String::as_str).collect();
+    destination::check(&arguments.output, &endings, &[Some(&*arguments.model), arguments.calibration.calib.as_deref(), recipe_file])?;
+    let backend = backend_of(&arguments.output)?;
+    let target = arguments.target.as_deref().map(targets::load).transpose()?;
     let recipe = arguments.recipe.as_deref().map(Recipe::load).transpose()?;
     // As the argument reads: 0.01 is no f32.
     let activation_error = arguments.activation_error.map(|error| error.to_string().parse().unwrap_or(error.into()));
@@ -162,17 +170,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(check) = &check {
         compiler = compiler.check_on(check);
     }
+    if let Some(target) = target {
+        compiler = compiler.target(target);
+    }
     if let Some(percent) = arguments.target_loss {
         compiler = compiler.target_loss(percent);
     }
     let compiled = compiler.compile();
     bar.finish();
     inside.finish()?;
-    write(arguments, compiled?, model_crc32, preprocessing)
+    write(arguments, backend, compiled?, model_crc32, preprocessing)
 }
 
 /// Writes the network and the report on it.
-fn write(arguments: &Arguments, compiled: Compiled, model_crc32: u32, preprocessing: Preprocessing) -> Result<(), Failure> {
+fn write(
+    arguments: &Arguments,
+    backend: &dyn Backend,
+    compiled: Compiled,
+    model_crc32: u32,
+    preprocessing: Preprocessing,
+) -> Result<(), Failure> {
     if let Some(search) = &compiled.search {
         search.notes.iter().for_each(output::note);
     }
@@ -182,8 +199,7 @@ fn write(arguments: &Arguments, compiled: Compiled, model_crc32: u32, preprocess
         model_crc32,
         data: arguments.calibration.calib.as_deref().map(file_name).unwrap_or_default(),
     };
-    let bytes = encode(&compiled.into_program(preprocessing, sources))?;
-    output::write(&arguments.output, |sink| sink.write_all(&bytes))?;
+    export::write(&arguments.output, backend, &compiled.into_program(preprocessing, sources))?;
     report.notes.iter().for_each(output::note);
     output::report(
         Some(&arguments.output),
@@ -194,9 +210,20 @@ fn write(arguments: &Arguments, compiled: Compiled, model_crc32: u32, preprocess
     )
 }
 
+/// The form that the output's name asks for: `.snn` where it asks for none.
+fn backend_of(path: &Path) -> Result<&'static dyn Backend, Failure> {
+    match backend::of_file(path) {
+        Err(UnknownForm::NoExtension { .. }) => Ok(backend::named("snn")?),
+        found => Ok(found?),
+    }
+}
+
 impl From<CompilerError> for Failure {
     fn from(error: CompilerError) -> Self {
         match error {
+            CompilerError::Target { ref target, ref obstacles } => {
+                export::in_the_way(&format!("the network does not fit {target}"), obstacles)
+            }
             CompilerError::Recipe(error) => error.into(),
             CompilerError::Pipeline(error) => error.into(),
             CompilerError::NothingHolds(ref search) => nothing_holds(&error, search),

@@ -43,10 +43,10 @@ enum CpuLevel {
 impl From<CpuLevel> for Cpu {
     fn from(level: CpuLevel) -> Self {
         match level {
-            CpuLevel::Portable => Cpu::Portable,
-            CpuLevel::Avx2 => Cpu::Avx2,
-            CpuLevel::Avx512 => Cpu::Avx512,
-            CpuLevel::Amx => Cpu::Amx,
+            CpuLevel::Portable => Cpu::PORTABLE,
+            CpuLevel::Avx2 => Cpu::AVX2,
+            CpuLevel::Avx512 => Cpu::AVX512,
+            CpuLevel::Amx => Cpu::AMX,
         }
     }
 }
@@ -105,7 +105,7 @@ impl EngineArguments {
     fn cpu(&self) -> Result<Cpu, Failure> {
         let own = Cpu::detect();
         match self.cpu_level.map(Cpu::from) {
-            Some(level) if level > own => {
+            Some(level) if !own.has(level) => {
                 Err(Failure::new(format!("this CPU has no {level}")).help(format!("its level is {own}, the default")))
             }
             level => Ok(level.unwrap_or(own)),
@@ -117,7 +117,7 @@ impl EngineArguments {
         let Some(path) = &self.cost_model else { return Ok(Cow::Borrowed(CostModel::shipped())) };
         let model = read_costs(path)?;
         let cpu = self.cpu()?;
-        if cpu != Cpu::Portable && model.costs(cpu).is_none() {
+        if !cpu.is_portable() && model.costs(cpu).is_none() {
             let failure = Failure::new(format!("{} says nothing about {cpu}", path.display()));
             return Err(failure.help("measure on this machine: snnc bench --calibrate-cost-model -o FILE"));
         }

@@ -6,11 +6,13 @@
 mod arguments;
 mod bench;
 mod calibration;
+mod check;
 mod compile;
 mod destination;
 mod engine;
 mod eval;
 mod explain;
+mod export;
 mod failure;
 mod import;
 mod inspect;
@@ -22,6 +24,7 @@ mod preprocessing;
 mod progress;
 mod recipes;
 mod run;
+mod targets;
 
 pub use failure::Failure;
 
@@ -80,12 +83,18 @@ enum Command {
     Bench(bench::Arguments),
     /// Say what is in an .onnx or .snn file
     Inspect(inspect::Arguments),
+    /// Say everything in a network that a target cannot hold
+    Check(check::Arguments),
+    /// Write a network in a form that something else reads
+    Export(export::Arguments),
     /// Run passes on a graph in text form
     Opt(opt::Arguments),
     /// Describe the passes and their options
     Passes(passes::Arguments),
     /// Describe the recipes, or print one
     Recipes(recipes::Arguments),
+    /// Describe the targets, or print one's limits
+    Targets(targets::Arguments),
 }
 
 /// The command line. A number below zero is a value, which the option that it follows refuses in words, and no option.
@@ -139,9 +148,12 @@ pub fn main() -> ExitCode {
         (Some(Command::Explain(arguments)), _) => explain::run(&arguments),
         (Some(Command::Bench(arguments)), _) => bench::run(&arguments),
         (Some(Command::Inspect(arguments)), _) => inspect::run(&arguments),
+        (Some(Command::Check(arguments)), _) => check::run(&arguments),
+        (Some(Command::Export(arguments)), _) => export::run(&arguments),
         (Some(Command::Opt(arguments)), _) => opt::run(&arguments),
         (Some(Command::Passes(arguments)), _) => passes::run(&arguments),
         (Some(Command::Recipes(arguments)), _) => recipes::run(&arguments),
+        (Some(Command::Targets(arguments)), _) => targets::run(&arguments),
         (None, None) => Err(Failure::new("no model was named").help("snnc MODEL.onnx -o OUT.snn; snnc --help lists the rest")),
     });
     match result {

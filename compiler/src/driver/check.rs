@@ -3,6 +3,7 @@
 use crate::data::Samples;
 use crate::passes::Pass;
 use crate::passes::pipeline::PipelineError;
+use crate::passes::quantize::share_moved;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
@@ -38,6 +39,15 @@ impl<'a> Checker<'a> {
     pub fn compare(&mut self, graph: &Graph, pass: &dyn Pass) -> Result<(), PipelineError> {
         let after = self.outputs(graph, pass.name())?;
         let before = std::mem::replace(&mut self.before, after);
+        if let Some(bound) = pass.may_move_outputs() {
+            let flat = |all: &[Vec<Vec<f32>>]| all.iter().flatten().flatten().copied().collect::<Vec<f32>>();
+            let moved = share_moved(&flat(&before), &flat(&self.before));
+            if moved > bound {
+                let (moved, bound) = (100.0 * moved, 100.0 * bound);
+                let detail = format!("the outputs move by {moved:.0} % (root mean square), and {bound:.0} % is the most");
+                return Err(PipelineError::Changed { pass: pass.name(), detail });
+            }
+        }
         if !pass.keeps_outputs() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use crate::passes::pipeline::{self, PassRecord, PipelineError};
 use crate::passes::{AnyPass, Report, Request, weight_range};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-use snn_ir::Graph;
+use snn_ir::{Graph, Target};
 
 /// How to convert.
 pub struct Conversion<'a> {
@@ -19,9 +19,11 @@ pub struct Conversion<'a> {
     pub samples: Option<&'a Samples>,
     /// What is assumed of inputs without them.
     pub assumed: &'a Assumed,
+    /// What the network is for.
+    pub target: &'a Target,
     /// Told how far long work has come.
     pub progress: Progress<'a>,
-    /// Inputs that are replayed through the graph before and after every pass that promises to keep outputs.
+    /// Inputs that are replayed through the graph before and after every pass that promises to keep outputs, or nearly.
     pub check: Option<&'a Samples>,
 }
 
@@ -44,10 +46,10 @@ pub fn convert(
     conversion: &Conversion<'_>,
     mut after: impl FnMut(&Graph, &PassRecord),
 ) -> Result<Converted, PipelineError> {
-    let Conversion { recipe, timesteps, samples, assumed, progress, check } = conversion;
+    let Conversion { recipe, timesteps, samples, assumed, target, progress, check } = conversion;
     let (timesteps, samples, progress) = (*timesteps, *samples, *progress);
     let weight_range = weight_range(&recipe.passes);
-    let request = Request { timesteps, samples, assumed: (*assumed).clone(), weight_range, progress };
+    let request = Request { timesteps, samples, assumed: (*assumed).clone(), target: (*target).clone(), weight_range, progress };
     let mut checker = check.map(|samples| Checker::new(&graph, samples, timesteps)).transpose()?;
     let passes = recipe.passes.iter().map(AnyPass::as_pass);
     let (report, passes) = pipeline::run(&mut graph, passes, &request, |graph, pass, record| {

@@ -4,6 +4,7 @@ use super::search::Search;
 use crate::data::SamplesError;
 use crate::passes::pipeline::PipelineError;
 use crate::recipe::RecipeError;
+use snn_ir::Obstacle;
 use snn_runtime::RunError;
 use thiserror::Error;
 
@@ -28,6 +29,14 @@ pub enum CompilerError {
     /// A sample cannot be run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The network has what its target cannot hold.
+    #[error("the network does not fit {target}: {} obstacles", obstacles.len())]
+    Target {
+        /// The target.
+        target: String,
+        /// Everything that does not fit.
+        obstacles: Vec<Obstacle>,
+    },
     /// There are no samples to judge by.
     #[error("choosing needs at least {} calibration samples, better some hundreds", super::search::HELD_BACK)]
     TooFewSamples,

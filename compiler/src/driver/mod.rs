@@ -20,11 +20,13 @@ use crate::passes::quantize::Rounding;
 use crate::passes::{Approximation, Report};
 use crate::progress::{Progress, SILENT};
 use crate::recipe::{self, Recipe, Weights};
+use crate::targets;
 use barrier::Barrier;
 use convert::{Conversion, Converted, convert};
 use search::{Search, SearchRequest, search};
 use snn_ir::file::{CalibrationSource, Program, Provenance};
-use snn_ir::{Graph, Preprocessing};
+use snn_ir::neuron::Timing;
+use snn_ir::{Graph, Preprocessing, Target, verify_for};
 use std::borrow::Cow;
 
 /// The window length a network is converted for when neither the user nor the recipe names one: on the networks we measured the
@@ -45,6 +47,7 @@ pub struct Compiler<'a> {
     target_loss: Option<f64>,
     samples: Option<&'a Samples>,
     assumed: Assumed,
+    target: Target,
     outputs: Option<Vec<String>>,
     check: Option<&'a Samples>,
     progress: Progress<'a>,
@@ -117,6 +120,7 @@ impl<'a> Compiler<'a> {
             target_loss: None,
             samples: None,
             assumed: Assumed::default(),
+            target: targets::default_target(),
             outputs: None,
             check: None,
             progress: SILENT,
@@ -161,6 +165,12 @@ impl<'a> Compiler<'a> {
         self
     }
 
+    /// What the network is for; this computer's processor unless it is said.
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
     /// Searches the cheapest recipe and T whose answers differ from the ANN's on at most `percent` % of held-back samples.
     pub fn target_loss(mut self, percent: f64) -> Self {
         self.target_loss = Some(percent);
@@ -202,10 +212,15 @@ impl<'a> Compiler<'a> {
         let own_names = || self.graph.outputs().iter().map(|&id| self.graph.node(id).name().to_string()).collect();
         let names: Vec<String> = self.outputs.clone().unwrap_or_else(own_names);
         let meanings: Vec<String> = closings(&self.graph).iter().zip(&names).filter_map(|(c, name)| c.note(name)).collect();
+        let target = self.target.clone();
         let mut compiled = match self.target_loss {
             Some(target) => self.search(target)?,
             None => self.convert()?,
         };
+        let obstacles = verify_for(&compiled.graph, &target);
+        if !obstacles.is_empty() {
+            return Err(CompilerError::Target { target: target.name, obstacles });
+        }
         name_outputs(&mut compiled.graph, names.iter().map(String::as_str));
         compiled.notes.extend(meanings);
         Ok(compiled)
@@ -236,9 +251,9 @@ impl<'a> Compiler<'a> {
         };
         let barrier = self.adapted(Recipe::load(recipe::BARRIER)?)?;
         let calibration = self.samples.map(|s| Calibration { samples: s.len(), description: s.description().to_string() });
-        let Compiler { graph, samples, assumed, progress, check, mut after, .. } = self;
+        let Compiler { graph, samples, assumed, target, progress, check, mut after, .. } = self;
         let mut convert = |graph: Graph, recipe: &Recipe| {
-            let conversion = Conversion { recipe, timesteps, samples, assumed: &assumed, progress, check };
+            let conversion = Conversion { recipe, timesteps, samples, assumed: &assumed, target: &target, progress, check };
             convert(graph, &conversion, |graph, record| {
                 if let Some(after) = &mut after {
                     after(graph, record);
@@ -246,7 +261,8 @@ impl<'a> Compiler<'a> {
             })
         };
         // A copy keeps the ANN's weights in memory, so it is made only where it may be needed.
-        let undecided = samples.filter(|_| !is_named).map(|samples| (graph.clone(), samples));
+        let has_barriers = target.allows(Timing::WholeWindow);
+        let undecided = samples.filter(|_| !is_named && has_barriers).map(|samples| (graph.clone(), samples));
         let converted = convert(graph.into_owned(), &recipe)?;
         if let Some((ann, samples)) = undecided
             && let Some(judge) = Barrier::consider(&ann, &converted.graph, timesteps, samples)?
@@ -269,7 +285,8 @@ impl<'a> Compiler<'a> {
             graph: &self.graph,
             recipes: &recipes,
             samples,
-            target,
+            loss: target,
+            target: &self.target,
             most_timesteps: self.timesteps.unwrap_or(LONGEST_SEARCHED),
             progress: self.progress,
         })?;

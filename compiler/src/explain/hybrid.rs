@@ -11,10 +11,10 @@ use super::ExplainError;
 use super::ann::{Ann, AnnRun};
 use super::wave::{Values, Wave};
 use crate::calibrate::region::Region;
-use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace, counts_whole_windows};
+use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace};
 use crate::data::Samples;
 use rayon::prelude::*;
-use snn_ir::op::Amplitude;
+use snn_ir::neuron::Amplitude;
 use snn_ir::{Graph, NodeId, Op, Signal};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::encode;
@@ -49,8 +49,6 @@ pub struct Population {
     pub name: String,
     /// The neurons.
     pub neurons: ExpandedNeuron,
-    /// Quanta that a step can send.
-    pub quanta: f32,
     /// What a spike is worth downstream.
     worth: Arc<[f32]>,
     /// Extent of the first axis.
@@ -100,13 +98,12 @@ impl Hybrid {
                         Amplitude::Threshold => neurons.threshold.as_slice().into(),
                         Amplitude::One => vec![1.0; neurons.threshold.len()].into(),
                     };
-                    let quanta = neuron.firing.quanta() as f32;
                     let channels = graph.ty(id).shape.first().copied().unwrap_or(1).max(1);
                     // Until the ANN tells more: a neuron that stands for a part of a function ends to grow where it saturates.
-                    let saturation = |theta: &f32| if neuron.signed { f32::INFINITY } else { theta * quanta };
-                    let cap = neurons.threshold.iter().map(saturation).collect();
+                    let (_, most) = neuron.dynamics().output_interval::<f32>(1);
+                    let cap = neurons.threshold.iter().map(|theta| theta * most).collect();
                     let unit = vec![1.0; neurons.threshold.len()];
-                    Kind::Neurons(Box::new(Population { name: graph.node(id).name().into(), neurons, quanta, worth, channels, unit, cap }))
+                    Kind::Neurons(Box::new(Population { name: graph.node(id).name().into(), neurons, worth, channels, unit, cap }))
                 }
                 Op::CumulativeMaxPool(_) | Op::CumulativeMax => Kind::Maximum(maximum(graph, id)?),
                 Op::Encode { scale, limit } => Kind::Encode { scale: scale.expanded(&graph.ty(id).shape), limit: *limit },
@@ -278,14 +275,14 @@ impl Hybrid {
 impl Population {
     /// What the ANN's rectifier makes of the current `x` of neuron `i`, in the unit of that current.
     pub fn rectified(&self, i: usize, x: f32) -> f32 {
-        let least = if self.neurons.signed { f32::NEG_INFINITY } else { 0.0 };
+        let (least, _) = self.neurons.dynamics.output_interval(1);
         x.clamp(least, self.cap[i].max(0.0))
     }
 
     /// `rectified`, as far as neuron `i` can send it.
     pub fn clipped(&self, i: usize, rectified: f32) -> f32 {
-        let most = self.neurons.threshold[i] * self.quanta;
-        if self.neurons.signed { rectified } else { rectified.min(most) }
+        let (_, most) = self.neurons.dynamics.output_interval::<f32>(1);
+        rectified.min(self.neurons.threshold[i] * most)
     }
 
     /// An activation in the unit of neuron `i`'s current, as what the neuron sends per step.
@@ -301,8 +298,8 @@ impl Population {
     /// The mean output of neuron `i` if its count were the clipped floor of its whole input, given its mean current.
     pub fn even_output(&self, i: usize, mean: f32, timesteps: usize) -> f32 {
         let window = timesteps as f32;
-        let count = ((mean * window + self.neurons.initial[i]) / self.neurons.threshold[i]).floor();
-        let count = if self.neurons.signed { count } else { count.clamp(0.0, self.quanta * window) };
+        let input = mean * window + self.neurons.initial[i];
+        let count = self.neurons.dynamics.window_count(input, self.neurons.threshold[i], timesteps as u32);
         count * self.worth[i] / window
     }
 
@@ -319,7 +316,7 @@ impl Population {
     }
 
     fn spike(&self, current: Values, timesteps: usize) -> Wave {
-        if counts_whole_windows(self.neurons.firing, self.neurons.signed) {
+        if self.neurons.dynamics.counts_whole_windows() {
             let mean = Wave::Values(current).mean(0);
             return Wave::Values(Values::steady(mean.iter().enumerate().map(|(i, &x)| self.even_output(i, x, timesteps)).collect()));
         }

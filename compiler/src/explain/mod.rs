@@ -24,7 +24,7 @@ use ann::Ann;
 use hybrid::{Hybrid, Population, Run};
 use rayon::prelude::*;
 use serde::Serialize;
-use snn_ir::op::Firing;
+use snn_ir::neuron::Firing;
 use snn_ir::{Graph, GraphError};
 use snn_runtime::CompileError;
 use std::collections::HashMap;
@@ -267,7 +267,8 @@ fn summarise(populations: &[(usize, &Population)], tallies: &[SampleTally], time
             }
         })
         .collect();
-    let mut worst: Vec<(&LayerExplanation, Firing)> = layers.iter().zip(populations.iter().map(|(_, p)| p.neurons.firing)).collect();
+    let mut worst: Vec<(&LayerExplanation, Firing)> =
+        layers.iter().zip(populations.iter().map(|(_, p)| p.neurons.dynamics.firing)).collect();
     worst.retain(|(layer, _)| layer.share > 0.0);
     worst.sort_by(|(a, _), (b, _)| b.share.total_cmp(&a.share));
     let ranking = worst.iter().take(RANKED).map(|(layer, firing)| layer.in_words(*firing, timesteps)).collect();
@@ -306,7 +307,7 @@ impl LayerExplanation {
     /// Share, the largest of its own errors, and what would make that smaller.
     fn in_words(&self, firing: Firing, timesteps: u32) -> String {
         let longer = timesteps.saturating_mul(2);
-        let lanes = if let Firing::Lanes(_) = firing { "more lanes" } else { "lanes" };
+        let lanes = if firing.written_lanes().is_some() { "more lanes" } else { "lanes" };
         let errors = [
             (
                 self.error.clipping,

@@ -11,8 +11,8 @@ use super::parallel::{for_each_sample, pool};
 use super::window::run_window;
 use crate::data::Feed;
 use serde::Serialize;
-use snn_ir::op::{Layer, Neuron, Reset};
-use snn_ir::{Graph, Op, Preprocessing};
+use snn_ir::neuron::{Dynamics, Neuron, Reset};
+use snn_ir::{Graph, Preprocessing};
 use snn_runtime::{CompileError, EngineKind, Network, Session};
 
 /// The certificate of a network on a set of samples, at one T.
@@ -50,11 +50,7 @@ struct Population {
     name: String,
     threshold: Vec<f64>,
     initial: Vec<f64>,
-    /// Quanta that a step can send.
-    quanta: f64,
-    /// Whether the count may be below zero, without bounds.
-    signed: bool,
-    soft: bool,
+    dynamics: Dynamics,
 }
 
 /// Sums over neurons and samples.
@@ -77,32 +73,30 @@ impl Population {
             name: name.to_string(),
             threshold: expanded(&neuron.threshold),
             initial: expanded(&neuron.initial),
-            quanta: f64::from(neuron.firing.quanta()),
-            signed: neuron.signed,
-            soft: neuron.reset == Reset::Subtract,
+            dynamics: neuron.dynamics(),
         }
     }
 
     /// Books every neuron's count and last potential after a window of `steps`.
     fn tally(&self, counts: &[i64], membranes: &[f64], steps: u32) -> Tally {
-        let most = self.quanta * f64::from(steps);
+        let (least, most) = self.dynamics.output_interval::<f64>(steps);
+        let window = f64::from(self.dynamics.firing.quanta_per_step()) * f64::from(steps);
         let mut tally = Tally::default();
         for (i, (&count, &v)) in counts.iter().zip(membranes).enumerate() {
             let (theta, n) = (self.threshold[i], count as f64);
-            let saturated = !self.signed && (n >= most && v >= theta || n <= 0.0 && v < 0.0);
+            let saturated = n >= most && v >= theta || n <= least && v < 0.0;
             if (0.0..theta).contains(&v) || saturated {
                 tally.certified += 1;
                 continue;
             }
-            let clip = |x: f64| if self.signed { x } else { x.clamp(0.0, most) };
+            let clip = |x: f64| x.clamp(least, most);
             let whole = theta * n + v;
-            let rectified = (whole - self.initial[i]) / theta;
-            let rectified = if self.signed { rectified } else { rectified.max(0.0) };
-            let exact = clip((whole / theta).floor());
+            let rectified = ((whole - self.initial[i]) / theta).max(least);
+            let exact = self.dynamics.window_count(whole, theta, steps);
             tally.others += 1;
-            tally.clipping += (rectified - clip(rectified)).abs() / most;
-            tally.quantization += (clip(rectified) - exact).abs() / most;
-            tally.unevenness += (exact - n).abs() / most;
+            tally.clipping += (rectified - clip(rectified)).abs() / window;
+            tally.quantization += (clip(rectified) - exact).abs() / window;
+            tally.unevenness += (exact - n).abs() / window;
         }
         tally
     }
@@ -112,7 +106,8 @@ impl Population {
         LayerCertificate {
             name: self.name.clone(),
             neurons: self.threshold.len() as u64,
-            certified: self.soft.then(|| 100.0 * tally.certified as f64 / (tally.certified + tally.others).max(1) as f64),
+            certified: (self.dynamics.reset == Reset::Subtract)
+                .then(|| 100.0 * tally.certified as f64 / (tally.certified + tally.others).max(1) as f64),
             clipping: mean(tally.clipping),
             quantization: mean(tally.quantization),
             unevenness: mean(tally.unevenness),
@@ -132,12 +127,7 @@ impl Tally {
 
 /// The neuron populations of a graph, as the engines number them.
 fn populations(graph: &Graph) -> Result<Vec<Population>, CompileError> {
-    let population = |id| match graph.op(id) {
-        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => {
-            Some(Population::new(graph.node(id).name(), neuron, &graph.ty(id).shape))
-        }
-        _ => None,
-    };
+    let population = |id| Some(Population::new(graph.node(id).name(), graph.op(id).neuron()?, &graph.ty(id).shape));
     Ok(graph.topological()?.into_iter().filter_map(population).collect())
 }
 
@@ -198,7 +188,7 @@ pub fn certify(request: &CertificateRequest<'_>) -> Result<Certificate, Evaluati
 mod tests {
     use super::*;
     use snn_ir::Tensor;
-    use snn_ir::op::Firing;
+    use snn_ir::neuron::{BINARY, Firing, lanes};
 
     fn population(firing: Firing) -> Population {
         Population::new("neurons", &Neuron { firing, initial: Tensor::scalar(5.0), ..Neuron::new(Tensor::scalar(10.0)) }, &[1])
@@ -206,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_count_is_certified_within_the_threshold_and_where_it_is_rightly_saturated_or_silent() {
-        let certified = |count, v| population(Firing::Binary).tally(&[count], &[v], 8).certified == 1;
+        let certified = |count, v| population(BINARY).tally(&[count], &[v], 8).certified == 1;
         assert!(certified(3, 0.0) && certified(3, 9.9) && certified(8, 25.0) && certified(0, -3.0));
         assert!(!certified(3, 10.0) && !certified(3, -0.1) && !certified(8, -1.0) && !certified(0, 12.0));
     }
@@ -214,18 +204,18 @@ mod tests {
     #[test]
     fn the_three_errors_add_up_to_what_the_rectifier_would_have_said() {
         // Input 3·10 + 27 − 5 = 52: 5.2 of 8 spikes were due, floor(5.7) = 5, sent were 3.
-        let tally = population(Firing::Binary).tally(&[3], &[27.0], 8);
+        let tally = population(BINARY).tally(&[3], &[27.0], 8);
         let errors = [tally.clipping, tally.quantization, tally.unevenness].map(|e| (e * 8.0 * 10.0).round());
         assert_eq!((tally.others, errors), (1, [0.0, 2.0, 20.0]));
         // Input 70 + 45 − 5 = 110 of 80: 3 too much for the window, all but one of its 8 spikes sent.
-        let tally = population(Firing::Binary).tally(&[7], &[45.0], 8);
+        let tally = population(BINARY).tally(&[7], &[45.0], 8);
         let errors = [tally.clipping, tally.quantization, tally.unevenness].map(|e| (e * 8.0 * 10.0).round());
         assert_eq!(errors, [30.0, 0.0, 10.0]);
     }
 
     #[test]
     fn lanes_saturate_at_their_most_quanta_a_step() {
-        assert_eq!(population(Firing::Lanes(2)).tally(&[8], &[12.0], 8).certified, 0);
-        assert_eq!(population(Firing::Lanes(2)).tally(&[24], &[12.0], 8).certified, 1);
+        assert_eq!(population(lanes(2)).tally(&[8], &[12.0], 8).certified, 0);
+        assert_eq!(population(lanes(2)).tally(&[24], &[12.0], 8).certified, 1);
     }
 }

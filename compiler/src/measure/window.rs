@@ -1,8 +1,8 @@
 //! One window of one sample, to its end, and how many windows an answer takes.
 
 use super::task::top1;
-use snn_ir::op::{Firing, Layer};
-use snn_ir::{Graph, Op};
+use snn_ir::Graph;
+use snn_ir::neuron::Timing;
 use snn_runtime::{Network, RunError, Session};
 use std::collections::HashMap;
 
@@ -51,12 +51,9 @@ fn lead(potentials: &[f32]) -> f32 {
 pub fn barriers(graph: &Graph) -> u32 {
     let mut depth: HashMap<_, u32> = HashMap::new();
     for id in graph.topological().unwrap_or_default() {
-        let two_phase = match graph.op(id) {
-            Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => neuron.firing == Firing::TwoPhase,
-            _ => false,
-        };
+        let waits = graph.op(id).neuron().is_some_and(|n| n.firing.timing() == Timing::WholeWindow);
         let before = graph.operands(id).iter().filter_map(|o| depth.get(o)).max().copied().unwrap_or(0);
-        depth.insert(id, before + u32::from(two_phase));
+        depth.insert(id, before + u32::from(waits));
     }
     graph.outputs().iter().filter_map(|o| depth.get(o)).max().copied().unwrap_or(0)
 }

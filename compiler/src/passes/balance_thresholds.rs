@@ -12,12 +12,12 @@
 //! A cap of the ANN bounds θ: at θ = cap the neuron saturates exactly where the ANN does. Without calibration data
 //! the statistics come from synthetic inputs, in a network that is matched to what its batch-norms say; a note says so, and what it costs.
 
-use super::replace_relu::MOST_LANES;
 use super::{Condition, Facts, Pass, PassError, Report, Request};
 use crate::calibrate::activations::{channel_axis, relu_histograms};
 use crate::calibrate::histogram::Histogram;
 use crate::calibrate::matched::Matched;
 use serde::Deserialize;
+use snn_ir::neuron::{Firing, lanes};
 use snn_ir::op::Relu;
 use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashMap;
@@ -139,7 +139,10 @@ impl BalanceThresholds {
             ThresholdRule::Max => Some(histogram.max),
             ThresholdRule::Percentile => Some(histogram.percentile(self.percentile)),
             ThresholdRule::Balanced => Some(histogram.balanced_threshold(self.steps, self.rate)),
-            ThresholdRule::Mmse => histogram.mmse_threshold(timesteps * ((1 << self.lanes.clamp(1, MOST_LANES)) - 1)),
+            ThresholdRule::Mmse => {
+                let quanta = lanes(self.lanes.clamp(1, Firing::MOST_LANES)).quanta_per_step();
+                histogram.mmse_threshold(timesteps * quanta)
+            }
         };
         threshold.filter(|&t| t > 0.0)
     }

@@ -31,7 +31,8 @@ use crate::calibrate::refit::{Refit, Rounded};
 use crate::calibrate::search::{Entries, Score};
 use rayon::prelude::*;
 use serde::Deserialize;
-use snn_ir::op::{Firing, Neuron, Scale};
+use snn_ir::neuron::{Dynamics, Neuron};
+use snn_ir::op::Scale;
 use snn_ir::{Graph, Op, Tensor};
 use snn_runtime::analog::NeuronParameters;
 
@@ -93,14 +94,14 @@ impl Pass for CalibrateLayers {
 struct Goal {
     targets: Vec<Vec<f32>>,
     timesteps: usize,
-    firing: Firing,
+    dynamics: Dynamics,
     /// First place of a sample held back from fits.
     fitted: usize,
 }
 
 impl Goal {
     fn entries<'a>(&'a self, channel: usize, current: &'a [f32]) -> Entries<'a> {
-        Entries { current, target: &self.targets[channel], timesteps: self.timesteps, firing: self.firing }
+        Entries { current, target: &self.targets[channel], timesteps: self.timesteps, dynamics: self.dynamics }
     }
 
     fn search(&self, observed: &Observed, from: &[NeuronParameters], rounds: &[f32]) -> Vec<(NeuronParameters, Score)> {
@@ -143,7 +144,7 @@ impl Goal {
                     .chunks_exact(places)
                     .flat_map(|step| step[judges.clone()].iter().zip(&change[c][judges.clone()]).map(|(i, d)| i + length * d))
                     .collect();
-                let entries = Entries { current: &current, target, timesteps: self.timesteps, firing: self.firing };
+                let entries = Entries { current: &current, target, timesteps: self.timesteps, dynamics: self.dynamics };
                 entries.score(&found[c].0).error
             };
             let mut best = (error(0.0), 0.0);
@@ -191,7 +192,7 @@ impl CalibrateLayers {
             .collect();
         let mut observed = places.observe(&site.reader(site.operand())?);
         let targets: Vec<Vec<f32>> = observed.analog.iter().map(|z| z.iter().map(|&z| site.activation(z)).collect()).collect();
-        let goal = Goal { targets, timesteps: site.timesteps, firing: neuron.firing, fitted };
+        let goal = Goal { targets, timesteps: site.timesteps, dynamics: neuron.dynamics(), fitted };
         let mut found = goal.search(&observed, &start, &self.search);
 
         if let Some(refit) = refit.filter(|r| r.is_exclusive) {

@@ -16,7 +16,7 @@ use crate::calibrate::layerwise::{SampleBudget, Site};
 use crate::calibrate::spike_train::{ExpandedNeuron, SampleTrace};
 use rayon::prelude::*;
 use serde::Deserialize;
-use snn_ir::op::{Firing, Neuron, Reset};
+use snn_ir::neuron::{Dynamics, Neuron};
 use snn_ir::{Graph, Op};
 
 /// The pass.
@@ -65,7 +65,7 @@ impl Pass for CorrectBiasOverTime {
 impl CorrectBiasOverTime {
     fn correct(&self, site: &mut Site<'_>) -> Result<Outcome, PassError> {
         let Some(neuron) = site.neuron().cloned() else { return Ok(Outcome::NotApplicable(NO_NEURONS.into())) };
-        if !matches!(neuron.firing, Firing::Binary | Firing::Lanes(_)) {
+        if !neuron.firing.allows_schedule() {
             return Err(PassError::node(site.graph, site.id, "a bias for every step needs neurons that fire step by step"));
         }
         let shape = site.graph.ty(site.id).shape.clone();
@@ -81,13 +81,8 @@ impl CorrectBiasOverTime {
         channel.iter().enumerate().for_each(|(i, &c)| members[c].push(i));
         let of_channel = |c: usize| {
             let channel = Channel::new(&members[c], &expanded, &traces, site.timesteps, site.cap);
-            match neuron.firing {
-                Firing::Lanes(_) => {
-                    let most = neuron.firing.quanta() as f32;
-                    self.biases(&channel, |v, theta| (v / theta).clamp(0.0, most).floor())
-                }
-                _ => self.biases(&channel, |v, theta| if v >= theta { 1.0 } else { 0.0 }),
-            }
+            let dynamics = neuron.dynamics();
+            snn_ir::specialized!(dynamics => self.biases(dynamics, &channel))
         };
         let bias: Vec<Vec<f32>> = (0..channels).into_par_iter().map(of_channel).collect();
         let rows: Vec<Vec<f32>> = (0..site.timesteps).map(|t| channel.iter().map(|&c| -bias[c][t]).collect()).collect();
@@ -97,7 +92,8 @@ impl CorrectBiasOverTime {
     }
 
     /// β of every step.
-    fn biases(&self, channel: &Channel, quanta: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+    #[inline(always)]
+    fn biases(&self, dynamics: Dynamics, channel: &Channel) -> Vec<f32> {
         let neurons = channel.initial.len();
         let mut bias = vec![0f64; channel.timesteps];
         let mut sent = vec![0f32; neurons];
@@ -107,14 +103,13 @@ impl CorrectBiasOverTime {
                 let parameters = || channel.step(t).iter().zip(&channel.threshold);
                 let before = *bias as f32;
                 for ((sent, v), (i, &theta)) in sent.iter_mut().zip(&v).zip(parameters()) {
-                    *sent = quanta(v + i - before, theta) * theta;
+                    *sent = dynamics.fire(v + i - before, theta, 0.0, f32::INFINITY) * theta;
                 }
                 *bias += self.rate * (sum(&sent) / neurons as f64 - channel.target);
                 let now = *bias as f32;
                 for (v, (i, &theta)) in v.iter_mut().zip(parameters()) {
-                    let reached = *v + i - now;
-                    let fired = quanta(reached, theta);
-                    *v = if channel.reset == Reset::Zero && fired > 0.0 { 0.0 } else { reached - fired * theta };
+                    *v = *v + i - now;
+                    dynamics.step(v, theta, 0.0, f32::INFINITY);
                 }
             }
         }
@@ -131,7 +126,6 @@ struct Channel {
     /// Mean of the ANN's activations.
     target: f64,
     timesteps: usize,
-    reset: Reset,
 }
 
 impl Channel {
@@ -147,7 +141,6 @@ impl Channel {
             current: (0..steps).flat_map(step).collect(),
             target: traces.iter().map(activation).sum::<f64>() / (traces.len() * members.len()) as f64,
             timesteps,
-            reset: neuron.reset,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::calibrate::layerwise::{SampleBudget, Site};
 use crate::calibrate::spike_train::ExpandedNeuron;
 use rayon::prelude::*;
 use serde::Deserialize;
-use snn_ir::op::Neuron;
+use snn_ir::neuron::Neuron;
 use snn_ir::{Graph, Op};
 
 /// Most samples times steps.

@@ -8,7 +8,8 @@
 use super::fold_batch_norm::{along_axis, broadcast_with, fold_into};
 use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
-use snn_ir::op::{AvgPool, Conv, Divisor, Layer, Neuron, Scale};
+use snn_ir::neuron::Neuron;
+use snn_ir::op::{AvgPool, Conv, Divisor, Layer, Scale};
 use snn_ir::{Graph, NodeId, Op, Tensor, Window};
 use std::collections::{HashMap, HashSet};
 

@@ -75,6 +75,12 @@ pub trait Pass {
     fn keeps_outputs(&self) -> bool {
         false
     }
+
+    /// How far the pass may move the outputs, if it keeps them nearly: root mean square of the difference over
+    /// that of the outputs. `--check` holds it to that, too.
+    fn may_move_outputs(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// Why a pass could not do its work.

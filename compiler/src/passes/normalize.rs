@@ -10,7 +10,8 @@
 use super::fold_batch_norm::{broadcast_with, fold_into};
 use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
-use snn_ir::op::{Amplitude, Conv, ConvTranspose, Linear, Neuron, Scale};
+use snn_ir::neuron::{Amplitude, Neuron};
+use snn_ir::op::{Conv, ConvTranspose, Linear, Scale};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor};
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! The order of passes: what each requires of the network and brings about, checked before the first one runs.
 
 use super::Pass;
-use snn_ir::op::{Amplitude, Layer, Neuron, Relu};
+use snn_ir::neuron::{Amplitude, Neuron};
+use snn_ir::op::Relu;
 use snn_ir::{Graph, Op, Tensor};
 use std::fmt;
 use thiserror::Error;
@@ -42,7 +43,7 @@ impl Condition {
 
     /// Whether it holds of `graph` as far as the graph tells, whatever has run before.
     fn holds(self, graph: &Graph) -> bool {
-        let neurons = || graph.ids().filter_map(|id| neuron(graph.op(id)));
+        let neurons = || graph.ids().filter_map(|id| graph.op(id).neuron());
         match self {
             Condition::Thresholds => graph.ids().any(|id| matches!(graph.op(id), Op::Relu(Relu { threshold: Some(_), .. }))),
             Condition::Neurons => graph.is_spiking(),
@@ -61,13 +62,6 @@ impl Condition {
 fn is_fused(op: &Op) -> bool {
     let is_sum = matches!(op, Op::AvgPool(_) | Op::Reduce(_) | Op::Scale(_) | Op::Add);
     is_sum || matches!(op, Op::If(_) | Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_))
-}
-
-fn neuron(op: &Op) -> Option<&Neuron> {
-    match op {
-        Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) => Some(neuron),
-        _ => None,
-    }
 }
 
 impl fmt::Display for Condition {

@@ -23,6 +23,7 @@ mod rows;
 mod units;
 
 pub use measure::Rounding;
+pub(crate) use measure::share_moved;
 
 use super::{Condition, Facts, Pass, PassError, Report, Request};
 use crate::calibrate::rounding::WeightRange;
@@ -83,7 +84,7 @@ impl WeightType {
     }
 }
 
-/// Share from which on a layer's weights have lost their meaning.
+/// Share of a layer's current, or of the outputs, from which on weights have lost their meaning.
 const MEANINGLESS: f64 = 0.5;
 
 impl Pass for Quantize {
@@ -103,6 +104,10 @@ impl Pass for Quantize {
         &[Condition::Rates]
     }
 
+    fn may_move_outputs(&self) -> Option<f64> {
+        Some(MEANINGLESS)
+    }
+
     fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
         if !graph.is_spiking() || graph.is_quantized() {
             let why = if graph.is_quantized() { "its weights are integers already" } else { "the network does not spike" };
@@ -117,12 +122,14 @@ impl Pass for Quantize {
         let mut quantizer = Quantizer {
             timesteps,
             observed: samples.observe(&real, &prefix)?,
-            range: self.weight_range(),
+            range: self.weight_range().within(request.target.largest_weight(f64::INFINITY)),
             shared: currents::sharing(&real, &order),
             graph,
             prefix,
             units: HashMap::new(),
-            ranges: Ranges::default(),
+            ranges: Ranges::within(request.target.largest_potential()),
+            largest_potential: request.target.largest_potential(),
+            largest_weight: request.target.largest_weight(units::MOST_WEIGHT),
             rescaled: HashMap::new(),
             layers: Vec::new(),
         };
@@ -138,7 +145,7 @@ impl Pass for Quantize {
         graph.remove_dead();
         report.rounding = samples.rounding(&real, &layers, timesteps)?;
         judge(&real, report)?;
-        replay::replay(&real, graph, &samples, request, report)
+        replay::replay(&real, graph, &layers, &samples, request, report)
     }
 }
 
@@ -189,6 +196,10 @@ struct Quantizer<'g> {
     shared: HashSet<NodeId>,
     /// Length of the window.
     timesteps: u32,
+    /// Largest magnitude of a potential that the target holds.
+    largest_potential: i64,
+    /// Largest magnitude of a weight that reads currents.
+    largest_weight: f64,
     range: WeightRange,
     /// Largest magnitude of the prefix's share in a node's current, on samples.
     observed: HashMap<NodeId, f64>,

@@ -5,49 +5,57 @@
 //! nothing more: a neuron whose θ is at most the cap saturates there. A neuron with n lanes sends up to `2ⁿ − 1` quanta a step,
 //! so its quantum is `θ/(2ⁿ − 1)`. Source: Deng & Gu, ICLR 2021, section 3.
 //!
+//! A `multi-spike` neuron sends `floor(v/θ)` spikes in a step. It catches up with what came late,
+//! and does not saturate, so it cannot stand for a relu with a cap.
+//!
+//! A hard reset (`reset: zero`) throws away what is above the threshold: a steady current I makes a
+//! neuron send 1, 1/2, 1/3, .. spikes a step, each time `⌈θ/I⌉` steps apart. So neurons get 4/3 of
+//! their current, or θ is 3/4 of the amplitude of a spike: currents halfway between the rates 1
+//! and 1/2 decide between them. (For currents spread evenly up to the amplitude the least squared
+//! error is at 0.76.) `calibrate-layers` then tunes θ to the spikes that such neurons really send.
+//!
 //! Precondition: no other analog-only operation is left.
 
 use super::{Condition, Facts, Pass, PassError, Report, Request};
-use serde::Deserialize;
-use snn_ir::op::{Firing, Neuron, Relu, Scale};
-use snn_ir::{Graph, Op, Signal};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use snn_ir::neuron::{BINARY, Firing, Neuron, Reset};
+use snn_ir::op::{Relu, Scale};
+use snn_ir::{Graph, Op, Signal, Tensor};
+use std::collections::BTreeMap;
 
-/// Lanes that a neuron can have: 127 quanta a step, finer than weights of 8 bits.
-pub const MOST_LANES: u8 = 7;
+/// Current of neurons with a hard reset, over what it is with a soft one.
+const HARD_RESET_GAIN: f32 = 4.0 / 3.0;
 
 /// The pass.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplaceRelu {
-    /// Firing rule of the neurons: `binary`, `ternary`, `two-phase` or `{lanes: n}`.
-    #[serde(with = "serde_yaml::with::singleton_map")]
-    pub firing: FiringRule,
+    /// Firing mode of the neurons: `binary`, `ternary`, `two-phase`, `multi-spike` or `{lanes: n}`.
+    #[serde(deserialize_with = "firing")]
+    pub firing: Firing,
+    /// Reset rule of the neurons: `subtract`, or `zero` for binary ones.
+    #[serde(deserialize_with = "reset")]
+    pub reset: Reset,
 }
 
-/// The firing rules a recipe can ask for; see [`Firing`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FiringRule {
-    /// One spike a step, soft reset.
-    #[default]
-    Binary,
-    /// Signed spikes with a memory of what was sent.
-    Ternary,
-    /// Binary spikes behind a window barrier.
-    TwoPhase,
-    /// `n` binary lanes a step.
-    Lanes(u8),
+fn reset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reset, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
-impl From<FiringRule> for Firing {
-    fn from(rule: FiringRule) -> Firing {
-        match rule {
-            FiringRule::Binary => Firing::Binary,
-            FiringRule::Ternary => Firing::Ternary,
-            FiringRule::TwoPhase => Firing::TwoPhase,
-            FiringRule::Lanes(n) => Firing::Lanes(n),
-        }
+/// A firing mode as recipes write it: a word, or a word with a number.
+fn firing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Firing, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a firing mode such as `two-phase` or `{lanes: 4}`")]
+    enum Written {
+        Word(String),
+        Number(BTreeMap<String, u8>),
     }
+    let text = match Written::deserialize(deserializer)? {
+        Written::Word(word) => word,
+        Written::Number(words) => words.iter().map(|(word, number)| format!("{word}({number})")).collect(),
+    };
+    text.parse().map_err(D::Error::custom)
 }
 
 impl Pass for ReplaceRelu {
@@ -68,14 +76,22 @@ impl Pass for ReplaceRelu {
     }
 
     fn run(&self, graph: &mut Graph, request: &Request<'_>, facts: &mut Facts, report: &mut Report) -> Result<(), PassError> {
-        if let FiringRule::Lanes(n) = self.firing
-            && !(1..=MOST_LANES).contains(&n)
+        if let Some(n) = self.firing.written_lanes()
+            && let most = request.target.most_lanes().unwrap_or(Firing::MOST_LANES)
+            && !(1..=most).contains(&n)
         {
-            return Err(PassError::Missing(format!("neurons have 1 to {MOST_LANES} lanes, not {n}")));
+            return Err(PassError::Missing(format!("neurons have 1 to {most} lanes, not {n}")));
+        }
+        let is_hard = self.reset == Reset::Zero;
+        if is_hard && self.firing != BINARY {
+            return Err(PassError::Missing(format!("no threshold is known that balances `reset: zero` for {} neurons", self.firing)));
         }
         for id in graph.topological()? {
             let reason = match graph.op(id) {
                 Op::Relu(Relu { threshold: None, .. }) => "this relu has no threshold: run balance-thresholds first",
+                Op::Relu(Relu { cap: Some(_), .. }) if self.firing.sends_all() => {
+                    "this relu has a cap, and multi-spike neurons do not saturate: choose another firing mode"
+                }
                 Op::Activation(_) => "only rectifiers can become neurons: run approximate-activations first",
                 Op::MaxPool(_) | Op::Maximum => "maxima have to be lowered first: run lower-max-pool",
                 Op::Softmax { .. } => "softmax inside a network has no spiking form; remove it, or end the network before it",
@@ -88,24 +104,25 @@ impl Pass for ReplaceRelu {
             return Err(PassError::node(graph, id, reason));
         }
         facts.ann = Some(graph.clone());
-        // A neuron takes a current. Where a relu stands behind spikes (a cap behind a pool), a scale by one makes it one.
+        // A neuron takes a current. Where a relu reads spikes (a cap after a pool), a scale by one makes them one.
         for id in graph.topological()? {
-            if matches!(graph.op(id), Op::Relu(_)) && !makes_current(graph.op(graph.operands(id)[0])) {
+            if matches!(graph.op(id), Op::Relu(_)) && (is_hard || !makes_current(graph.op(graph.operands(id)[0]))) {
                 let operand = graph.operands(id)[0];
                 let name = graph.fresh_name(&format!("{}.current", graph.node(id).name()));
-                let current = graph.add(name, Op::Scale(Scale { weight: None, bias: None }), &[operand])?;
+                let weight = is_hard.then(|| Tensor::scalar(HARD_RESET_GAIN));
+                let current = graph.add(name, Op::Scale(Scale { weight, bias: None }), &[operand])?;
                 let relu = graph.op(id).clone();
                 graph.rewrite(id, relu, &[current])?;
             }
         }
-        let firing = Firing::from(self.firing);
-        let quanta = firing.quanta() as f32;
+        let (firing, reset) = (self.firing, self.reset);
+        let quanta = firing.quanta_of_threshold() as f32;
         graph.rewrite_all(|_, node| {
             let spiking = match node.op() {
                 Op::Input(_, shape) => Op::Input(Signal::Current, shape.clone()),
                 Op::Constant(_, value) => Op::Constant(Signal::Current, value.clone()),
                 Op::Relu(Relu { threshold: Some(threshold), .. }) => {
-                    Op::If(Neuron { firing, ..Neuron::new(threshold.map(|t| t / quanta)) })
+                    Op::If(Neuron { firing, reset, ..Neuron::new(threshold.map(|t| t / quanta)) })
                 }
                 _ => return None,
             };

@@ -6,7 +6,8 @@ use crate::calibrate::rounding::WeightRange;
 use crate::calibrate::synthetic::Assumed;
 use crate::data::Samples;
 use crate::progress::{Progress, SILENT};
-use snn_ir::{Graph, NodeId};
+use crate::targets;
+use snn_ir::{Graph, NodeId, Target};
 use std::collections::HashMap;
 
 /// What a network is converted for. No pass changes it.
@@ -18,6 +19,8 @@ pub struct Request<'a> {
     pub samples: Option<&'a Samples>,
     /// What is assumed of inputs without samples.
     pub assumed: Assumed,
+    /// What the network is for, and what that allows.
+    pub target: Target,
     /// What `quantize` will round weights before neurons to; none where they stay floats.
     pub weight_range: Option<WeightRange>,
     /// Told how far long work has come.
@@ -25,9 +28,10 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// For windows of `timesteps` steps, without samples or listeners; weights stay floats.
+    /// For windows of `timesteps` steps on this computer, without samples or listeners; weights stay floats.
     pub fn new(timesteps: u32) -> Request<'static> {
-        Request { timesteps, samples: None, assumed: Assumed::default(), weight_range: None, progress: SILENT }
+        let target = targets::default_target();
+        Request { timesteps, samples: None, assumed: Assumed::default(), target, weight_range: None, progress: SILENT }
     }
 }
 

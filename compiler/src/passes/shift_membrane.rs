@@ -7,7 +7,7 @@
 
 use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;
-use snn_ir::op::Neuron;
+use snn_ir::neuron::Neuron;
 use snn_ir::{Graph, Op};
 
 /// The pass.

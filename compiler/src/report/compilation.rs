@@ -5,7 +5,7 @@ use super::table::{Align, table};
 use crate::driver::Compiled;
 use crate::passes::Approximation;
 use serde::Serialize;
-use snn_ir::{Graph, Op};
+use snn_ir::Graph;
 use std::path::Path;
 
 /// The report of a compilation.
@@ -57,7 +57,7 @@ pub fn size(graph: &Graph) -> (usize, usize, usize) {
     let (mut layers, mut neurons, mut parameters) = (0, 0, 0);
     for id in graph.ids() {
         let op = graph.op(id);
-        if matches!(op, Op::If(_)) || matches!(op, Op::Layer(l) if l.neuron.is_some()) {
+        if op.is_population() {
             layers += 1;
             neurons += graph.ty(id).len();
         }

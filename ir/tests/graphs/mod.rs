@@ -1,6 +1,7 @@
 //! Graphs to test with: one that has every operation, and random ones.
 #![allow(dead_code)]
 
+use snn_ir::neuron::{Amplitude, BINARY, Firing, Reset, TERNARY, TWO_PHASE, lanes};
 use snn_ir::op::*;
 use snn_ir::text::literal::seeded;
 use snn_ir::*;
@@ -54,20 +55,19 @@ impl Random {
 
     /// Sometimes a current for each of three steps, where neurons may have one.
     fn schedule(&mut self, shape: &[usize], firing: Firing) -> Option<Tensor> {
-        let allowed = matches!(firing, Firing::Binary | Firing::Lanes(_));
-        (allowed && self.chance()).then(|| self.floats(&[&[3][..], shape].concat()))
+        (firing.allows_schedule() && self.chance()).then(|| self.floats(&[&[3][..], shape].concat()))
     }
 
     fn neuron(&mut self, shape: &[usize]) -> Neuron {
         let threshold = self.broadcast(shape).map(|v| v.abs() + 0.1);
-        let firing = [Firing::Binary, Firing::Ternary, Firing::TwoPhase, Firing::Lanes(3)][self.below(4)];
+        let firing = [BINARY, TERNARY, TWO_PHASE, lanes(3)][self.below(4)];
         Neuron {
             threshold,
             initial: self.broadcast(shape),
             schedule: self.schedule(shape, firing),
             reset: if self.chance() { Reset::Subtract } else { Reset::Zero },
             amplitude: if self.chance() { Amplitude::Threshold } else { Amplitude::One },
-            signed: firing == Firing::Ternary && self.chance(),
+            signed: firing.may_retract() && self.chance(),
             rate: self.chance().then(|| self.below(1000) as f32 / 1000.0),
             firing,
         }
@@ -241,11 +241,11 @@ pub fn quantized() -> Graph {
     let layer =
         |synapses, neuron| Op::Layer(Layer { synapses, bias: Some(Tensor::i32([4, 1, 1], [1, -2, 300, -4])), neuron: Some(neuron) });
     let thresholds = Tensor::i32([4, 1, 1], [900, 1000, 1100, 1200]);
-    let a = g.add("a", layer(vec![conv(1, 1)], neuron(thresholds, Firing::Binary, false)), &[encode]).unwrap();
-    let b = layer(vec![conv(4, 2), Op::Identity], neuron(Tensor::scalar_i32(50), Firing::Ternary, true));
+    let a = g.add("a", layer(vec![conv(1, 1)], neuron(thresholds, BINARY, false)), &[encode]).unwrap();
+    let b = layer(vec![conv(4, 2), Op::Identity], neuron(Tensor::scalar_i32(50), TERNARY, true));
     let b = g.add("b", b, &[a, a]).unwrap();
-    let c = g.add("c", layer(vec![conv(4, 3)], neuron(Tensor::scalar_i32(40), Firing::Lanes(2), false)), &[b]).unwrap();
-    let d = g.add("d", layer(vec![conv(4, 4)], neuron(Tensor::scalar_i32(40), Firing::TwoPhase, false)), &[c]).unwrap();
+    let c = g.add("c", layer(vec![conv(4, 3)], neuron(Tensor::scalar_i32(40), lanes(2), false)), &[b]).unwrap();
+    let d = g.add("d", layer(vec![conv(4, 4)], neuron(Tensor::scalar_i32(40), TWO_PHASE, false)), &[c]).unwrap();
     let pool = Window { stride: vec![2, 2], ..Window::unit([2, 2]) };
     let pool = g.add("pool", Op::CumulativeMaxPool(pool), &[d]).unwrap();
     let flat = g.add("flat", Op::Reshape { shape: vec![36] }, &[pool]).unwrap();

@@ -1,7 +1,8 @@
 //! A quantized network of the shape of ResNet-20 on CIFAR-10 (He et al. 2016), with random weights and thresholds that make
 //! neurons fire at rates like a trained network's.
 
-use snn_ir::op::{Amplitude, Conv, Firing, Layer, Linear, Neuron, Pad, Reduce, Reset, Scale, Slice};
+use snn_ir::neuron::{Amplitude, BINARY, Neuron, Reset};
+use snn_ir::op::{Conv, Layer, Linear, Pad, Reduce, Scale, Slice};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
 
 /// A small deterministic source of numbers.
@@ -41,7 +42,7 @@ fn layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: i32
             schedule: None,
             reset: Reset::Subtract,
             amplitude: Amplitude::One,
-            firing: Firing::Binary,
+            firing: BINARY,
             signed: false,
             rate: None,
         }),

@@ -4,9 +4,8 @@ use super::fit::fit;
 use super::subject::{Family, LayerShape, Subject};
 use super::{CostModel, Costs, EventCosts, MatrixCosts, SynapseSize, TableCosts, has_choice};
 use crate::error::CompileError;
-use crate::kernels::Cpu;
-use crate::kernels::byte_event;
 use crate::kernels::table::{BLOCK, Blocks};
+use crate::kernels::{Cpu, KernelSet};
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::lanes;
 use std::collections::BTreeMap;
@@ -56,7 +55,7 @@ impl CostModel {
     /// # Errors
     /// When a layer cannot be compiled.
     pub fn measure(mut progress: impl FnMut(usize, usize)) -> Result<Measurement, CompileError> {
-        let levels: Vec<Cpu> = Cpu::ALL.into_iter().filter(|&cpu| cpu <= Cpu::detect() && has_choice(cpu)).collect();
+        let levels: Vec<Cpu> = Cpu::available().filter(|&cpu| has_choice(cpu)).collect();
         let total = levels.len() * SHAPES.len();
         let mut done = 0;
         let (mut model, mut deviations) = (BTreeMap::new(), Vec::new());
@@ -138,7 +137,7 @@ fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) 
     let x = x.map(rounded);
     let events = |first: usize| EventCosts { chunk: x[first], mask: x[first + 1], event: x[first + 2], row: x[first + 3] };
     let matrix = MatrixCosts { chunk: x[1], product: x[2] };
-    let byte_event = byte_event::is_available(cpu).then(|| events(7));
+    let byte_event = KernelSet::of(cpu).byte_event.map(|_| events(7));
     Ok(Costs { machine: machine(), neurons: x[0], event: events(3), byte_event, matrix, table })
 }
 

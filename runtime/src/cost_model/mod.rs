@@ -115,7 +115,7 @@ impl CostModel {
     pub fn from_json(text: &str) -> Result<CostModel, CostModelError> {
         let model: CostModel = serde_json::from_str(text)?;
         for (level, costs) in &model.0 {
-            if !Cpu::ALL.iter().any(|&cpu| has_choice(cpu) && cpu.to_string() == *level) {
+            if !Cpu::named(level).is_some_and(has_choice) {
                 return Err(CostModelError::Level(level.clone()));
             }
             if let Some(&value) = costs.coefficients().iter().find(|v| !v.is_finite() || **v < 0.0) {
@@ -138,7 +138,7 @@ impl CostModel {
 
 /// Whether there is more than one kernel for the same synapse.
 pub(crate) fn has_choice(cpu: Cpu) -> bool {
-    cpu != Cpu::Portable
+    !cpu.is_portable()
 }
 
 impl Costs {
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_shipped_table_has_every_level_whose_kernels_are_chosen_and_reads_back() {
         let model = CostModel::shipped();
-        for cpu in Cpu::ALL {
+        for cpu in Cpu::LEVELS {
             assert_eq!(model.costs(cpu).is_some(), has_choice(cpu), "{cpu}");
         }
         assert_eq!(&CostModel::from_json(&model.to_json()).unwrap(), model);

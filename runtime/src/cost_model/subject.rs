@@ -1,13 +1,14 @@
 //! One layer to measure: spikes at a chosen rate, through synapses that a chosen family of kernels computes, to neurons.
 
-use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts, has_choice};
+use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts};
+use crate::engine::Machine as _;
 use crate::error::CompileError;
 use crate::jit::{Machine, Program};
-use crate::kernels::Cpu;
 use crate::kernels::byte_event;
-use crate::kernels::table::TableLayer;
+use crate::kernels::{Cpu, KernelSet};
 use crate::plan::lanes;
-use snn_ir::op::{Amplitude, Conv, Layer, Neuron, Reduce};
+use snn_ir::neuron::{Amplitude, Neuron};
+use snn_ir::op::{Conv, Layer, Reduce};
 use snn_ir::{Graph, GraphError, Op, Signal, Tensor, Window};
 use std::collections::BTreeMap;
 
@@ -32,11 +33,12 @@ pub enum Family {
 impl Family {
     /// Whether `cpu` has kernels of this family, among which the plan chooses, for a layer of `shape`.
     pub fn computes(self, cpu: Cpu, shape: LayerShape) -> bool {
+        let kernels = KernelSet::of(cpu);
         match self {
             Family::Event => true,
-            Family::ByteEvent => byte_event::is_available(cpu) && lanes(shape.channels).is_multiple_of(byte_event::LANES),
-            Family::Matrix => has_choice(cpu),
-            Family::Table => TableLayer::is_available(cpu),
+            Family::ByteEvent => kernels.byte_event.is_some() && lanes(shape.channels).is_multiple_of(byte_event::LANES),
+            Family::Matrix => kernels.product.is_some(),
+            Family::Table => kernels.table.is_some(),
         }
     }
 }
@@ -78,7 +80,7 @@ impl Subject {
     pub fn new(cpu: Cpu, family: Family, shape: LayerShape, steps: usize, rate: f64) -> Result<Self, CompileError> {
         let random = &mut Random(1);
         let graph = network(random, shape, steps).expect("the shapes fit");
-        let program = Program::compile(&graph, cpu, &forcing(cpu, family))?;
+        let program = Program::compile(&graph, KernelSet::of(cpu), &forcing(cpu, family))?;
         let layer = program.plan().stepped().last().expect("the network has a layer");
         let len = shape.channels * shape.side * shape.side;
         let inputs = (0..SAMPLES).map(|_| (0..len).map(|_| (rate * (0.5 + random.unit())) as f32).collect()).collect();
@@ -113,7 +115,7 @@ fn forcing(cpu: Cpu, family: Family) -> CostModel {
         machine: String::new(),
         neurons: 0.0,
         event: events(family != Family::Event),
-        byte_event: byte_event::is_available(cpu).then(|| events(family != Family::ByteEvent)),
+        byte_event: KernelSet::of(cpu).byte_event.map(|_| events(family != Family::ByteEvent)),
         matrix: MatrixCosts { chunk: 0.0, product: far(family != Family::Matrix) },
         table: (family == Family::Table).then_some(TableCosts { chunk: 0.0, word: 0.0, look_up: 0.0 }),
     };

@@ -1,5 +1,6 @@
 //! Steps of nodes that have no kernel on bytes, element by element.
 
+use super::potentials::Potentials;
 use super::steps::{Machine, Phase, State};
 use super::values::Value;
 use crate::kernels::stepped::Pixels;
@@ -34,7 +35,7 @@ impl Machine<'_> {
             _ => linear(node, &operands, i64::from(phase == Phase::Input), nodes),
         };
         match (state, &self.program.layouts[i]) {
-            (State::Neurons(state), _) => self.fire(i, &mut state.potentials, &mut state.sent, &result, value, t, phase),
+            (State::Neurons(state), _) => self.fire(i, state, &result, value, t, phase),
             (_, Some(layout)) => {
                 let zero = i64::from(self.program.zero);
                 layout.fill(value.plane_mut(t), result.iter().map(|&x| x + zero));
@@ -55,7 +56,8 @@ impl Machine<'_> {
     }
 
     /// Neurons of node `i` on a current, which is pixel-major.
-    fn fire(&self, i: usize, potentials: &mut [i32], sent: &mut [i32], current: &[i64], value: &mut Value, t: usize, phase: Phase) {
+    fn fire(&self, i: usize, state: &mut Potentials, current: &[i64], value: &mut Value, t: usize, phase: Phase) {
+        let Potentials { potentials, sent, .. } = state;
         let (program, node) = (self.program, &self.program.nodes[i]);
         let Some(layout) = &program.layouts[i] else { unreachable!("populations send bytes") };
         let (lanes, scheduled) = (lanes(node.channels), node.scheduled(self.total + t as u64));
@@ -70,7 +72,7 @@ impl Machine<'_> {
             let rows = y * width * lanes..(y + 1) * width * lanes;
             let bytes = &mut value.plane_mut(t)[layout.row(y)];
             let mut pixels = Pixels { potentials: &mut potentials[rows.clone()], sent: &mut sent[rows], bytes, pitch: layout.pixel };
-            value.live(t)[y] = program.stepped(i).fire(program.cpu, y * width, &mut pixels, &nothing, most);
+            value.live(t)[y] = program.stepped(i).fire(program.kernels, y * width, &mut pixels, &nothing, most);
         }
     }
 

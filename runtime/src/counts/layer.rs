@@ -1,8 +1,8 @@
 //! Layers on bytes.
 
 use super::layout::{Layout, grid};
-use crate::kernels::Cpu;
-use crate::kernels::counted::{self, COLUMNS, Product};
+use crate::kernels::KernelSet;
+use crate::kernels::counted::{COLUMNS, Product};
 use crate::plan::geometry::Plane;
 use crate::plan::matrix::{MatrixPlan, slab_width};
 use crate::plan::node::{LayerWork, PerElement, PlanNode};
@@ -98,7 +98,14 @@ impl CountLayer {
 
     /// Runs the layer on the planes of its operands: a block of pixels' currents at a time goes to `take`. `steady` is the current that
     /// does not depend on bytes, in rows of lanes: one, or one for every pixel.
-    pub fn run(&self, cpu: Cpu, planes: &[Vec<u8>], steady: &[i32], scratch: &mut Vec<i32>, mut take: impl FnMut(Block, &[i32])) {
+    pub fn run(
+        &self,
+        kernels: &KernelSet,
+        planes: &[Vec<u8>],
+        steady: &[i32],
+        scratch: &mut Vec<i32>,
+        mut take: impl FnMut(Block, &[i32]),
+    ) {
         scratch.resize(COLUMNS * self.lanes, 0);
         for block in self.blocks() {
             let currents = &mut scratch[..block.columns * self.lanes];
@@ -107,7 +114,7 @@ impl CountLayer {
             } else if !matches!(self.synapses.first(), Some(CountSynapse { work: SynapseWork::Product(_), .. })) {
                 currents.chunks_exact_mut(self.lanes).for_each(|row| row.copy_from_slice(steady));
             }
-            self.synapses.iter().for_each(|s| s.run(cpu, &planes[s.operand], block, currents, steady));
+            self.synapses.iter().for_each(|s| s.run(kernels, &planes[s.operand], block, currents, steady));
             take(block, currents);
         }
     }
@@ -124,13 +131,13 @@ impl CountLayer {
 
 impl CountSynapse {
     /// Adds to the currents of a block (or, when it is planned so, to the row `base`) what the synapse makes of `plane`.
-    pub fn run(&self, cpu: Cpu, plane: &[u8], block: Block, currents: &mut [i32], base: &[i32]) {
+    pub fn run(&self, kernels: &KernelSet, plane: &[u8], block: Block, currents: &mut [i32], base: &[i32]) {
         let window = self.start + block.y * self.strides[0] + block.x * self.strides[1];
         match &self.work {
-            SynapseWork::Product(product) => product.run(cpu, plane, window, currents, block.columns, base),
+            SynapseWork::Product(product) => product.run(kernels, plane, window, currents, block.columns, base),
             SynapseWork::Channels { taps, weights } => {
                 let lanes = currents.len() / block.columns;
-                counted::channels(cpu, plane, window, self.strides[1], taps, weights, lanes, currents);
+                kernels.channels(plane, window, self.strides[1], taps, weights, lanes, currents);
             }
         }
     }

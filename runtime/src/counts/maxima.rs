@@ -1,8 +1,7 @@
 //! Max-pools of counts.
 
 use super::layout::Layout;
-use crate::kernels::Cpu;
-use crate::kernels::{counted, stepped};
+use crate::kernels::KernelSet;
 use crate::plan::Work;
 use crate::plan::geometry::{Geometry, Plane};
 use crate::plan::node::PlanNode;
@@ -42,14 +41,14 @@ impl Maxima {
     }
 
     /// Writes the largest counts to `out`. Borders hold zeros, and no count is less.
-    pub fn run(&self, cpu: Cpu, planes: &[Vec<u8>], layout: &Layout, out: &mut [u8]) {
+    pub fn run(&self, kernels: &KernelSet, planes: &[Vec<u8>], layout: &Layout, out: &mut [u8]) {
         let [rows, width] = layout.grid;
         for y in 0..rows {
             let out = &mut out[layout.at(y * width)..][..width * layout.pixel];
             out.fill(0);
             for part in &self.0 {
                 let first = part.start + y * part.strides[0];
-                counted::maximum(cpu, &planes[part.operand], first, part.strides[1], &part.taps, out, layout.pixel);
+                kernels.maximum(&planes[part.operand], first, part.strides[1], &part.taps, out, layout.pixel);
             }
         }
     }
@@ -97,7 +96,7 @@ impl Rising {
     pub fn step(
         &mut self,
         maxima: &Maxima,
-        cpu: Cpu,
+        kernels: &KernelSet,
         zero: u8,
         layouts: &[Option<Layout>],
         see: &See,
@@ -106,7 +105,7 @@ impl Rising {
         for (part, sums) in maxima.0.iter().zip(&mut self.sums) {
             let layout = layouts[part.operand].as_ref().expect("maxima are of values with layouts");
             for y in (0..layout.grid[0]).filter(|&y| (see.is_live)(part.operand, y..y + 1)) {
-                stepped::accumulate(cpu, &(see.plane)(part.operand)[layout.row(y)], zero, &mut sums[layout.row(y)]);
+                kernels.accumulate(&(see.plane)(part.operand)[layout.row(y)], zero, &mut sums[layout.row(y)]);
             }
         }
         for (y, maximum) in self.maximum.chunks_exact_mut(self.out.len()).enumerate() {
@@ -115,7 +114,7 @@ impl Rising {
                 .map(|(part, sums)| (&sums[part.start + y * part.strides[0]..], &part.taps[..], part.strides[1]))
                 .collect();
             if live {
-                stepped::rise(cpu, &parts, zero, maximum, &mut self.largest, &mut self.out);
+                kernels.rise(&parts, zero, maximum, &mut self.largest, &mut self.out);
             }
             row(y, live.then_some(&self.out));
         }

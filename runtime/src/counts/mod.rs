@@ -25,14 +25,15 @@ pub mod steps;
 mod values;
 pub mod window;
 
+use crate::engine::{Engine, Machine};
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
-use crate::kernels::Cpu;
+use crate::kernels::KernelSet;
 use crate::kernels::counted;
 use crate::kernels::stepped::Stepped;
 use crate::plan::node::PlanNode;
 use crate::plan::rewrite::{join_moves, sum_up_what_is_read_out, users};
-use crate::plan::{Domain, Mode, Work, lanes, nodes};
+use crate::plan::{Domain, Mode, PlanSummary, Work, lanes, nodes};
 use crate::populations::Populations;
 use copies::Copies;
 use layer::CountLayer;
@@ -40,7 +41,6 @@ use layout::Layout;
 use maxima::Maxima;
 use snn_ir::Graph;
 use snn_ir::bounds::Bounds;
-use snn_ir::op::Firing;
 
 /// Longest window whose counts are bytes.
 const NARROW: u32 = 255;
@@ -66,7 +66,7 @@ pub(crate) struct Program {
     nodes: Vec<PlanNode>,
     outputs: Vec<usize>,
     front_end: FrontEnd,
-    cpu: Cpu,
+    kernels: &'static KernelSet,
     /// The byte of silence.
     zero: u8,
     /// Longest window in which no potential leaves 32 bits.
@@ -84,7 +84,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// Compiles a graph whose neurons are of `domain`.
-    pub(crate) fn compile(graph: &Graph, domain: Domain, cpu: Cpu) -> Result<Program, CompileError> {
+    pub(crate) fn compile(graph: &Graph, domain: Domain, kernels: &'static KernelSet) -> Result<Program, CompileError> {
         let front_end = FrontEnd::compile(graph)?;
         let bounds = Bounds::new(graph)?;
         let mut nodes = nodes(graph, &front_end, domain)?;
@@ -104,7 +104,7 @@ impl Program {
         let layouts: Vec<Option<Layout>> = (0..nodes.len())
             .map(|i| in_bytes(&nodes[i]).then(|| Layout::new(&nodes[i], readers[i].iter().map(|&n| &nodes[n]), i)))
             .collect();
-        let zero = u8::from(nodes.iter().filter_map(|n| n.neuron()).any(|n| n.firing == Firing::Ternary));
+        let zero = u8::from(nodes.iter().filter_map(|n| n.neuron()).any(|n| n.dynamics.firing.may_retract()));
         let fast = |(i, node): (usize, &PlanNode)| match &node.work {
             _ if node.mode != mode => None,
             Work::Layer(work) => CountLayer::new(node, work, &nodes, &layouts, (domain, zero)).map(Fast::Layer),
@@ -116,7 +116,7 @@ impl Program {
             let (neuron, threshold, lanes) = (node.neuron()?, node.neuron()?.threshold.values(), lanes(node.channels));
             match domain {
                 Domain::Windows => Some(Neurons::Windows(counted::Neurons::new(threshold, node.channels, lanes))),
-                _ => Stepped::new(threshold, node.channels, lanes, (neuron.firing, neuron.signed, neuron.reset), zero).map(Neurons::Steps),
+                _ => Stepped::new(threshold, node.channels, lanes, neuron.dynamics, zero).map(Neurons::Steps),
             }
         };
         Ok(Program {
@@ -128,15 +128,27 @@ impl Program {
             populations: Populations::new(graph, &nodes)?,
             domain,
             front_end,
-            cpu,
+            kernels,
             zero,
             layouts,
             nodes,
         })
     }
+}
 
-    /// Longest window that can be run.
-    pub(crate) fn max_steps(&self) -> u32 {
+impl Engine for Program {
+    fn machine(&self) -> Box<dyn Machine + '_> {
+        match self.domain {
+            Domain::Windows => Box::new(window::Machine::new(self)),
+            Domain::Bits | Domain::Steps => Box::new(steps::Machine::new(self)),
+        }
+    }
+
+    fn plan(&self) -> Option<PlanSummary> {
+        Some(self.summary())
+    }
+
+    fn max_steps(&self) -> u32 {
         match self.domain {
             // Beyond the proof they have 64 bits.
             Domain::Windows => u32::MAX,

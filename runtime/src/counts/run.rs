@@ -5,29 +5,29 @@ use super::layer::{Block, CountLayer};
 use super::layout::Layout;
 use super::maxima::{Maxima, Rising, See};
 use super::potentials::{Potentials, constant_rows};
-use super::steps::{Machine, Phase, State};
+use super::steps::{Chunk, Machine, Phase, State};
 use super::values::Value;
 use crate::kernels::counted::{COLUMNS, Meaning};
-use crate::kernels::stepped::{self, Pixels};
+use crate::kernels::stepped::Pixels;
 use crate::plan::{Mode, Work};
 
 impl Machine<'_> {
-    /// Runs `steps` steps, at most a chunk, node by node.
-    pub(super) fn run_chunk(&mut self, steps: usize, phase: Phase) {
+    /// Runs some steps, node by node.
+    pub(super) fn run_chunk(&mut self, chunk: Chunk) {
         let program = self.program;
         for (i, node) in program.nodes.iter().enumerate().filter(|(_, n)| n.mode == Mode::Stepped) {
             let mut value = std::mem::take(&mut self.values.of[i]);
             let mut state = std::mem::replace(&mut self.states[i], State::None);
             match (&program.fast[i], &mut state, &program.layouts[i]) {
                 (Some(Fast::Layer(layer)), State::Neurons(neurons), Some(layout)) => {
-                    self.run_neurons(i, layer, neurons, layout, &mut value, steps, phase);
+                    self.run_neurons(i, layer, neurons, layout, &mut value, chunk);
                 }
-                (Some(Fast::Layer(layer)), _, None) => self.run_currents(i, layer, &mut value, steps, phase),
+                (Some(Fast::Layer(layer)), _, None) => self.run_currents(i, layer, &mut value, chunk),
                 (Some(Fast::Maxima(maxima)), State::Rising(rising), Some(layout)) => {
-                    self.run_maxima(i, maxima, rising, layout, &mut value, steps);
+                    self.run_maxima(i, maxima, rising, layout, &mut value, chunk.steps);
                 }
                 (Some(Fast::Copies(copies)), _, Some(_)) => {
-                    for t in 0..steps {
+                    for t in 0..chunk.steps {
                         let live = node.operands.iter().any(|&o| self.values.of[o].is_live_at_all(t));
                         if live || value.is_live_at_all(t) {
                             copies.run(|o| self.values.of[o].plane(t), value.plane_mut(t));
@@ -35,7 +35,7 @@ impl Machine<'_> {
                         }
                     }
                 }
-                _ => (0..steps).for_each(|t| self.run_exactly(i, &mut state, &mut value, t, phase)),
+                _ => (0..chunk.steps).for_each(|t| self.run_exactly(i, &mut state, &mut value, t, chunk.phase)),
             }
             self.values.of[i] = value;
             self.states[i] = state;
@@ -65,7 +65,7 @@ impl Machine<'_> {
             let operand = &self.values.of[s.operand];
             if operand.is_live(t, s.window.input_rows(block.y)) {
                 any = true;
-                s.run(self.program.cpu, operand.plane(t), block, currents, &self.scratch.row);
+                s.run(self.program.kernels, operand.plane(t), block, currents, &self.scratch.row);
                 self.scratch.row.iter_mut().zip(&s.silence).for_each(|(x, silence)| *x = x.wrapping_sub(*silence));
             }
         }
@@ -79,8 +79,7 @@ impl Machine<'_> {
         state: &mut Potentials,
         layout: &Layout,
         value: &mut Value,
-        steps: usize,
-        phase: Phase,
+        Chunk { steps, phase }: Chunk,
     ) {
         let (program, neurons) = (self.program, self.program.stepped(i));
         let most = if phase == Phase::Settling { self.window as i32 } else { i32::MAX };
@@ -100,10 +99,10 @@ impl Machine<'_> {
                     continue;
                 }
                 if phase == Phase::Input && layer.steady_by_pixel {
-                    stepped::add(program.cpu, &state.steady[lanes.clone()], potentials);
+                    program.kernels.add(&state.steady[lanes.clone()], potentials);
                 }
                 let mut pixels = Pixels { potentials, sent: &mut state.sent[lanes.clone()], bytes, pitch: layout.pixel };
-                let fired = neurons.fire(program.cpu, block.pixel, &mut pixels, &self.scratch.row, most);
+                let fired = neurons.fire(program.kernels, block.pixel, &mut pixels, &self.scratch.row, most);
                 state.resting[index] = !fired;
                 if fired {
                     self.tally(i, block.pixel, pixels.bytes, layout.pixel);
@@ -114,7 +113,7 @@ impl Machine<'_> {
     }
 
     /// A layer without neurons.
-    fn run_currents(&mut self, i: usize, layer: &CountLayer, value: &mut Value, steps: usize, phase: Phase) {
+    fn run_currents(&mut self, i: usize, layer: &CountLayer, value: &mut Value, Chunk { steps, phase }: Chunk) {
         let node = &self.program.nodes[i];
         let steady =
             if layer.steady_by_pixel && phase == Phase::Input { constant_rows(self.program, i, &self.constants) } else { Vec::new() };
@@ -145,7 +144,7 @@ impl Machine<'_> {
             let mut risen = Vec::new();
             let (of, zero) = (&self.values.of, program.zero);
             let see = See { plane: &|o| of[o].plane(t), is_live: &|o, rows| of[o].is_live(t, rows) };
-            rising.step(maxima, program.cpu, zero, &program.layouts, &see, |y, rise| {
+            rising.step(maxima, program.kernels, zero, &program.layouts, &see, |y, rise| {
                 let to = &mut value.plane_mut(t)[layout.row(y)];
                 match rise {
                     Some(rise) => {
@@ -168,7 +167,7 @@ impl Machine<'_> {
         let program = self.program;
         for (source, tally) in program.populations.sources.iter().zip(&mut self.tallies).filter(|(s, _)| s.node == i) {
             let meaning = if source.own { program.stepped(i).meaning() } else { Meaning::Sent { zero: program.zero } };
-            source.crossings.add_row(program.cpu, pixel, (bytes, pitch), meaning, tally, &mut self.scratch.tally);
+            source.crossings.add_row(program.kernels, pixel, (bytes, pitch), meaning, tally, &mut self.scratch.tally);
         }
     }
 }

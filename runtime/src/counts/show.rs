@@ -28,10 +28,10 @@ impl Program {
         let overview = match self.domain {
             Domain::Windows => format!(
                 "cpu {}, all neurons are two-phase: the whole window at once, on counts (of a byte, {bytes} in all, up to T = {})",
-                self.cpu,
+                self.kernels.cpu,
                 NARROW.min(self.max_steps)
             ),
-            _ => format!("cpu {}, neurons send bytes ({bytes} a step in all), step by step", self.cpu),
+            _ => format!("cpu {}, neurons send bytes ({bytes} a step in all), step by step", self.kernels.cpu),
         };
         PlanSummary { overview, nodes: (0..self.nodes.len()).map(node).collect() }
     }

@@ -7,6 +7,7 @@ use super::maxima::Rising;
 use super::potentials::{Potentials, constant_rows, out_of_rows};
 use super::values::Values;
 use super::{Fast, Neurons, Program};
+use crate::engine;
 use crate::error::RunError;
 use crate::kernels::cumulative::Running;
 use crate::kernels::stepped::Stepped;
@@ -22,6 +23,13 @@ pub(super) enum Phase {
     Input,
     /// Steps behind it, without either. No count goes beyond the steps of the window.
     Settling,
+}
+
+/// Steps that every node runs before the next one, at most as many as there is room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk {
+    pub steps: usize,
+    pub phase: Phase,
 }
 
 /// Values, potentials and counts.
@@ -62,7 +70,7 @@ pub(super) struct Scratch {
 }
 
 impl<'n> Machine<'n> {
-    pub(crate) fn new(program: &'n Program) -> Self {
+    pub(super) fn new(program: &'n Program) -> Self {
         let nodes = &program.nodes;
         let state = |(i, node): (usize, &PlanNode)| match (&node.work, &program.fast[i], &program.layouts[i]) {
             _ if node.mode != Mode::Stepped => State::None,
@@ -86,71 +94,6 @@ impl<'n> Machine<'n> {
             window: 0,
             total: 0,
         }
-    }
-
-    pub(crate) fn start(&mut self, inputs: &[&[f32]]) {
-        let program = self.program;
-        (self.window, self.total) = (0, 0);
-        self.early.iter_mut().for_each(Vec::clear);
-        self.tallies.iter_mut().for_each(|t| t.fill(0));
-        self.statistics.clone_from(&program.populations.none);
-        self.constants = constants(&program.nodes, program.front_end.run(inputs));
-        for (i, state) in self.states.iter_mut().enumerate() {
-            match (state, &program.fast[i], &program.layouts[i]) {
-                (State::Neurons(state), fast, _) => {
-                    state.start(&program.nodes[i]);
-                    if matches!(fast, Some(Fast::Layer(layer)) if layer.steady_by_pixel) {
-                        state.steady = constant_rows(program, i, &self.constants);
-                    }
-                }
-                (State::Rising(rising), Some(Fast::Maxima(maxima)), Some(layout)) => {
-                    *rising = Rising::new(maxima, layout, &program.layouts);
-                }
-                (State::Running(running), ..) => running.reset(),
-                (State::Rest(rests), ..) => rests.fill(0),
-                _ => {}
-            }
-        }
-    }
-
-    pub(crate) fn advance(&mut self, steps: u32) {
-        let mut left = steps;
-        while left > 0 {
-            let now = self.next_chunk(left);
-            self.run_chunk(now as usize, Phase::Input);
-            self.window += now;
-            self.pass(now);
-            left -= now;
-        }
-        self.book();
-    }
-
-    /// Steps without input until one in which nothing is sent, `most` at most. Returns those in which something was.
-    ///
-    /// # Errors
-    /// When the network is not at rest before potentials might leave 32 bits.
-    pub(crate) fn settle(&mut self, most: u32) -> Result<u32, RunError> {
-        for state in &mut self.states {
-            if let State::Neurons(neurons) = state {
-                neurons.resting.fill(false);
-            }
-        }
-        let limit = self.program.longest_run();
-        let room = u32::try_from(limit.saturating_sub(self.total)).unwrap_or(u32::MAX);
-        let mut done = 0;
-        while done < most.min(room) {
-            let now = self.next_chunk(most.min(room) - done);
-            self.run_chunk(now as usize, Phase::Settling);
-            self.pass(now);
-            let silent = |t: &u32| self.program.populations.nodes.iter().all(|&i| !self.values.of[i].is_live_at_all(*t as usize));
-            if let Some(t) = (0..now).find(silent) {
-                self.book();
-                return Ok(done + t);
-            }
-            done += now;
-        }
-        self.book();
-        if room < most { Err(RunError::Overflow(u32::try_from(limit).unwrap_or(u32::MAX))) } else { Ok(most) }
     }
 
     /// Steps that may be run at once: up to the end of a chunk, of the next output's delay, or as many as are wanted.
@@ -191,7 +134,80 @@ impl<'n> Machine<'n> {
         }
     }
 
-    pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
+    fn population(&self, layer: usize, numbers: impl Fn(&Potentials) -> &[i32]) -> Option<Vec<i64>> {
+        let &i = self.program.populations.nodes.get(layer)?;
+        let (node, State::Neurons(state)) = (&self.program.nodes[i], &self.states[i]) else { return None };
+        Some(row_major(&out_of_rows(numbers(state), node.channels), node))
+    }
+}
+
+impl engine::Machine for Machine<'_> {
+    fn start(&mut self, inputs: &[&[f32]]) {
+        let program = self.program;
+        (self.window, self.total) = (0, 0);
+        self.early.iter_mut().for_each(Vec::clear);
+        self.tallies.iter_mut().for_each(|t| t.fill(0));
+        self.statistics.clone_from(&program.populations.none);
+        self.constants = constants(&program.nodes, program.front_end.run(inputs));
+        for (i, state) in self.states.iter_mut().enumerate() {
+            match (state, &program.fast[i], &program.layouts[i]) {
+                (State::Neurons(state), fast, _) => {
+                    state.start(&program.nodes[i]);
+                    if matches!(fast, Some(Fast::Layer(layer)) if layer.steady_by_pixel) {
+                        state.steady = constant_rows(program, i, &self.constants);
+                    }
+                }
+                (State::Rising(rising), Some(Fast::Maxima(maxima)), Some(layout)) => {
+                    *rising = Rising::new(maxima, layout, &program.layouts);
+                }
+                (State::Running(running), ..) => running.reset(),
+                (State::Rest(rests), ..) => rests.fill(0),
+                _ => {}
+            }
+        }
+    }
+
+    fn advance(&mut self, steps: u32) {
+        let mut left = steps;
+        while left > 0 {
+            let now = self.next_chunk(left);
+            self.run_chunk(Chunk { steps: now as usize, phase: Phase::Input });
+            self.window += now;
+            self.pass(now);
+            left -= now;
+        }
+        self.book();
+    }
+
+    /// Steps without input until one in which nothing is sent, `most` at most. Returns those in which something was.
+    ///
+    /// # Errors
+    /// When the network is not at rest before potentials might leave 32 bits.
+    fn settle(&mut self, _window: u32, most: u32) -> Result<u32, RunError> {
+        for state in &mut self.states {
+            if let State::Neurons(neurons) = state {
+                neurons.resting.fill(false);
+            }
+        }
+        let limit = self.program.longest_run();
+        let room = u32::try_from(limit.saturating_sub(self.total)).unwrap_or(u32::MAX);
+        let mut done = 0;
+        while done < most.min(room) {
+            let now = self.next_chunk(most.min(room) - done);
+            self.run_chunk(Chunk { steps: now as usize, phase: Phase::Settling });
+            self.pass(now);
+            let silent = |t: &u32| self.program.populations.nodes.iter().all(|&i| !self.values.of[i].is_live_at_all(*t as usize));
+            if let Some(t) = (0..now).find(silent) {
+                self.book();
+                return Ok(done + t);
+            }
+            done += now;
+        }
+        self.book();
+        if room < most { Err(RunError::Overflow(u32::try_from(limit).unwrap_or(u32::MAX))) } else { Ok(most) }
+    }
+
+    fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
         let output = |&o: &usize| {
             let node = &self.program.nodes[o];
             if self.total <= u64::from(delay(node)) {
@@ -204,22 +220,16 @@ impl<'n> Machine<'n> {
         self.program.outputs.iter().map(output).collect()
     }
 
-    pub(crate) fn statistics(&self) -> &Statistics {
+    fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    pub(crate) fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
+    fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
         self.population(layer, |state| &state.sent)
     }
 
-    pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
+    fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
         Some(self.population(layer, |state| &state.potentials)?.into_iter().map(|v| v as f64).collect())
-    }
-
-    fn population(&self, layer: usize, numbers: impl Fn(&Potentials) -> &[i32]) -> Option<Vec<i64>> {
-        let &i = self.program.populations.nodes.get(layer)?;
-        let (node, State::Neurons(state)) = (&self.program.nodes[i], &self.states[i]) else { return None };
-        Some(row_major(&out_of_rows(numbers(state), node.channels), node))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The state of a network of window counts on one sample.
 
 use super::{Fast, NARROW, Neurons, Program};
+use crate::engine;
+use crate::error::RunError;
 use crate::kernels::counted::Meaning;
 use crate::plan::node::{LayerWork, PerElement};
 use crate::plan::{Mode, Work};
 use crate::statistics::Statistics;
 use crate::sums::{constant_current, constants, linear, potentials, row_major};
-use snn_ir::op::Reset;
 
 /// Counts and currents of one window.
 pub(crate) struct Machine<'n> {
@@ -30,7 +31,7 @@ pub(crate) struct Machine<'n> {
 }
 
 impl<'n> Machine<'n> {
-    pub(crate) fn new(program: &'n Program) -> Self {
+    pub(super) fn new(program: &'n Program) -> Self {
         let nodes = program.nodes.len();
         Machine {
             program,
@@ -46,31 +47,6 @@ impl<'n> Machine<'n> {
         }
     }
 
-    pub(crate) fn start(&mut self, inputs: &[&[f32]]) {
-        self.steps = 0;
-        self.statistics.clone_from(&self.program.populations.none);
-        self.constants = constants(&self.program.nodes, self.program.front_end.run(inputs));
-    }
-
-    /// Runs the whole window, which is one call: the network has a window barrier.
-    pub(crate) fn advance(&mut self, steps: u32) {
-        self.steps = steps;
-        self.tallies.iter_mut().for_each(|t| t.fill(0));
-        for i in 0..self.program.nodes.len() {
-            if self.program.nodes[i].mode != Mode::Summed {
-                continue;
-            }
-            match &self.program.fast[i] {
-                Some(fast) if self.fits(i) => self.run_fast(i, fast),
-                _ => self.run_exactly(i),
-            }
-            self.count(i);
-        }
-        let sources = &self.program.populations.sources;
-        let counted = sources.iter().zip(&self.tallies).map(|(source, tally)| source.crossings.window_totals(tally));
-        self.program.populations.book(counted, &mut self.statistics);
-    }
-
     /// Whether counts are bytes and potentials fit 32 bits.
     fn is_narrow(&self) -> bool {
         self.steps <= NARROW.min(self.program.max_steps)
@@ -84,17 +60,17 @@ impl<'n> Machine<'n> {
 
     fn run_fast(&mut self, i: usize, fast: &Fast) {
         let program = self.program;
-        let (node, cpu) = (&program.nodes[i], program.cpu);
+        let (node, kernels) = (&program.nodes[i], program.kernels);
         let mut plane = std::mem::take(&mut self.planes[i]);
         match (fast, &program.layouts[i], &node.work) {
             (Fast::Layer(layer), layout, Work::Layer(work)) => {
                 self.set_steady(i, work, layer.steady_by_pixel, layer.lanes);
                 let mut sums = std::mem::take(&mut self.sums[i]);
                 sums.clear();
-                layer.run(cpu, &self.planes, &self.steady, &mut self.currents, |block, currents| match (layout, &program.neurons[i]) {
+                layer.run(kernels, &self.planes, &self.steady, &mut self.currents, |block, currents| match (layout, &program.neurons[i]) {
                     (Some(layout), Some(Neurons::Windows(neurons))) => {
                         let counts = &mut plane[layout.at(block.pixel)..][..block.columns * layout.pixel];
-                        neurons.fire(cpu, block.pixel, currents, self.steps as u8, counts, layout.pixel);
+                        neurons.fire(kernels, block.pixel, currents, self.steps as u8, counts, layout.pixel);
                     }
                     _ => {
                         let elements = currents.chunks_exact(layer.lanes).flat_map(|row| &row[..node.channels]);
@@ -103,7 +79,7 @@ impl<'n> Machine<'n> {
                 });
                 self.sums[i] = sums;
             }
-            (Fast::Maxima(maxima), Some(layout), _) => maxima.run(cpu, &self.planes, layout, &mut plane),
+            (Fast::Maxima(maxima), Some(layout), _) => maxima.run(kernels, &self.planes, layout, &mut plane),
             (Fast::Copies(copies), _, _) => copies.run(|o| &self.planes[o], &mut plane),
             _ => unreachable!("kernels are planned for what they fit"),
         }
@@ -144,7 +120,7 @@ impl<'n> Machine<'n> {
                 let (pixel, channel) = (e / node.channels, e % node.channels);
                 let v = *sum + i64::from(neuron.initial.at(pixel, channel, node.channels));
                 let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
-                *sum = v.div_euclid(threshold).clamp(0, i64::from(self.steps));
+                *sum = neuron.dynamics.window_count(v, threshold, self.steps);
             }
         }
         match &self.program.layouts[i] {
@@ -180,30 +156,69 @@ impl<'n> Machine<'n> {
                     let [rows, width] = layout.grid;
                     for y in 0..rows {
                         let row = &self.planes[i][layout.row(y)];
-                        source.crossings.add_row(self.program.cpu, y * width, (row, layout.pixel), Meaning::Count, tally, &mut self.row);
+                        source.crossings.add_row(
+                            self.program.kernels,
+                            y * width,
+                            (row, layout.pixel),
+                            Meaning::Count,
+                            tally,
+                            &mut self.row,
+                        );
                     }
                 }
                 _ => self.sums[i].iter().enumerate().for_each(|(e, &n)| source.crossings.add_element(e, n as u64, tally)),
             }
         }
     }
+}
 
-    pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
+impl engine::Machine for Machine<'_> {
+    fn start(&mut self, inputs: &[&[f32]]) {
+        self.steps = 0;
+        self.statistics.clone_from(&self.program.populations.none);
+        self.constants = constants(&self.program.nodes, self.program.front_end.run(inputs));
+    }
+
+    /// Runs the whole window, which is one call: the network has a window barrier.
+    fn advance(&mut self, steps: u32) {
+        self.steps = steps;
+        self.tallies.iter_mut().for_each(|t| t.fill(0));
+        for i in 0..self.program.nodes.len() {
+            if self.program.nodes[i].mode != Mode::Summed {
+                continue;
+            }
+            match &self.program.fast[i] {
+                Some(fast) if self.fits(i) => self.run_fast(i, fast),
+                _ => self.run_exactly(i),
+            }
+            self.count(i);
+        }
+        let sources = &self.program.populations.sources;
+        let counted = sources.iter().zip(&self.tallies).map(|(source, tally)| source.crossings.window_totals(tally));
+        self.program.populations.book(counted, &mut self.statistics);
+    }
+
+    /// It has no ternary neurons, so that a network of its which settles has no neurons at all.
+    fn settle(&mut self, _window: u32, _most: u32) -> Result<u32, RunError> {
+        Ok(0)
+    }
+
+    fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
         self.program.outputs.iter().map(|&o| potentials(&self.program.nodes[o], &self.sums[o], steps)).collect()
     }
 
-    pub(crate) fn statistics(&self) -> &Statistics {
+    fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    pub(crate) fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
+    fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
         let &i = self.program.populations.nodes.get(layer)?;
         let node = &self.program.nodes[i];
         Some(if self.steps == 0 { vec![0; node.len()] } else { row_major(&self.sum_of(i), node) })
     }
 
     /// Potentials are not kept, but what they come from is.
-    pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
+    fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
         let &i = self.program.populations.nodes.get(layer)?;
         let node = &self.program.nodes[i];
         let Work::Layer(LayerWork { neuron: Some(neuron), .. }) = &node.work else { return None };
@@ -213,7 +228,7 @@ impl<'n> Machine<'n> {
             let (pixel, channel) = (e / node.channels, e % node.channels);
             let threshold = i64::from(neuron.threshold.at(pixel, channel, node.channels));
             *v += i64::from(neuron.initial.at(pixel, channel, node.channels));
-            *v = if neuron.reset == Reset::Zero && count > 0 { 0 } else { *v - threshold * count };
+            *v = neuron.dynamics.reset(*v, threshold, count);
         }
         Some(row_major(&potentials, node).into_iter().map(|v| v as f64).collect())
     }

@@ -1,7 +1,7 @@
 //! The two kinds of numbers that networks compute with.
 
 use snn_ir::op::Requantize;
-use snn_ir::{Tensor, TensorData};
+use snn_ir::{Tensor, TensorData, neuron};
 use std::sync::Arc;
 
 /// `f32` before `quantize`, `i32` after it.
@@ -9,7 +9,7 @@ pub(crate) trait Number: Copy + Default + PartialOrd + Send + Sync + 'static {
     /// What products are added up in, and membrane potentials: `f32`; `i64`, in which sums of 32-bit products are exact.
     type Sum: Copy + Default + PartialOrd + Send + Sync;
     /// What whole windows are added up in: `f64`; `i64`.
-    type Total: Copy + Default + PartialOrd + Send + Sync;
+    type Total: neuron::Number + Default + Send + Sync;
 
     /// Less than every value.
     const LOWEST: Self::Total;
@@ -31,10 +31,8 @@ pub(crate) trait Number: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn accumulate(total: Self::Total, sum: Self::Sum) -> Self::Total;
     /// The difference of two totals, as a value.
     fn difference(a: Self::Total, b: Self::Total) -> Self;
-    /// `floor(total / threshold)`.
-    fn quanta(total: Self::Total, threshold: Self) -> i64;
-    /// `total − threshold·quanta`.
-    fn without_quanta(total: Self::Total, threshold: Self, quanta: i64) -> Self::Sum;
+    /// The total as the sum of one step, to which it is rounded.
+    fn part(total: Self::Total) -> Self::Sum;
     /// The total as a real number.
     fn to_f64(total: Self::Total) -> f64;
 
@@ -83,11 +81,8 @@ impl Number for f32 {
     fn difference(a: f64, b: f64) -> f32 {
         (a - b) as f32
     }
-    fn quanta(total: f64, threshold: f32) -> i64 {
-        (total / f64::from(threshold)).floor() as i64
-    }
-    fn without_quanta(total: f64, threshold: f32, quanta: i64) -> f32 {
-        (total - f64::from(threshold) * quanta as f64) as f32
+    fn part(total: f64) -> f32 {
+        total as f32
     }
     fn to_f64(total: f64) -> f64 {
         total
@@ -143,11 +138,8 @@ impl Number for i32 {
     fn difference(a: i64, b: i64) -> i32 {
         Self::narrow(a.wrapping_sub(b))
     }
-    fn quanta(total: i64, threshold: i32) -> i64 {
-        total.div_euclid(i64::from(threshold))
-    }
-    fn without_quanta(total: i64, threshold: i32, quanta: i64) -> i64 {
-        total.wrapping_sub(i64::from(threshold).wrapping_mul(quanta))
+    fn part(total: i64) -> i64 {
+        total
     }
     fn to_f64(total: i64) -> f64 {
         total as f64

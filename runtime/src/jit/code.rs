@@ -1,8 +1,9 @@
 //! Machine code and its life: written to writable pages, executed from read-only ones, freed on drop.
 
 use super::layer::Lowering;
-use crate::kernels::symbols;
+use crate::kernels::Symbol;
 use crate::plan::Plan;
+use crate::plan::layer::Execution;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::ModuleError;
@@ -34,7 +35,7 @@ impl Code {
         }
         let isa = cranelift_native::builder()?.finish(settings::Flags::new(flags)).map_err(|e| e.to_string())?;
         let mut builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
-        let symbols = symbols(plan.cpu);
+        let symbols = plan.kernels.symbols();
         builder.symbols(symbols.iter().map(|s| (s.name, s.address)));
         let mut module = JITModule::new(builder);
         let lowered = Self::lower(&mut module, plan, &symbols);
@@ -53,15 +54,11 @@ impl Code {
         Ok(code)
     }
 
-    fn lower(
-        module: &mut JITModule,
-        plan: &Plan,
-        symbols: &[crate::kernels::Symbol],
-    ) -> Result<Vec<Option<cranelift_module::FuncId>>, Box<ModuleError>> {
+    fn lower(module: &mut JITModule, plan: &Plan, symbols: &[Symbol]) -> Result<Vec<Option<cranelift_module::FuncId>>, Box<ModuleError>> {
         let mut functions = vec![None; plan.nodes.len()];
         let mut lowering = Lowering::new(module, plan, symbols)?;
         for i in plan.stepped() {
-            if plan.layers[i].as_ref().is_some_and(|l| l.table.is_none()) {
+            if plan.layers[i].as_ref().is_some_and(|l| !matches!(l.execution, Execution::Table(_))) {
                 functions[i] = Some(lowering.layer(i)?);
             }
         }

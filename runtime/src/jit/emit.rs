@@ -1,7 +1,7 @@
 //! Small things that make Cranelift code easier to write.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
 /// Addresses are 64-bit on every CPU Cranelift compiles for.
@@ -12,9 +12,20 @@ pub fn flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
 }
 
-/// Accesses to read-only constants, which may move (see `runtime`'s notes on instruction scheduling in `jit`).
+/// Accesses to read-only constants, which may move.
 pub fn constant_flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap().with_readonly().with_can_move()
+}
+
+/// A number among a kernel's constants: a count of what lies in the arena, whose bytes the plan keeps below 2³², or an extent, stride
+/// or padding that `byte_event::fits` let through.
+pub fn word(n: usize) -> u32 {
+    u32::try_from(n).expect("the plan has no number beyond 32 bits")
+}
+
+/// A kernel's constants as bytes.
+pub fn bytes_of(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    words.into_iter().flat_map(u32::to_ne_bytes).collect()
 }
 
 /// The number `n`.
@@ -43,6 +54,30 @@ pub fn times(b: &mut FunctionBuilder, x: Value, n: usize) -> Value {
 pub fn at(b: &mut FunctionBuilder, base: Value, x: Value, n: usize) -> Value {
     let offset = times(b, x, n);
     b.ins().iadd(base, offset)
+}
+
+/// A struct of arguments of a kernel, in the function's frame. All of its fields are as large as a pointer.
+#[derive(Clone, Copy)]
+pub struct Arguments(StackSlot);
+
+impl Arguments {
+    /// Room for a `T`.
+    pub fn new<T>(b: &mut FunctionBuilder) -> Self {
+        let alignment = align_of::<T>().ilog2() as u8;
+        Arguments(b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, size_of::<T>() as u32, alignment)))
+    }
+
+    /// Sets the fields at these offsets.
+    pub fn set(self, b: &mut FunctionBuilder, fields: &[(usize, Value)]) {
+        for &(offset, value) in fields {
+            b.ins().stack_store(POINTER, value, self.0, offset as i32);
+        }
+    }
+
+    /// What the kernel gets.
+    pub fn address(self, b: &mut FunctionBuilder) -> Value {
+        b.ins().stack_addr(POINTER, self.0, 0)
+    }
 }
 
 /// A loop over `0..end` (at least one pass), with `carried` values from one pass to the next. `body` gets the counter and

@@ -20,20 +20,27 @@
 //! The engine runs binary neurons on integers. Other firing modes are for [`crate::counts`], networks that are not quantized for the
 //! reference engine: compiling says so.
 
+mod arena;
 pub mod code;
 mod emit;
+#[cfg(any(test, debug_assertions))]
+mod guards;
 pub mod layer;
 pub mod machine;
+mod pixels;
 pub mod portable;
+mod rows;
+mod wired;
 
 use crate::cost_model::CostModel;
+use crate::engine::{self, Engine};
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
-use crate::kernels::Cpu;
+use crate::kernels::KernelSet;
 use crate::kernels::moves::Moves;
 use crate::kernels::table::TableLayer;
-use crate::plan::kernel::LayerPlan;
-use crate::plan::{Mode, Plan, Work};
+use crate::plan::layer::{Execution, LayerPlan};
+use crate::plan::{Mode, Plan, PlanSummary, Work};
 use crate::populations::Populations;
 use code::Code;
 pub(crate) use machine::Machine;
@@ -55,14 +62,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn compile(graph: &Graph, cpu: Cpu, costs: &CostModel) -> Result<Program, CompileError> {
+    pub(crate) fn compile(graph: &Graph, kernels: &'static KernelSet, costs: &CostModel) -> Result<Program, CompileError> {
         let front_end = FrontEnd::compile(graph)?;
         let max_steps = Bounds::new(graph)?.max_steps();
-        let plan = Plan::new(graph, &front_end, cpu, costs)?;
+        let plan = Plan::new(graph, &front_end, kernels, costs)?;
         let code = Code::compile(&plan).map_err(CompileError::Code)?;
         let tables = (0..plan.nodes.len())
             .map(|i| match (&plan.layers[i], &plan.nodes[i].work) {
-                (Some(LayerPlan { table: Some(table), .. }), Work::Layer(work)) => table.layer(&plan, i, work),
+                (Some(LayerPlan { execution: Execution::Table(table), .. }), Work::Layer(work)) => table.layer(&plan, i, work),
                 _ => None,
             })
             .collect();
@@ -81,11 +88,21 @@ impl Program {
         Ok(Program { max_steps, front_end, code, tables, moves, populations, plan })
     }
 
-    pub(crate) fn max_steps(&self) -> u32 {
-        self.max_steps
-    }
-
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+}
+
+impl Engine for Program {
+    fn machine(&self) -> Box<dyn engine::Machine + '_> {
+        Box::new(Machine::new(self))
+    }
+
+    fn plan(&self) -> Option<PlanSummary> {
+        Some(self.plan.summary())
+    }
+
+    fn max_steps(&self) -> u32 {
+        self.max_steps
     }
 }

@@ -2,11 +2,11 @@
 //! micro-kernels are tested against.
 
 use super::emit::{POINTER, at, constant_flags, count_to, flags, number, plus};
-use crate::kernels::SynapseShape;
+use crate::kernels::abi::SynapseShape;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
-use snn_ir::op::Reset;
+use snn_ir::neuron::Reset;
 
 /// Vectors handled per pass of a loop over lanes: lanes are whole blocks of 16.
 const BLOCK: usize = 4;

@@ -3,7 +3,7 @@
 //! Masks of a pixel are read as 64-bit words. A word holds the masks of four steps of up to 16 channels, of two of up to 32, or
 //! 64 channels of one step; its bits are added to a *tally*, 64 counters of a byte each.
 
-use super::Cpu;
+use super::KernelSet;
 use super::counted::Meaning;
 use crate::plan::mask_bytes;
 
@@ -13,23 +13,14 @@ type Tally = [u8; 64];
 /// Words that may be added to a tally before it must be emptied.
 const TALLY_WORDS: usize = 255;
 
-/// Adds every bit of the words at every `stride`th byte of `masks` to its counter; the last word may be cut off.
-fn tally(cpu: Cpu, masks: &[u8], stride: usize, counters: &mut Tally) {
-    match cpu {
-        // SAFETY: the level says that the CPU has the features.
-        #[cfg(target_arch = "x86_64")]
-        Cpu::Avx512 | Cpu::Amx => unsafe { super::avx512::tally(masks, stride, counters) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Cpu::Avx2 => unsafe { super::avx2::tally(masks, stride, counters) },
-        _ => {
-            for at in (0..masks.len()).step_by(stride) {
-                let mut word = word(masks, at);
-                while word != 0 {
-                    counters[word.trailing_zeros() as usize] += 1;
-                    word &= word - 1;
-                }
-            }
+/// The source of [`KernelSet::add_bits`], for any CPU.
+#[inline(always)]
+pub(super) fn add_bits(masks: &[u8], stride: usize, counters: &mut Tally) {
+    for at in (0..masks.len()).step_by(stride) {
+        let mut word = word(masks, at);
+        while word != 0 {
+            counters[word.trailing_zeros() as usize] += 1;
+            word &= word - 1;
         }
     }
 }
@@ -65,14 +56,14 @@ fn empty(tally: &mut Tally, bytes: usize, column: usize, counts: &mut [u64]) {
 }
 
 /// Adds the spikes of `steps` steps to `sums` (`[pixel][channel]`). `masks` holds `chunk` steps per pixel.
-pub fn per_element(cpu: Cpu, masks: &[u8], channels: usize, (chunk, steps): (usize, usize), sums: &mut [i64]) {
+pub fn per_element(kernels: &KernelSet, masks: &[u8], channels: usize, (chunk, steps): (usize, usize), sums: &mut [i64]) {
     let bytes = mask_bytes(channels);
     let mut counts = vec![0; channels];
     for (sums, masks) in sums.chunks_exact_mut(channels).zip(masks.chunks_exact(chunk * bytes)) {
         for column in 0..bytes.div_ceil(8) {
             let mut counters = [0; 64];
             let (words, stride) = column_of(masks, bytes, column, steps);
-            tally(cpu, words, stride, &mut counters);
+            kernels.add_bits(words, stride, &mut counters);
             empty(&mut counters, bytes, column, &mut counts);
         }
         sums.iter_mut().zip(&mut counts).for_each(|(sum, count)| *sum += std::mem::take(count) as i64);
@@ -130,7 +121,7 @@ impl Crossings {
     }
 
     /// Adds the spikes of `steps` steps to `counts`.
-    pub fn count(&self, cpu: Cpu, masks: &[u8], (chunk, steps): (usize, usize), counts: &mut Counts) {
+    pub fn count(&self, kernels: &KernelSet, masks: &[u8], (chunk, steps): (usize, usize), counts: &mut Counts) {
         let bytes = mask_bytes(self.channels);
         let columns = bytes.div_ceil(8);
         let added = word_count(bytes, steps);
@@ -149,7 +140,7 @@ impl Crossings {
                     *used = 0;
                 }
                 let (words, stride) = column_of(masks, bytes, column, run * steps);
-                tally(cpu, words, stride, counters);
+                kernels.add_bits(words, stride, counters);
                 *used += run * added;
             }
             pixel += run;
@@ -168,7 +159,7 @@ impl Crossings {
     /// Adds the spikes of a row of neurons, a byte each, from pixel `first` on and `pitch` bytes from pixel to pixel.
     pub fn add_row(
         &self,
-        cpu: Cpu,
+        kernels: &KernelSet,
         first: usize,
         (row, pitch): (&[u8], usize),
         meaning: Meaning,
@@ -181,7 +172,7 @@ impl Crossings {
             let run = classes.iter().take_while(|&&c| c == class).count();
             scratch.clear();
             scratch.resize(self.channels, 0);
-            super::counted::add_up(cpu, &row[..run * pitch], pitch, meaning, scratch);
+            kernels.add_up(&row[..run * pitch], pitch, meaning, scratch);
             let counts = &mut counts[class as usize * self.channels..][..self.channels];
             counts.iter_mut().zip(&*scratch).for_each(|(sum, &n)| *sum += u64::from(n));
             (classes, row) = (&classes[run..], &row[run * pitch..]);

@@ -4,7 +4,8 @@
 //!
 //! Sums are 32 bits that wrap: the compiler proved that what a neuron ends up with fits, whatever lies between.
 
-use super::Cpu;
+use super::KernelSet;
+use super::abi::ProductArguments;
 use super::matrix::{MatrixShape, TILE};
 
 /// Most output pixels of one call.
@@ -47,11 +48,10 @@ impl Product {
     /// # Panics
     /// When `offsets` or `weights` are not as many as it says.
     pub fn new(shape: &MatrixShape, offsets: &[u32], weights: Vec<u8>) -> Self {
-        let words = [shape.step_pitch, shape.pixel_pitch, shape.lanes, shape.cell, shape.slabs, shape.add, shape.base, shape.quads];
         let lanes = shape.lanes as usize;
         assert!(offsets.len() == shape.slabs as usize && weights.len() >= offsets.len() * (lanes / 16) * TILE);
         Product {
-            words: words.iter().chain(offsets).copied().collect(),
+            words: shape.words().iter().chain(offsets).copied().collect(),
             weights,
             reach: offsets.iter().max().map_or(0, |&o| o as usize) + 4 * shape.quads as usize,
             pitch: shape.step_pitch as usize,
@@ -65,32 +65,26 @@ impl Product {
     ///
     /// # Panics
     /// When a window is not within the plane, or there are more than [`COLUMNS`].
-    pub fn run(&self, cpu: Cpu, plane: &[u8], window: usize, currents: &mut [i32], columns: usize, base: &[i32]) {
+    pub fn run(&self, kernels: &KernelSet, plane: &[u8], window: usize, currents: &mut [i32], columns: usize, base: &[i32]) {
         let inside = window + (columns - 1) * self.pitch + self.reach <= plane.len();
         assert!(inside && (1..=COLUMNS).contains(&columns) && currents.len() >= columns * self.lanes && base.len() >= self.lanes);
-        #[cfg(target_arch = "x86_64")]
-        {
-            let (window, weights) = (plane[window..].as_ptr(), self.weights.as_ptr().cast());
-            let (out, shape, base) = (currents.as_mut_ptr(), self.words.as_ptr().cast::<MatrixShape>(), base.as_ptr());
-            // SAFETY: the level says that the CPU has the features; windows, currents, base and weights are as long as the kernels
-            // read and write, as was just checked and in `new`; the shape is followed by its offsets.
-            unsafe {
-                match cpu {
-                    Cpu::Portable => {}
-                    Cpu::Avx2 => return super::counted_avx2::product(window, weights, out, columns, shape, 1, base),
-                    Cpu::Avx512 => return super::vnni::product(window, weights, out, columns, shape, 1, base),
-                    Cpu::Amx => {
-                        super::amx::begin(columns, self.quads);
-                        super::amx::product(window, weights, out, columns, shape, 1, base);
-                        return super::amx::end();
-                    }
-                }
-            }
-        }
-        let _ = cpu;
-        self.anywhere(&plane[window..], currents, columns, base);
+        let Some(product) = kernels.count_product else { return self.anywhere(&plane[window..], currents, columns, base) };
+        let arguments = ProductArguments {
+            window: plane[window..].as_ptr(),
+            weights: self.weights.as_ptr().cast(),
+            currents: currents.as_mut_ptr(),
+            // Neighbouring pixels are where the steps of one would be.
+            steps: columns,
+            shape: self.words.as_ptr().cast::<MatrixShape>(),
+            pixels: 1,
+            base: base.as_ptr(),
+        };
+        // SAFETY: the set is this CPU's; windows, currents, base and weights are as long as the kernels read and write, as was just
+        // checked and in `new`; the shape is followed by its offsets.
+        unsafe { product(&arguments) }
     }
 
+    /// The same without a kernel.
     fn anywhere(&self, plane: &[u8], currents: &mut [i32], columns: usize, base: &[i32]) {
         let (add, offsets) = (self.words[5] != 0, &self.words[8..]);
         for (column, row) in currents.chunks_exact_mut(self.lanes).take(columns).enumerate() {
@@ -139,107 +133,81 @@ impl Neurons {
     ///
     /// In `f64` the floor of `(v + 1/2) / θ` is exact: it is at least `1 / 2θ` away from every integer, and less is lost. In `f32` the
     /// quotient of up to 255 is off by less than one, which the remainder tells.
-    pub fn fire(&self, cpu: Cpu, first: usize, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
+    pub fn fire(&self, kernels: &KernelSet, first: usize, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
         let rows = if self.threshold.len() > self.lanes { first * self.lanes..first * self.lanes + currents.len() } else { 0..self.lanes };
-        #[cfg(target_arch = "x86_64")]
-        if cpu >= Cpu::Avx512 && i64::from(most) * i64::from(self.largest) <= i64::from(i32::MAX) {
-            // SAFETY: the level says that the CPU has the features.
-            return unsafe { self.multiply(rows, currents, most, counts, pitch) };
+        let fits = i64::from(most) * i64::from(self.largest) <= i64::from(i32::MAX);
+        match kernels.multiply.filter(|_| fits) {
+            Some(multiply) => {
+                let (threshold, inverse) = (&self.threshold[rows.clone()], &self.narrow[rows]);
+                // SAFETY: safe code that needs the set's instructions alone, and the CPU has them.
+                unsafe { multiply(threshold, inverse, self.lanes, currents, most, counts, pitch) }
+            }
+            None => kernels.divide(currents, self.lanes, &self.inverse[rows], most, counts, pitch),
         }
-        divide(cpu, currents, self.lanes, &self.inverse[rows], most, counts, pitch);
     }
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn multiply(&self, rows: std::ops::Range<usize>, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
-        use std::arch::x86_64::*;
-        let (threshold, inverse) = (&self.threshold[rows.clone()], &self.narrow[rows]);
-        let stride = if threshold.len() > self.lanes { self.lanes } else { 0 };
-        let (zero, one, most) = (_mm512_setzero_si512(), _mm512_set1_epi32(1), _mm512_set1_epi32(i32::from(most)));
-        for at in (0..pitch).step_by(16) {
-            let left = (pitch - at).min(16);
-            let keep = ((1u32 << left) - 1) as u16;
-            for (p, counts) in counts.chunks_exact_mut(pitch).enumerate() {
-                let (v, row) = (&currents[p * self.lanes + at..][..16], p * stride + at);
-                let (threshold, inverse) = (&threshold[row..][..16], &inverse[row..][..16]);
-                // SAFETY: each slice is as long as a vector, or as the mask says.
-                unsafe {
-                    let threshold = _mm512_loadu_si512(threshold.as_ptr().cast());
-                    let v = _mm512_max_epi32(_mm512_loadu_si512(v.as_ptr().cast()), zero);
-                    let v = _mm512_min_epi32(v, _mm512_mullo_epi32(threshold, most));
-                    let quotient = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_loadu_ps(inverse.as_ptr()));
-                    let count = _mm512_cvttps_epi32(quotient);
-                    let rest = _mm512_sub_epi32(v, _mm512_mullo_epi32(count, threshold));
-                    let count = _mm512_mask_sub_epi32(count, _mm512_cmplt_epi32_mask(rest, zero), count, one);
-                    // Lanes that are no channel have θ = 0, and count nothing.
-                    let more = _mm512_mask_cmpge_epi32_mask(_mm512_cmpgt_epi32_mask(threshold, zero), rest, threshold);
-                    let bytes = _mm512_cvtepi32_epi8(_mm512_mask_add_epi32(count, more, count, one));
-                    _mm_mask_storeu_epi8(counts[at..][..left].as_mut_ptr().cast(), keep, bytes);
-                }
+/// [`Neurons::fire`] by division in `f64`.
+#[inline(always)]
+pub(super) fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
+    let stride = if inverse.len() > lanes { lanes } else { 0 };
+    for (p, counts) in counts.chunks_exact_mut(pitch).enumerate() {
+        let (v, inverse) = (&currents[p * lanes..][..pitch], &inverse[p * stride..][..pitch]);
+        for ((count, &v), &inverse) in counts.iter_mut().zip(v).zip(inverse) {
+            *count = ((f64::from(v) + 0.5) * inverse).max(0.0).min(f64::from(most)) as i32 as u8;
+        }
+    }
+}
+
+/// Adds up the spikes that the bytes of all pixels of `row` stand for, `pitch` bytes a pixel, by channel.
+#[inline(always)]
+pub(super) fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32]) {
+    #[inline(always)]
+    fn each(row: &[u8], pitch: usize, sums: &mut [u32], spikes: impl Fn(u8) -> u32) {
+        let whole = sums.len() / 16 * 16;
+        let (blocks, rest) = sums.split_at_mut(whole);
+        // Sums of 16 channels stay in registers.
+        for (block, sums) in blocks.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let mut all = *sums;
+            for pixel in row.chunks_exact(pitch) {
+                let bytes: &[u8; 16] = pixel[16 * block..][..16].try_into().expect("16 of them");
+                all = std::array::from_fn(|i| all[i] + spikes(bytes[i]));
+            }
+            *sums = all;
+        }
+        for pixel in row.chunks_exact(pitch) {
+            rest.iter_mut().zip(&pixel[whole..]).for_each(|(sum, &byte)| *sum += spikes(byte));
+        }
+    }
+    match meaning {
+        Meaning::Count => each(row, pitch, sums, u32::from),
+        Meaning::Lanes { zero } => each(row, pitch, sums, |byte| byte.wrapping_sub(zero).count_ones()),
+        Meaning::Sent { zero } => each(row, pitch, sums, |byte| u32::from(byte != zero)),
+    }
+}
+
+/// Adds to `currents` (`[pixel][lane]`) the counts of every tap times its weights: tap `k` of pixel `p` begins at byte
+/// `window + p·pitch + taps[k]`, its row of weights is the `k`th of `weights`.
+#[inline(always)]
+pub(super) fn channels(plane: &[u8], window: usize, pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]) {
+    let bytes = weights.len() / taps.len();
+    for (p, row) in currents.chunks_exact_mut(lanes).enumerate() {
+        for (&tap, weights) in taps.iter().zip(weights.chunks_exact(bytes)) {
+            let counts = &plane[window + p * pitch + tap..][..bytes];
+            for ((sum, &count), &w) in row.iter_mut().zip(counts).zip(weights) {
+                *sum = sum.wrapping_add(i32::from(count).wrapping_mul(w));
             }
         }
     }
 }
 
-for_every_cpu! {
-    /// [`Neurons::fire`] by division in `f64`.
-    fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
-        let stride = if inverse.len() > lanes { lanes } else { 0 };
-        for (p, counts) in counts.chunks_exact_mut(pitch).enumerate() {
-            let (v, inverse) = (&currents[p * lanes..][..pitch], &inverse[p * stride..][..pitch]);
-            for ((count, &v), &inverse) in counts.iter_mut().zip(v).zip(inverse) {
-                *count = ((f64::from(v) + 0.5) * inverse).max(0.0).min(f64::from(most)) as i32 as u8;
-            }
-        }
-    }
-
-    /// Adds up the spikes that the bytes of all pixels of `row` stand for, `pitch` bytes a pixel, by channel.
-    pub fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32]) {
-        #[inline(always)]
-        fn each(row: &[u8], pitch: usize, sums: &mut [u32], spikes: impl Fn(u8) -> u32) {
-            let whole = sums.len() / 16 * 16;
-            let (blocks, rest) = sums.split_at_mut(whole);
-            // Sums of 16 channels stay in registers.
-            for (block, sums) in blocks.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                let mut all = *sums;
-                for pixel in row.chunks_exact(pitch) {
-                    let bytes: &[u8; 16] = pixel[16 * block..][..16].try_into().expect("16 of them");
-                    all = std::array::from_fn(|i| all[i] + spikes(bytes[i]));
-                }
-                *sums = all;
-            }
-            for pixel in row.chunks_exact(pitch) {
-                rest.iter_mut().zip(&pixel[whole..]).for_each(|(sum, &byte)| *sum += spikes(byte));
-            }
-        }
-        match meaning {
-            Meaning::Count => each(row, pitch, sums, u32::from),
-            Meaning::Lanes { zero } => each(row, pitch, sums, |byte| byte.wrapping_sub(zero).count_ones()),
-            Meaning::Sent { zero } => each(row, pitch, sums, |byte| u32::from(byte != zero)),
-        }
-    }
-
-    /// Adds to `currents` (`[pixel][lane]`) the counts of every tap times its weights: tap `k` of pixel `p` begins at byte
-    /// `window + p·pitch + taps[k]`, its row of weights is the `k`th of `weights`.
-    pub fn channels(plane: &[u8], window: usize, pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]) {
-        let bytes = weights.len() / taps.len();
-        for (p, row) in currents.chunks_exact_mut(lanes).enumerate() {
-            for (&tap, weights) in taps.iter().zip(weights.chunks_exact(bytes)) {
-                let counts = &plane[window + p * pitch + tap..][..bytes];
-                for ((sum, &count), &w) in row.iter_mut().zip(counts).zip(weights) {
-                    *sum = sum.wrapping_add(i32::from(count).wrapping_mul(w));
-                }
-            }
-        }
-    }
-
-    /// The largest count of all taps, which begin as those of [`channels`], for `pixel` bytes from `out` to `out`.
-    pub fn maximum(plane: &[u8], window: usize, pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize) {
-        for (p, out) in out.chunks_exact_mut(pixel).enumerate() {
-            for &tap in taps {
-                let counts = &plane[window + p * pitch + tap..][..pixel];
-                out.iter_mut().zip(counts).for_each(|(most, &count)| *most = count.max(*most));
-            }
+/// The largest count of all taps, which begin as those of [`channels`], for `pixel` bytes from `out` to `out`.
+#[inline(always)]
+pub(super) fn maximum(plane: &[u8], window: usize, pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize) {
+    for (p, out) in out.chunks_exact_mut(pixel).enumerate() {
+        for &tap in taps {
+            let counts = &plane[window + p * pitch + tap..][..pixel];
+            out.iter_mut().zip(counts).for_each(|(most, &count)| *most = count.max(*most));
         }
     }
 }

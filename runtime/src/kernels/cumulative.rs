@@ -1,6 +1,6 @@
 //! The exact max-pool of spike trains and currents: the step-to-step difference of the maximum of running sums.
 
-use super::Cpu;
+use super::KernelSet;
 use super::count::per_element;
 use crate::plan::{MAX_CHUNK, mask_bytes};
 
@@ -73,14 +73,9 @@ impl Word {
     }
 }
 
-/// The maximum of a word of channels over the taps of one window. `masks` are the taps' masks, `behind` is how far each tap's count is
-/// ahead of the maximum (not at all, that is, at most zero), and is used up. Writes the same word of `out` and returns how far the maximum has risen.
-fn pool(cpu: Cpu, masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
-    #[cfg(target_arch = "x86_64")]
-    if cpu >= Cpu::Avx512 {
-        // SAFETY: the level says that the CPU has the features.
-        return unsafe { super::avx512::pool(masks, behind, out, word) };
-    }
+/// The source of [`KernelSet::pool`], for any CPU.
+#[inline(always)]
+pub(super) fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
     let mut risen = Lanes([0; 64]);
     for from in (0..out.len()).step_by(word.pitch) {
         let mut fired = 0u64;
@@ -122,7 +117,7 @@ impl Running {
     /// Spikes. Each count moves by at most one, so does their maximum.
     pub fn spikes(
         &mut self,
-        cpu: Cpu,
+        kernels: &KernelSet,
         operands: &[Spikes],
         taps: &PixelTaps,
         (pixels, channels): (usize, usize),
@@ -159,12 +154,12 @@ impl Running {
                         behind.0.iter_mut().zip(ahead).for_each(|(lane, ahead)| *lane = ahead);
                     }
                 }
-                let risen = pool(cpu, &masks, &mut behind, out, Word { at, bytes: bytes.min(8), pitch: bytes });
+                let risen = kernels.pool(&masks, &mut behind, out, Word { at, bytes: bytes.min(8), pitch: bytes });
                 maximum.iter_mut().zip(risen.0).for_each(|(maximum, risen)| *maximum += i64::from(risen));
             }
         }
         for (operand, &start) in operands.iter().zip(&starts) {
-            per_element(cpu, operand.masks, channels, (chunk, steps), &mut self.sums[start..][..operand.pixels * channels]);
+            per_element(kernels, operand.masks, channels, (chunk, steps), &mut self.sums[start..][..operand.pixels * channels]);
         }
         self.fresh = false;
     }

@@ -1,4 +1,4 @@
-//! Matrix products of byte planes and 8-bit weights: what [`super::amx`] and [`super::vnni`] compute.
+//! Matrix products of byte planes and 8-bit weights, as far as they are the same for every set of kernels.
 //!
 //! For one output pixel, the rows of the left matrix are its steps and the columns its taps' channels, cut into *slabs* of up to 64
 //! bytes; the right matrix is the weights, `[slab][block of 16 outputs][quad][output][4]`.
@@ -33,6 +33,12 @@ pub struct PlaneShape {
 }
 
 impl PlaneShape {
+    /// The words, as kernels read them.
+    pub fn words(&self) -> [u32; 9] {
+        let [input, size, pad] = [self.input, self.size, self.pad];
+        [input[0], input[1], size[0], size[1], pad[0], pad[1], self.mask, self.chunk, self.pixel]
+    }
+
     /// Bytes from one step to the next.
     pub fn step_pitch(&self) -> usize {
         self.size[1] as usize * self.pixel as usize
@@ -72,6 +78,11 @@ pub struct MatrixShape {
 }
 
 impl MatrixShape {
+    /// The words, as kernels read them.
+    pub fn words(&self) -> [u32; 8] {
+        [self.step_pitch, self.pixel_pitch, self.lanes, self.cell, self.slabs, self.add, self.base, self.quads]
+    }
+
     /// The slabs' offsets.
     ///
     /// # Safety
@@ -82,15 +93,3 @@ impl MatrixShape {
         unsafe { std::slice::from_raw_parts(shape.add(1).cast(), (*shape).slabs as usize) }
     }
 }
-
-/// A matrix kernel: `pixels` neighbouring output pixels, the first one's window at `window`, through `steps` steps; `base` is a row of
-/// currents per pixel.
-pub type Product = unsafe extern "C" fn(
-    window: *const u8,
-    weights: *const i8,
-    currents: *mut i32,
-    steps: usize,
-    shape: *const MatrixShape,
-    pixels: usize,
-    base: *const i32,
-);

@@ -107,7 +107,15 @@ impl Moves {
 
     /// Moves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed before the first operand.
     /// Both hold `chunk` steps per pixel, of which `steps` are in use.
-    pub fn spikes(&self, index: usize, operands: &[&PlanNode], from: &[u8], channels: usize, out: &mut [u8], chunk: usize, steps: usize) {
+    pub fn spikes(
+        &self,
+        index: usize,
+        operands: &[&PlanNode],
+        from: &[u8],
+        channels: usize,
+        out: &mut [u8],
+        (chunk, steps): (usize, usize),
+    ) {
         let (from_bytes, out_bytes) = (mask_bytes(operands[index].channels), mask_bytes(channels));
         match self {
             Moves::Runs { first, runs } => {

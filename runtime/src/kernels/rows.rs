@@ -1,6 +1,7 @@
 //! The frame of matrix products by vectors, whatever they multiply with: a few rows (steps of a pixel, or pixels) by 16 outputs at a time,
 //! whose sums stay in registers.
 
+use super::abi::ProductArguments;
 use super::matrix::{MatrixShape, TILE};
 
 /// How vectors multiply bytes by 8-bit weights and add up. Every function needs the CPU that the type says.
@@ -37,20 +38,13 @@ pub trait Multiply {
     unsafe fn finish(sums: Self::Sums, from: *const i32, out: *mut i32);
 }
 
-/// The product; see [`super::matrix::Product`].
+/// The product; see [`super::abi::Product`].
 ///
 /// # Safety
-/// As [`super::matrix::Product`], and the CPU is `M`'s.
+/// As [`super::abi::Product`], and the CPU is `M`'s.
 #[inline(always)]
-pub unsafe fn product<M: Multiply>(
-    window: *const u8,
-    weights: *const i8,
-    currents: *mut i32,
-    rows: usize,
-    shape: *const MatrixShape,
-    pixels: usize,
-    base: *const i32,
-) {
+pub unsafe fn product<M: Multiply>(arguments: &ProductArguments) {
+    let &ProductArguments { window, weights, currents, steps: rows, shape, pixels, base } = arguments;
     // SAFETY: the caller's.
     unsafe {
         let offsets = MatrixShape::offsets(shape);

@@ -2,8 +2,8 @@
 //!
 //! A byte is the number of quanta above `zero`, the byte of silence, which is one where neurons take quanta back.
 
-use super::Cpu;
-use snn_ir::op::{Firing, Reset};
+use super::KernelSet;
+use snn_ir::neuron::{Dynamics, Firing, Reset};
 
 /// Most lanes of a neuron: with them a byte holds all quanta, whatever the byte of silence is.
 pub const MOST_LANES: u8 = 7;
@@ -21,7 +21,7 @@ pub struct Stepped {
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// Binary lanes; none for ternary neurons.
-    lanes: Option<u8>,
+    pub lanes: Option<u8>,
     /// Whether a ternary neuron takes back more than it sent.
     pub signed: bool,
     /// Whether firing sets the potential to zero.
@@ -40,21 +40,26 @@ pub struct Pixels<'a> {
     pub pitch: usize,
 }
 
+/// Whether there are kernels for neurons that fire like this.
+///
+/// # Errors
+/// Why there are none.
+pub fn supports(firing: Firing) -> Result<(), String> {
+    match firing {
+        Firing::Binary | Firing::Ternary => Ok(()),
+        Firing::Lanes(n) if n <= MOST_LANES => Ok(()),
+        Firing::Lanes(n) => Err(format!("a byte holds what at most {MOST_LANES} lanes send, not {n}")),
+        Firing::MultiSpike => Err("a byte does not hold all that they may send in a step".into()),
+        Firing::TwoPhase => Err("two-phase neurons run only where all neurons are two-phase".into()),
+    }
+}
+
 impl Stepped {
     /// Neurons with thresholds of `channels` in a row; `None` for firing rules that have no kernel.
-    pub fn new(
-        thresholds: &[i32],
-        channels: usize,
-        lanes: usize,
-        (firing, signed, reset): (Firing, bool, Reset),
-        zero: u8,
-    ) -> Option<Self> {
-        let binary_lanes = match firing {
-            Firing::Ternary => None,
-            Firing::Binary => Some(1),
-            Firing::Lanes(n) if n <= MOST_LANES => Some(n),
-            Firing::Lanes(_) | Firing::TwoPhase => return None,
-        };
+    pub fn new(thresholds: &[i32], channels: usize, lanes: usize, dynamics: Dynamics, zero: u8) -> Option<Self> {
+        let Dynamics { firing, reset, signed } = dynamics;
+        supports(firing).ok()?;
+        let binary_lanes = (!firing.may_retract()).then_some(firing.lanes() as u8);
         // Lanes that are no channel never get so far.
         let padding = std::iter::repeat_n(i32::MAX, lanes - channels);
         let threshold = thresholds.chunks_exact(channels).flat_map(|row| row.iter().copied().chain(padding.clone())).collect();
@@ -71,32 +76,14 @@ impl Stepped {
 
     /// Adds `row` to the potentials of pixels from `first` on, lets the neurons fire, and writes what they send. A ternary neuron that
     /// is not signed sends nothing beyond `most` quanta. Returns whether any of them fired.
-    pub fn fire(&self, cpu: Cpu, first: usize, pixels: &mut Pixels, row: &[i32], most: i32) -> bool {
+    pub fn fire(&self, kernels: &KernelSet, first: usize, pixels: &mut Pixels, row: &[i32], most: i32) -> bool {
         let by_pixel = self.threshold.len() > self.lanes;
         let threshold = if by_pixel { &self.threshold[first * self.lanes..][..pixels.potentials.len()] } else { &self.threshold[..] };
         let stride = if by_pixel { self.lanes } else { 0 };
         let threshold = (threshold, stride);
-        #[cfg(target_arch = "x86_64")]
-        if cpu >= Cpu::Avx512 {
-            use super::stepped_avx512::{lanes, ternary};
-            let (rule, zero) = (self.rule, self.zero);
-            // SAFETY: the level says that the CPU has the features.
-            return unsafe {
-                match rule.lanes {
-                    None => ternary(threshold, row, rule, most, zero, pixels),
-                    Some(1) => lanes::<1>(threshold, row, rule, zero, pixels),
-                    Some(2) => lanes::<2>(threshold, row, rule, zero, pixels),
-                    Some(3) => lanes::<3>(threshold, row, rule, zero, pixels),
-                    Some(4) => lanes::<4>(threshold, row, rule, zero, pixels),
-                    Some(5) => lanes::<5>(threshold, row, rule, zero, pixels),
-                    Some(6) => lanes::<6>(threshold, row, rule, zero, pixels),
-                    Some(_) => lanes::<7>(threshold, row, rule, zero, pixels),
-                }
-            };
-        }
         match self.rule.lanes {
-            Some(_) => fire_lanes(cpu, threshold, row, self.rule, self.zero, pixels),
-            None => fire_ternary(cpu, threshold, row, self.rule, most, self.zero, pixels),
+            Some(_) => kernels.fire_lanes(threshold, row, self.rule, self.zero, pixels),
+            None => kernels.fire_ternary(threshold, row, self.rule, most, self.zero, pixels),
         }
     }
 }
@@ -185,53 +172,54 @@ fn sixteen(x: &[i32]) -> Lanes {
     x[..16].try_into().expect("16 of them")
 }
 
-for_every_cpu! {
-    fn fire_lanes(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
-        let hard = rule.hard;
-        match rule.lanes {
-            Some(1) => each_block(threshold, row, zero, pixels, Quanta::<1> { hard }),
-            Some(2) => each_block(threshold, row, zero, pixels, Quanta::<2> { hard }),
-            Some(3) => each_block(threshold, row, zero, pixels, Quanta::<3> { hard }),
-            Some(4) => each_block(threshold, row, zero, pixels, Quanta::<4> { hard }),
-            Some(5) => each_block(threshold, row, zero, pixels, Quanta::<5> { hard }),
-            Some(6) => each_block(threshold, row, zero, pixels, Quanta::<6> { hard }),
-            _ => each_block(threshold, row, zero, pixels, Quanta::<7> { hard }),
-        }
+#[inline(always)]
+pub(super) fn fire_lanes(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
+    let hard = rule.hard;
+    match rule.lanes {
+        Some(1) => each_block(threshold, row, zero, pixels, Quanta::<1> { hard }),
+        Some(2) => each_block(threshold, row, zero, pixels, Quanta::<2> { hard }),
+        Some(3) => each_block(threshold, row, zero, pixels, Quanta::<3> { hard }),
+        Some(4) => each_block(threshold, row, zero, pixels, Quanta::<4> { hard }),
+        Some(5) => each_block(threshold, row, zero, pixels, Quanta::<5> { hard }),
+        Some(6) => each_block(threshold, row, zero, pixels, Quanta::<6> { hard }),
+        _ => each_block(threshold, row, zero, pixels, Quanta::<7> { hard }),
     }
+}
 
-    fn fire_ternary(threshold: (&[i32], usize), row: &[i32], rule: Rule, most: i32, zero: u8, pixels: &mut Pixels) -> bool {
-        each_block(threshold, row, zero, pixels, Ternary { signed: rule.signed, hard: rule.hard, most })
-    }
+#[inline(always)]
+pub(super) fn fire_ternary(threshold: (&[i32], usize), row: &[i32], rule: Rule, most: i32, zero: u8, pixels: &mut Pixels) -> bool {
+    each_block(threshold, row, zero, pixels, Ternary { signed: rule.signed, hard: rule.hard, most })
+}
 
-    /// Adds to every sum a byte's distance from `zero`.
-    pub fn accumulate(bytes: &[u8], zero: u8, sums: &mut [i32]) {
-        sums.iter_mut().zip(bytes).for_each(|(sum, &byte)| *sum += i32::from(byte) - i32::from(zero));
-    }
+/// Adds to every sum a byte's distance from `zero`.
+#[inline(always)]
+pub(super) fn accumulate(bytes: &[u8], zero: u8, sums: &mut [i32]) {
+    sums.iter_mut().zip(bytes).for_each(|(sum, &byte)| *sum += i32::from(byte) - i32::from(zero));
+}
 
-    /// How far the largest of all sums that a window sees has risen above `maximum`: window after window, whose
-    /// taps begin where `parts` say: sums, distances of taps, distance from window to window. Writes the rise, above `zero`, to `out`;
-    /// `largest` is scratch for one pixel.
-    pub fn rise(
-        parts: &[(&[i32], &[usize], usize)], zero: u8, maximum: &mut [i32], largest: &mut [i32], out: &mut [u8],
-    ) {
-        let pitch = largest.len();
-        for (p, (maximum, out)) in maximum.chunks_exact_mut(pitch).zip(out.chunks_exact_mut(pitch)).enumerate() {
-            largest.fill(i32::MIN);
-            for (sums, taps, step) in parts {
-                for tap in *taps {
-                    let seen = &sums[p * step + tap..][..pitch];
-                    largest.iter_mut().zip(seen).for_each(|(largest, &sum)| *largest = sum.max(*largest));
-                }
-            }
-            for ((out, maximum), &largest) in out.iter_mut().zip(maximum).zip(&*largest) {
-                *out = (largest.wrapping_sub(*maximum) as u8).wrapping_add(zero);
-                *maximum = largest;
+/// How far the largest of all sums that a window sees has risen above `maximum`: window after window, whose
+/// taps begin where `parts` say: sums, distances of taps, distance from window to window. Writes the rise, above `zero`, to `out`;
+/// `largest` is scratch for one pixel.
+#[inline(always)]
+pub(super) fn rise(parts: &[(&[i32], &[usize], usize)], zero: u8, maximum: &mut [i32], largest: &mut [i32], out: &mut [u8]) {
+    let pitch = largest.len();
+    for (p, (maximum, out)) in maximum.chunks_exact_mut(pitch).zip(out.chunks_exact_mut(pitch)).enumerate() {
+        largest.fill(i32::MIN);
+        for (sums, taps, step) in parts {
+            for tap in *taps {
+                let seen = &sums[p * step + tap..][..pitch];
+                largest.iter_mut().zip(seen).for_each(|(largest, &sum)| *largest = sum.max(*largest));
             }
         }
+        for ((out, maximum), &largest) in out.iter_mut().zip(maximum).zip(&*largest) {
+            *out = (largest.wrapping_sub(*maximum) as u8).wrapping_add(zero);
+            *maximum = largest;
+        }
     }
+}
 
-    /// Adds `x` to `sums`.
-    pub fn add(x: &[i32], sums: &mut [i32]) {
-        sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = sum.wrapping_add(x));
-    }
+/// Adds `x` to `sums`.
+#[inline(always)]
+pub(super) fn add(x: &[i32], sums: &mut [i32]) {
+    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = sum.wrapping_add(x));
 }

@@ -1,7 +1,8 @@
 //! What neurons send decides how a network runs.
 
-use crate::kernels::stepped::MOST_LANES;
-use snn_ir::op::Firing;
+use super::synapse::Reason;
+use crate::kernels::stepped;
+use snn_ir::neuron::{Amplitude, BINARY, Neuron, Timing};
 
 /// What the neurons of a network send, as an engine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,24 +16,25 @@ pub enum Domain {
 }
 
 impl Domain {
-    /// The domain of a graph with neurons of these kinds.
-    pub fn of(firings: &[Firing]) -> Domain {
-        let all = |firing: Firing| firings.iter().all(|&f| f == firing);
-        match firings {
-            _ if all(Firing::Binary) => Domain::Bits,
-            _ if all(Firing::TwoPhase) => Domain::Windows,
-            _ => Domain::Steps,
-        }
+    /// The domain of a graph with these neurons.
+    pub fn of(neurons: &[&Neuron]) -> Domain {
+        let runs = |domain: &Domain| neurons.iter().all(|n| domain.supports(n).is_ok());
+        [Domain::Bits, Domain::Windows].into_iter().find(runs).unwrap_or(Domain::Steps)
     }
 
     /// Whether an engine of this domain runs such neurons.
-    pub fn holds(self, firing: Firing) -> bool {
-        match (self, firing) {
-            (Domain::Bits, Firing::Binary) | (Domain::Windows, Firing::TwoPhase) | (Domain::Steps, Firing::Binary | Firing::Ternary) => {
-                true
-            }
-            (Domain::Steps, Firing::Lanes(n)) => n <= MOST_LANES,
-            _ => false,
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn supports(self, neuron: &Neuron) -> Result<(), Reason> {
+        if neuron.amplitude != Amplitude::One {
+            return Err("spikes have to be of amplitude one".into());
+        }
+        match self {
+            Domain::Bits if neuron.firing != BINARY => Err("neurons have to be binary".into()),
+            Domain::Windows if neuron.firing.timing() != Timing::WholeWindow => Err("neurons have to be two-phase".into()),
+            Domain::Bits | Domain::Windows => Ok(()),
+            Domain::Steps => stepped::supports(neuron.firing),
         }
     }
 }

@@ -1,16 +1,12 @@
-//! Which kernel computes each synapse of a layer, and what memory the layer needs.
+//! Which kernel computes each synapse of a layer, by what it costs.
 
-use super::geometry::{Geometry, Plane};
-use super::matrix::{MatrixPlan, slab_width};
-use super::memory::{Buffer, Size};
-use super::node::{LayerWork, PerElement, PlanNode};
+use super::geometry::Geometry;
+use super::node::{LayerWork, PlanNode};
 use super::synapse::{Synapse, Weights};
-use super::table::{TablePlan, TableSynapse};
-use super::{Mode, Plan, Work, lanes, mask_bytes};
+use super::table::look_ups;
+use super::{Mode, Plan, lanes};
 use crate::cost_model::{Costs, SynapseSize, TableSize};
 use crate::kernels::byte_event::{self, LANES};
-use crate::kernels::matrix::SLAB;
-use crate::kernels::{Cpu, Tap};
 use std::fmt;
 
 /// A family of kernels: one way to turn operands into currents.
@@ -52,229 +48,32 @@ impl fmt::Display for Family {
     }
 }
 
-/// How a layer runs.
-#[derive(Clone, Debug)]
-pub struct LayerPlan {
-    /// Synapses from stepped operands, in operand order.
-    pub synapses: Vec<SynapsePlan>,
-    /// Where the current that is the same in every step comes from.
-    pub base: Base,
-    /// Membranes `[pixel][lane]`, for layers with neurons.
-    pub membrane: Option<Buffer>,
-    /// Columns of the grid of output pixels. Windows that move agree on it, since a layer has one shape; without them the grid is
-    /// one row.
-    pub columns: usize,
-    /// Pixels that are computed together.
-    pub block: usize,
-    /// Currents of a block `[pixel][step][lane]`.
-    pub currents: Buffer,
-    /// Taps of one pixel.
-    pub taps: Buffer,
-    /// Scratch for kernels that list rows of weights.
-    pub list: Buffer,
-    /// The whole layer by table look-up.
-    pub table: Option<TablePlan>,
-}
-
-/// How one synapse runs.
-#[derive(Clone, Debug)]
-pub struct SynapsePlan {
-    /// Index into the layer's synapses and operands.
-    pub index: usize,
-    /// The kernel.
-    pub family: Family,
-    /// Why it was chosen, in words.
-    pub why: String,
-    /// How the matrix product is laid out, and its plane.
-    pub matrix: Option<(MatrixPlan, Buffer)>,
-}
-
-/// The current that every step starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Base {
-    /// The bias, the same at every pixel.
-    Channel,
-    /// The bias, different at every pixel.
-    Pixel,
-    /// Bias and constant operands, computed once a window into this buffer; what a schedule adds, once a step.
-    Window(Buffer),
-}
-
-/// Before memory is laid out, offsets are indices of requests; [`LayerPlan::place`] resolves them.
-fn unplaced(request: usize) -> Buffer {
-    Buffer { offset: request, bytes: 0 }
-}
-
-impl LayerPlan {
-    /// Chooses kernels for layer `node` and asks for its memory.
-    pub(super) fn new(plan: &Plan, node: usize, persist: &mut dyn FnMut(Size) -> usize, scratch: &mut dyn FnMut(Size) -> usize) -> Self {
-        let layer = &plan.nodes[node];
-        let Work::Layer(work) = &layer.work else { unreachable!("only layers are planned as layers") };
-        // Tables read the base in their own order, which a schedule would have to be written in.
-        let by_table = Self::by_table(plan, layer, work).filter(|_| layer.schedule().is_empty());
-        let table = by_table.is_some().then(|| TablePlan::new(plan, layer, work, scratch)).flatten();
-        let bytes = match table {
-            Some(_) => TablePlan::rows(layer, work),
-            None => Size::product([4, layer.pixels, lanes(layer.channels)]),
-        };
-        let constant = !layer.schedule().is_empty() || layer.operands.iter().any(|&o| plan.nodes[o].mode == Mode::Constant);
-        let base = match (&work.bias, constant) {
-            (_, true) => Base::Window(unplaced(persist(bytes))),
-            (PerElement::Channel(_), false) => Base::Channel,
-            (PerElement::Full(_), false) => Base::Pixel,
-        };
-        let base_stride = if base == Base::Channel { 0 } else { lanes(layer.channels) };
-        if let (Some(table), Some(why)) = (&table, by_table) {
-            let synapse = |s: &TableSynapse| {
-                let (family, why) = if s.window.is_some() {
-                    (Family::Table, why.clone())
-                } else {
-                    (Family::Residual, "added while the neurons integrate".into())
-                };
-                SynapsePlan { index: s.index, family, why, matrix: None }
-            };
-            return LayerPlan {
-                synapses: table.synapses.iter().map(synapse).collect(),
-                base,
-                membrane: Some(unplaced(persist(bytes))),
-                columns: 0,
-                block: 0,
-                currents: unplaced(scratch(Size::ZERO)),
-                taps: unplaced(scratch(Size::ZERO)),
-                list: unplaced(scratch(Size::ZERO)),
-                table: Some(table.clone()),
-            };
+/// Why the layer is computed by table look-up, if it is cheaper than what would be chosen for each synapse.
+pub(super) fn by_table(plan: &Plan, layer: &PlanNode, work: &LayerWork) -> Option<String> {
+    let costs = plan.costs.as_ref()?;
+    let table = costs.table.as_ref()?;
+    let mut size = TableSize::default();
+    let (mut otherwise, mut rates) = (costs.neurons(lanes(layer.channels)), Vec::new());
+    for (synapse, &operand) in work.synapses.iter().zip(&layer.operands) {
+        let Weights::Full { data, .. } = &synapse.weights else { continue };
+        let source = &plan.nodes[operand];
+        if source.mode == Mode::Constant {
+            return None;
         }
-        let mut synapses: Vec<SynapsePlan> = Vec::new();
-        // Tiles are configured once a layer: products of one layer share the width of their slabs.
-        let mut widths = work.synapses.iter().zip(&layer.operands).filter_map(|(synapse, &o)| match &synapse.geometry {
-            Geometry::Window(p) if matches!(synapse.weights, Weights::Full { .. }) => Some(slab_width(p, plan.nodes[o].channels)),
-            _ => None,
-        });
-        let width = widths.next().filter(|w| widths.all(|v| v == *w)).unwrap_or(SLAB);
-        let (mut taps, mut listed) = (1, Size::ZERO);
-        let moving = work.synapses.iter().find_map(|s| match &s.geometry {
-            Geometry::Window(p) if !p.is_pointwise() => Some(p.output[1]),
-            _ => None,
-        });
-        let columns = moving.unwrap_or(layer.pixels);
-        for (index, (synapse, &operand)) in work.synapses.iter().zip(&layer.operands).enumerate() {
-            let source = &plan.nodes[operand];
-            if source.mode == Mode::Constant {
-                continue;
-            }
-            taps = taps.max(synapse.geometry.max_taps());
-            let product = |plane: &Plane| {
-                let add = synapses.iter().any(|s| s.matrix.is_some());
-                let grid = [layer.pixels / columns, columns];
-                let plane = if plane.is_pointwise() { &Plane { input: grid, output: grid, ..plane.clone() } } else { plane };
-                MatrixPlan::new(
-                    plane,
-                    source.channels,
-                    mask_bytes(source.channels),
-                    lanes(layer.channels),
-                    plan.chunk,
-                    (add, base_stride),
-                    width,
-                )
-            };
-            let matrix = match (&synapse.geometry, &synapse.weights) {
-                (Geometry::Window(plane), Weights::Full { groups: 1, .. }) if source.is_spikes() => product(plane),
-                _ => None,
-            };
-            let (mut family, mut why) = choose(plan, source, synapse, lanes(layer.channels), matrix.is_some());
-            let matrix = matrix.filter(|_| family == Family::Matrix);
-            listed = listed.max(match (family, &synapse.geometry) {
-                (Family::ByteEvent, Geometry::Window(p)) => byte_event::row_scratch(p.kernel, p.stride, source.channels, plan.chunk),
-                _ => Size::product([8, synapse.geometry.max_taps(), source.channels]),
-            });
-            // The fire kernels take one residual along.
-            let own_place = matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise());
-            let taken = work.neuron.is_none() || plan.cpu == Cpu::Portable || synapses.iter().any(|s| s.family == Family::Residual);
-            if family == Family::Masked && own_place && !taken {
-                (family, why) = (Family::Residual, "added while the neurons integrate".into());
-            }
-            let matrix = matrix.map(|m| {
-                let bytes = m.plane.bytes();
-                (m, unplaced(scratch(bytes)))
-            });
-            // Matrix products come first: they need nothing to add to. The residual comes last.
-            let order = |family| match family {
-                Family::Matrix => 0,
-                Family::Residual => 2,
-                _ => 1,
-            };
-            let place = synapses.partition_point(|s| order(s.family) <= order(family));
-            synapses.insert(place, SynapsePlan { index, family, why, matrix });
-        }
-        let block = match synapses.first() {
-            Some(SynapsePlan { matrix: Some(_), .. }) if lanes(layer.channels) == 16 => 4,
-            Some(SynapsePlan { matrix: Some(_), .. }) => 2,
-            _ => 1,
-        };
-        LayerPlan {
-            synapses,
-            columns,
-            base,
-            membrane: work.neuron.as_ref().map(|_| unplaced(persist(bytes))),
-            block,
-            currents: unplaced(scratch(Size::product([4, block, plan.chunk, lanes(layer.channels)]))),
-            taps: unplaced(scratch(Size::product([size_of::<Tap>(), taps.saturating_add(1)]))),
-            list: unplaced(scratch(listed)),
-            table: None,
-        }
+        let synapse_size = SynapseSize::new(&synapse.geometry, source.channels, lanes(layer.channels));
+        size.look_ups += look_ups(layer, work, synapse_size.taps());
+        size.words += (source.channels + synapse_size.lanes) as f64 / 16.0;
+        let event = by_events(plan, costs, source, synapse, data, &synapse_size).map_or(f64::INFINITY, |e| e.1);
+        otherwise += event.min(costs.matrix(&synapse_size, plan.chunk));
+        rates.push(source.rate.to_string());
     }
-
-    /// Why the layer is computed by table look-up, if it is cheaper than what would be chosen for each synapse.
-    fn by_table(plan: &Plan, layer: &PlanNode, work: &LayerWork) -> Option<String> {
-        let costs = plan.costs.as_ref()?;
-        let table = costs.table.as_ref()?;
-        let mut size = TableSize::default();
-        let (mut otherwise, mut rates) = (costs.neurons(lanes(layer.channels)), Vec::new());
-        for (synapse, &operand) in work.synapses.iter().zip(&layer.operands) {
-            let Weights::Full { data, .. } = &synapse.weights else { continue };
-            let source = &plan.nodes[operand];
-            if source.mode == Mode::Constant {
-                return None;
-            }
-            let synapse_size = SynapseSize::new(&synapse.geometry, source.channels, lanes(layer.channels));
-            size.look_ups += TablePlan::look_ups(layer, work, synapse_size.taps());
-            size.words += (source.channels + synapse_size.lanes) as f64 / 16.0;
-            let event = by_events(plan, costs, source, synapse, data, &synapse_size).map_or(f64::INFINITY, |e| e.1);
-            otherwise += event.min(costs.matrix(&synapse_size, plan.chunk));
-            rates.push(source.rate.to_string());
-        }
-        let cost = table.layer(size, plan.chunk);
-        (cost < otherwise)
-            .then(|| format!("{cost:.0} ns a pixel and step against {otherwise:.0} by events at {} or by matrix", rates.join(" and ")))
-    }
-
-    /// All of its memory.
-    #[cfg(any(test, debug_assertions))]
-    pub(super) fn buffers(&self) -> impl Iterator<Item = Buffer> + '_ {
-        let planes = self.synapses.iter().filter_map(|s| s.matrix.as_ref().map(|m| m.1));
-        let tables = self.table.iter().flat_map(|t| t.synapses.iter().map(|s| s.plane.1));
-        let base = if let Base::Window(b) = self.base { Some(b) } else { None };
-        planes.chain(tables).chain(self.membrane).chain(base).chain([self.currents, self.taps, self.list])
-    }
-
-    pub(super) fn place(&mut self, state: &[Buffer], transient: &[Buffer]) {
-        if let Base::Window(b) = &mut self.base {
-            *b = state[b.offset];
-        }
-        self.membrane.iter_mut().for_each(|m| *m = state[m.offset]);
-        self.currents = transient[self.currents.offset];
-        self.taps = transient[self.taps.offset];
-        self.list = transient[self.list.offset];
-        self.table.iter_mut().for_each(|t| t.place(transient));
-        for synapse in &mut self.synapses {
-            synapse.matrix.iter_mut().for_each(|(_, plane)| *plane = transient[plane.offset]);
-        }
-    }
+    let cost = table.layer(size, plan.chunk);
+    (cost < otherwise)
+        .then(|| format!("{cost:.0} ns a pixel and step against {otherwise:.0} by events at {} or by matrix", rates.join(" and ")))
 }
 
 /// Chooses the kernel of one synapse; `planned` says whether it can be a product.
-fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize, planned: bool) -> (Family, String) {
+pub(super) fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize, planned: bool) -> (Family, String) {
     let Weights::Full { groups, data, .. } = &synapse.weights else {
         let family = if source.is_spikes() { Family::Masked } else { Family::DenseChannel };
         return (family, "channels do not mix".into());
@@ -291,9 +90,9 @@ fn choose(plan: &Plan, source: &PlanNode, synapse: &Synapse, lanes: usize, plann
     let size = SynapseSize::new(&synapse.geometry, source.channels, lanes);
     let event = by_events(plan, costs, source, synapse, data, &size);
     let bytes = data.iter().all(|&w| i8::try_from(w).is_ok());
-    // The kernels of AVX2 sum in 16 bits, as those for events.
-    let matrix = planned && bytes && (event.is_some() || plan.cpu > Cpu::Avx2);
-    let product = matrix.then(|| costs.matrix(&size, plan.chunk));
+    // Some products sum in 16 bits, as events do.
+    let product = plan.kernels.product.filter(|p| planned && bytes && (event.is_some() || !p.narrow_sums));
+    let product = product.map(|_| costs.matrix(&size, plan.chunk));
     let rate = source.rate;
     match (product, event) {
         (Some(product), Some((_, event))) if product <= event => {
@@ -313,9 +112,9 @@ fn by_events(plan: &Plan, costs: &Costs, source: &PlanNode, synapse: &Synapse, d
     let rate = source.rate.value();
     let listed = matches!(&synapse.geometry, Geometry::Window(plane) if byte_event::fits(plane, source.channels));
     let fits = listed && size.lanes.is_multiple_of(LANES) && data.iter().all(|&w| i8::try_from(w).is_ok());
-    let byte_event =
-        costs.byte_event.as_ref().filter(|_| fits).map(|c| (Family::ByteEvent, c.synapse(size, size.listed(), rate, plan.chunk)));
-    let narrow = fits_i16(&synapse.weights, data, &synapse.geometry);
+    let byte_event = costs.byte_event.as_ref().filter(|_| fits && plan.kernels.byte_event.is_some());
+    let byte_event = byte_event.map(|c| (Family::ByteEvent, c.synapse(size, size.listed(), rate, plan.chunk)));
+    let narrow = plan.kernels.event.is_none() || fits_i16(&synapse.weights, data, &synapse.geometry);
     let event = narrow.then(|| (Family::Event, costs.event.synapse(size, size.masks(), rate, plan.chunk)));
     byte_event.into_iter().chain(event).min_by(|a, b| a.1.total_cmp(&b.1))
 }

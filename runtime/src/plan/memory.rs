@@ -41,7 +41,7 @@ impl Sum for Size {
 /// Alignment of every buffer, and slack behind it, so that kernels may use whole 512-bit vectors.
 pub const ALIGNMENT: usize = 64;
 
-/// Bytes after every buffer's slack that nobody may write, where that is checked (see `jit::machine`).
+/// Bytes after every buffer's slack that nobody may write, where that is checked (see `jit::arena`).
 pub const GUARD: usize = if cfg!(any(test, debug_assertions)) { ALIGNMENT } else { 0 };
 
 /// Most bytes of an arena; kernels' offsets are 32 bits.
@@ -65,15 +65,81 @@ impl Buffer {
 
 /// A buffer that wants a place: alive from step `first` to step `last`.
 #[derive(Clone, Copy, Debug)]
-pub struct Request {
+struct Request {
     /// The plan's node that it is for.
-    pub node: usize,
+    node: usize,
     /// Where it is written.
-    pub first: usize,
+    first: usize,
     /// Where it is read last.
-    pub last: usize,
+    last: usize,
     /// Its size.
-    pub bytes: Size,
+    bytes: Size,
+}
+
+/// A buffer that was asked for and has no place yet: which of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Of what lasts from chunk to chunk.
+    State(usize),
+    /// Of what lasts for some steps of the plan.
+    Scratch(usize),
+}
+
+/// What a plan asks for.
+#[derive(Debug, Default)]
+pub struct Requests {
+    state: Vec<Request>,
+    scratch: Vec<Request>,
+}
+
+impl Requests {
+    /// Asks for memory of `node` that lasts from chunk to chunk.
+    pub fn state(&mut self, node: usize, bytes: Size) -> Slot {
+        self.state.push(Request { node, first: 0, last: 0, bytes });
+        Slot::State(self.state.len() - 1)
+    }
+
+    /// Asks for memory of `node` that is used until step `last` of the plan.
+    pub fn until(&mut self, node: usize, last: usize, bytes: Size) -> Slot {
+        self.scratch.push(Request { node, first: node, last, bytes });
+        Slot::Scratch(self.scratch.len() - 1)
+    }
+
+    /// Asks for memory that is used while `node` is computed.
+    pub fn scratch(&mut self, node: usize, bytes: Size) -> Slot {
+        self.until(node, node, bytes)
+    }
+
+    /// Gives every request a place: state at the start of the arena, the rest after it.
+    ///
+    /// # Errors
+    /// When they do not fit an arena.
+    pub fn place(&self) -> Result<Places, TooLarge> {
+        let (state, persistent) = allocate(&self.state, 0)?;
+        let (scratch, arena) = allocate(&self.scratch, persistent)?;
+        Ok(Places { state, scratch, persistent, arena })
+    }
+}
+
+/// Where everything that was asked for is.
+#[derive(Debug)]
+pub struct Places {
+    state: Vec<Buffer>,
+    scratch: Vec<Buffer>,
+    /// Bytes of state.
+    pub persistent: usize,
+    /// Bytes of all.
+    pub arena: usize,
+}
+
+impl Places {
+    /// The buffer of a request.
+    pub fn at(&self, slot: Slot) -> Buffer {
+        match slot {
+            Slot::State(i) => self.state[i],
+            Slot::Scratch(i) => self.scratch[i],
+        }
+    }
 }
 
 /// Buffers that do not fit an arena.
@@ -88,7 +154,7 @@ pub struct TooLarge {
 ///
 /// # Errors
 /// When all of it does not end within [`ARENA_LIMIT`].
-pub fn allocate(requests: &[Request], start: usize) -> Result<(Vec<Buffer>, usize), TooLarge> {
+fn allocate(requests: &[Request], start: usize) -> Result<(Vec<Buffer>, usize), TooLarge> {
     let too_large = || TooLarge { node: requests.iter().max_by_key(|r| r.bytes).map_or(0, |r| r.node) };
     // Sums of numbers within the limit do not wrap.
     let sizes: Option<Vec<usize>> = requests.iter().map(|r| r.bytes.within(ARENA_LIMIT)).collect();

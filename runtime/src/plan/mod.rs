@@ -14,6 +14,7 @@
 mod domain;
 pub mod geometry;
 pub mod kernel;
+pub mod layer;
 pub mod matrix;
 pub mod memory;
 pub mod node;
@@ -26,10 +27,10 @@ pub mod table;
 use crate::cost_model::{CostModel, Costs, has_choice};
 use crate::error::CompileError;
 use crate::front_end::FrontEnd;
-use crate::kernels::Cpu;
+use crate::kernels::KernelSet;
 pub use domain::Domain;
-use kernel::LayerPlan;
-use memory::{ARENA_LIMIT, Buffer, Size, TooLarge, allocate};
+use layer::LayerPlan;
+use memory::{ARENA_LIMIT, Buffer, Requests, Size, Slot, TooLarge};
 pub use node::{Mode, PlanNode, Work};
 pub use show::{PlanSummary, PlannedNode};
 use snn_ir::{Graph, NodeId};
@@ -96,21 +97,21 @@ pub struct Plan {
     pub arena: usize,
     /// Bytes of state at the start of the arena.
     pub persistent: usize,
-    /// What the kernels were chosen for.
-    pub cpu: Cpu,
-    /// What they cost there; nothing where there is no choice.
+    /// The kernels that are chosen among.
+    pub kernels: &'static KernelSet,
+    /// What they cost; nothing where there is no choice.
     pub costs: Option<Costs>,
 }
 
 impl Plan {
-    /// Plans `graph` for `cpu`, where kernels cost what `model` says.
+    /// Plans `graph` for `kernels`, which cost what `model` says.
     ///
     /// # Errors
-    /// The first node the engine cannot run, and why; a model without costs for `cpu`.
-    pub fn new(graph: &Graph, front_end: &FrontEnd, cpu: Cpu, model: &CostModel) -> Result<Plan, CompileError> {
-        let costs = model.costs(cpu).cloned();
-        if costs.is_none() && has_choice(cpu) {
-            return Err(CompileError::Costs(cpu));
+    /// The first node the engine cannot run, and why; a model without costs for the kernels.
+    pub fn new(graph: &Graph, front_end: &FrontEnd, kernels: &'static KernelSet, model: &CostModel) -> Result<Plan, CompileError> {
+        let costs = model.costs(kernels.cpu).cloned();
+        if costs.is_none() && has_choice(kernels.cpu) {
+            return Err(CompileError::Costs(kernels.cpu));
         }
         let mut nodes = nodes(graph, front_end, Domain::Bits)?;
         let at: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
@@ -128,7 +129,7 @@ impl Plan {
             summed_over,
             arena: 0,
             persistent: 0,
-            cpu,
+            kernels,
             costs,
             nodes,
         };
@@ -161,37 +162,21 @@ impl Plan {
     /// # Errors
     /// When they do not fit an arena.
     fn lay_out(&mut self, users: &[Vec<usize>]) -> Result<(), TooLarge> {
-        let mut state = Vec::new();
-        let mut transient = Vec::new();
-        let stepped: Vec<usize> = self.stepped().collect();
+        let mut requests = Requests::default();
         let mut values = vec![None; self.nodes.len()];
-        for &i in &stepped {
-            let node = &self.nodes[i];
+        for i in self.stepped() {
             let last = users[i].iter().copied().filter(|&u| self.nodes[u].mode == Mode::Stepped).max().unwrap_or(i);
-            values[i] = Some(transient.len());
-            transient.push(memory::Request { node: i, first: i, last, bytes: self.value_bytes(node) });
+            values[i] = Some(requests.until(i, last, self.value_bytes(&self.nodes[i])));
         }
-        let mut layers: Vec<Option<LayerPlan>> = self.nodes.iter().map(|_| None).collect();
-        for &i in &stepped {
-            let node = &self.nodes[i];
-            let mut persist = |bytes: Size| {
-                state.push(memory::Request { node: i, first: 0, last: 0, bytes });
-                state.len() - 1
-            };
-            if matches!(node.work, Work::Layer(_)) {
-                let mut scratch = |bytes: Size| {
-                    transient.push(memory::Request { node: i, first: i, last: i, bytes });
-                    transient.len() - 1
-                };
-                layers[i] = Some(LayerPlan::new(self, i, &mut persist, &mut scratch));
-            }
-        }
-        let (state, persistent) = allocate(&state, 0)?;
-        let (transient, arena) = allocate(&transient, persistent)?;
-        self.values = values.iter().map(|v| v.map(|v: usize| transient[v])).collect();
-        layers.iter_mut().flatten().for_each(|l| l.place(&state, &transient));
-        self.layers = layers;
-        (self.persistent, self.arena) = (persistent, arena);
+        let mut layer = |node: &PlanNode, i: usize| match &node.work {
+            Work::Layer(work) if node.mode == Mode::Stepped => Some(LayerPlan::new(self, i, work, &mut requests)),
+            _ => None,
+        };
+        let layers: Vec<Option<LayerPlan<Slot>>> = self.nodes.iter().enumerate().map(|(i, node)| layer(node, i)).collect();
+        let places = requests.place()?;
+        self.values = values.into_iter().map(|v: Option<Slot>| v.map(|slot| places.at(slot))).collect();
+        self.layers = layers.into_iter().map(|l| l.map(|l| l.placed(&places))).collect();
+        (self.persistent, self.arena) = (places.persistent, places.arena);
         Ok(())
     }
 

@@ -5,9 +5,9 @@ use super::geometry::Geometry;
 use super::rate::Rate;
 use super::synapse::{Reason, Synapse};
 use crate::front_end::FrontEnd;
-use crate::kernels::stepped::MOST_LANES;
 use snn_ir::index_map::index_map;
-use snn_ir::op::{Amplitude, Firing, Layer, Neuron, Pad, Requantize, Reset};
+use snn_ir::neuron::{Dynamics, Neuron};
+use snn_ir::op::{Layer, Pad, Requantize};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
 
 /// When a node's value is computed.
@@ -94,12 +94,8 @@ pub struct NeuronWork {
     pub initial: PerElement,
     /// Extra current of every step, the last row in all further ones.
     pub schedule: Vec<PerElement>,
-    /// What a spike does to the potential.
-    pub reset: Reset,
-    /// When they fire.
-    pub firing: Firing,
-    /// Whether their counts may go below zero.
-    pub signed: bool,
+    /// When they fire, and what that does to the potential.
+    pub dynamics: Dynamics,
 }
 
 /// A parameter that is the same at every pixel, or is not.
@@ -177,20 +173,13 @@ fn as_layer(op: &Op, operands: usize) -> Option<Layer> {
 }
 
 fn neuron_work(n: &Neuron, shape: &[usize], domain: Domain) -> Result<NeuronWork, Reason> {
-    if !domain.holds(n.firing) || n.amplitude != Amplitude::One {
-        return Err(format!(
-            "{:?} firing with amplitude {:?}: the JIT engine runs networks whose neurons are all two-phase, or all of other kinds with at \
-             most {MOST_LANES} lanes, with spikes of amplitude one; use --engine reference",
-            n.firing, n.amplitude
-        ));
-    }
+    let refuse = |why| format!("the JIT engine does not run its neurons ({}): {why}; use --engine reference", n.firing);
+    domain.supports(n).map_err(refuse)?;
     Ok(NeuronWork {
         threshold: PerElement::new(&n.threshold, shape, "threshold")?,
         initial: PerElement::new(&n.initial, shape, "init")?,
         schedule: n.schedule_steps().map(|row| PerElement::new(&row, shape, "schedule")).collect::<Result<_, _>>()?,
-        reset: n.reset,
-        firing: n.firing,
-        signed: n.signed,
+        dynamics: n.dynamics(),
     })
 }
 

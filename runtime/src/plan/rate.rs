@@ -2,7 +2,6 @@
 
 use super::PlanNode;
 use snn_ir::Op;
-use snn_ir::op::Layer;
 use std::fmt;
 
 /// The rate that is assumed where none was calibrated; trained networks at T = 32 fire at 5 to 15 %.
@@ -20,7 +19,7 @@ pub enum Rate {
 impl Rate {
     /// The rate of what `op` computes from `operands`, `len` elements.
     pub(super) fn of(op: &Op, operands: &[&PlanNode], len: usize) -> Rate {
-        if let Op::If(neuron) | Op::Layer(Layer { neuron: Some(neuron), .. }) = op {
+        if let Some(neuron) = op.neuron() {
             // Whatever a file says: costs are of a bit for every neuron and step.
             return neuron.rate.map_or(Rate::Assumed, |rate| Rate::Calibrated(f64::from(rate).clamp(0.0, 1.0)));
         }

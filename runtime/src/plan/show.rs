@@ -1,5 +1,6 @@
 //! The plan as data, for `snnc inspect --plan`.
 
+use super::layer::{Execution, SynapsePlan};
 use super::{Mode, Plan, Work};
 use snn_ir::signal::Dims;
 use std::fmt;
@@ -38,7 +39,7 @@ impl Plan {
     pub fn summary(&self) -> PlanSummary {
         let overview = format!(
             "cpu {}, {} steps at a time, state {} bytes, buffers {} bytes",
-            self.cpu,
+            self.kernels.cpu,
             self.chunk,
             self.persistent,
             self.arena - self.persistent
@@ -59,9 +60,14 @@ impl Plan {
             (_, Mode::Unused) => "part of the next move".into(),
             (_, Mode::Summed) => "on sums, once an advance".into(),
             (Work::Layer(_), _) => {
-                let synapses = self.layers[i].iter().flat_map(|l| &l.synapses);
-                let families = synapses.map(|s| format!("{} ({})", s.family, s.why)).collect::<Vec<_>>().join(" + ");
-                if families.is_empty() { "neurons on a constant current".into() } else { families }
+                let Some(layer) = &self.layers[i] else { return String::new() };
+                let synapse = |s: &SynapsePlan| format!("{} ({})", s.family, s.why);
+                let synapses = layer.synapses.iter().map(synapse).collect::<Vec<_>>().join(" + ");
+                match &layer.execution {
+                    _ if synapses.is_empty() => "neurons on a constant current".into(),
+                    Execution::Rows(_) => format!("{synapses}, a row of neurons at a time"),
+                    Execution::Pixels(_) | Execution::Table(_) => synapses,
+                }
             }
             (Work::Structural(_), _) => "moves elements".into(),
             (Work::Requantize(_), _) => "takes bits off".into(),

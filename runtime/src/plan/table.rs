@@ -1,8 +1,8 @@
 //! Layers by table look-up: which ones, and where their planes are.
 
 use super::geometry::{Geometry, Plane};
-use super::kernel::Base;
-use super::memory::{Buffer, Size};
+use super::layer::Base;
+use super::memory::{Buffer, Places, Requests, Size, Slot};
 use super::node::{LayerWork, NeuronWork, PerElement, PlanNode};
 use super::synapse::Weights;
 use super::{Mode, Plan, mask_bytes};
@@ -10,24 +10,24 @@ use crate::kernels::table::{BLOCK, Blocks, IndexPlane, Operand, TableLayer, Tabl
 
 /// How a layer runs by table look-up.
 #[derive(Clone, Debug)]
-pub struct TablePlan {
+pub struct TablePlan<P = Buffer> {
     /// Synapses from stepped operands, in operand order.
-    pub synapses: Vec<TableSynapse>,
+    pub synapses: Vec<TableSynapse<P>>,
 }
 
 /// One synapse.
 #[derive(Clone, Debug)]
-pub struct TableSynapse {
+pub struct TableSynapse<P = Buffer> {
     /// Index into the layer's synapses and operands.
     pub index: usize,
     /// The operand's index plane, and where it is made.
-    pub plane: (IndexPlane, Buffer),
+    pub plane: (IndexPlane, P),
     /// The window, unless channels stay themselves.
     pub window: Option<Plane>,
 }
 
-/// Rows and columns of a layer: those of its windows that move.
-fn grid(node: &PlanNode, work: &LayerWork) -> [usize; 2] {
+/// Rows and columns of the output pixels of a layer: those of its windows that move, or one row.
+pub(super) fn grid(node: &PlanNode, work: &LayerWork) -> [usize; 2] {
     let moving = work.synapses.iter().find_map(|s| match &s.geometry {
         Geometry::Window(p) if !p.is_pointwise() => Some(p.output),
         _ => None,
@@ -35,13 +35,25 @@ fn grid(node: &PlanNode, work: &LayerWork) -> [usize; 2] {
     moving.unwrap_or([1, node.pixels])
 }
 
-impl TablePlan {
-    /// The layer by table look-up, if the CPU and the layer allow it; `place` gives planes their place.
-    pub(super) fn new(plan: &Plan, node: &PlanNode, work: &LayerWork, place: &mut dyn FnMut(Size) -> usize) -> Option<Self> {
+/// Look-ups per output pixel and step of a synapse of `taps` input elements: blocks of 16 pixels, of which some are beyond the row.
+pub(super) fn look_ups(node: &PlanNode, work: &LayerWork, taps: usize) -> f64 {
+    let lanes = Blocks::new(grid(node, work)).count() * BLOCK;
+    (taps.div_ceil(16) * node.channels) as f64 / 16.0 * lanes as f64 / node.pixels as f64
+}
+
+/// Bytes of an array with a value for every pixel of every block and every channel.
+pub(super) fn rows(node: &PlanNode, work: &LayerWork) -> Size {
+    Size::product([4, Blocks::new(grid(node, work)).count(), BLOCK, node.channels])
+}
+
+impl TablePlan<Slot> {
+    /// Node `index` by table look-up, if kernels and layer allow it.
+    pub(super) fn new(plan: &Plan, index: usize, work: &LayerWork, requests: &mut Requests) -> Option<Self> {
+        let node = &plan.nodes[index];
         let NeuronWork { threshold: PerElement::Channel(_), initial: PerElement::Channel(_), .. } = work.neuron.as_ref()? else {
             return None;
         };
-        if !TableLayer::is_available(plan.cpu) || !matches!(work.bias, PerElement::Channel(_)) {
+        if plan.kernels.table.is_none() || !matches!(work.bias, PerElement::Channel(_)) {
             return None;
         }
         let grid = grid(node, work);
@@ -50,7 +62,7 @@ impl TablePlan {
         // A block of two rows may have one behind the last.
         let rows = if blocks.pairs { 2 * blocks.rows } else { blocks.rows };
         let mut synapses = Vec::new();
-        for (index, (synapse, &operand)) in work.synapses.iter().zip(&node.operands).enumerate() {
+        for (number, (synapse, &operand)) in work.synapses.iter().zip(&node.operands).enumerate() {
             let source = &plan.nodes[operand];
             if source.mode == Mode::Constant {
                 continue;
@@ -78,35 +90,26 @@ impl TablePlan {
             };
             // Offsets into the plane are 32 bits.
             shape.bytes().within(u32::MAX as usize)?;
-            synapses.push((index, shape, mixes.then_some(window)));
+            synapses.push((number, shape, mixes.then_some(window)));
         }
         if !synapses.iter().any(|s| s.2.is_some()) {
             return None;
         }
-        let mut placed = |shape: &IndexPlane| Buffer { offset: place(shape.bytes()), bytes: 0 };
-        let synapse = |(index, shape, window): (usize, IndexPlane, Option<Plane>)| {
-            let buffer = placed(&shape);
-            TableSynapse { index, plane: (shape, buffer), window }
+        let synapse = |(operand, shape, window): (usize, IndexPlane, Option<Plane>)| {
+            let slot = requests.scratch(index, shape.bytes());
+            TableSynapse { index: operand, plane: (shape, slot), window }
         };
         Some(TablePlan { synapses: synapses.into_iter().map(synapse).collect() })
     }
 
-    /// Look-ups per output pixel and step of a synapse of `taps` input elements: blocks of 16 pixels, of which some are beyond the row.
-    pub(super) fn look_ups(node: &PlanNode, work: &LayerWork, taps: usize) -> f64 {
-        let lanes = Blocks::new(grid(node, work)).count() * BLOCK;
-        (taps.div_ceil(16) * node.channels) as f64 / 16.0 * lanes as f64 / node.pixels as f64
+    /// With its planes at their places.
+    pub(super) fn placed(self, places: &Places) -> TablePlan {
+        let placed = |s: TableSynapse<Slot>| TableSynapse { index: s.index, plane: (s.plane.0, places.at(s.plane.1)), window: s.window };
+        TablePlan { synapses: self.synapses.into_iter().map(placed).collect() }
     }
+}
 
-    /// The plan's planes at their places.
-    pub(super) fn place(&mut self, transient: &[Buffer]) {
-        self.synapses.iter_mut().for_each(|s| s.plane.1 = transient[s.plane.1.offset]);
-    }
-
-    /// Bytes of an array with a value for every pixel of every block and every channel.
-    pub(super) fn rows(node: &PlanNode, work: &LayerWork) -> Size {
-        Size::product([4, Blocks::new(grid(node, work)).count(), BLOCK, node.channels])
-    }
-
+impl TablePlan {
     /// The layer with its tables.
     pub fn layer(&self, plan: &Plan, index: usize, work: &LayerWork) -> Option<TableLayer> {
         let (node, layer) = (&plan.nodes[index], plan.layers[index].as_ref()?);
@@ -150,7 +153,7 @@ impl TablePlan {
             steady,
             threshold: neuron.threshold.values().to_vec(),
             initial: neuron.initial.values().to_vec(),
-            reset: neuron.reset,
+            reset: neuron.dynamics.reset,
             membrane: layer.membrane?.offset,
             out: plan.values[index]?.offset,
             chunk: plan.chunk,

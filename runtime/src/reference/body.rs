@@ -190,6 +190,11 @@ impl<N: BodyNumber> Body<N> {
         last.into_iter().enumerate().for_each(|(node, last)| self.nodes[last].dying.push(node));
     }
 
+    /// Whether nodes run their whole window before the next ones start.
+    pub fn keeps_whole_windows(&self) -> bool {
+        self.chunk.is_none()
+    }
+
     /// The state at the start of a window with these front-end currents.
     pub fn state(&self, front: Vec<SteadyCurrent>) -> State<N> {
         let nodes = self
@@ -260,7 +265,7 @@ impl<N: BodyNumber> Body<N> {
     }
 }
 
-fn population<N: Number>(neuron: &snn_ir::op::Neuron, shape: &[usize]) -> Result<Population<N>, &'static str> {
+fn population<N: Number>(neuron: &snn_ir::neuron::Neuron, shape: &[usize]) -> Result<Population<N>, &'static str> {
     Population::new(neuron, shape).ok_or("thresholds are integers behind an `encode` and floats elsewhere")
 }
 

@@ -8,8 +8,10 @@ mod population;
 mod running_max;
 
 use crate::dense::Number;
-use crate::error::CompileError;
+use crate::engine::{self, Engine};
+use crate::error::{CompileError, RunError};
 use crate::front_end::FrontEnd;
+use crate::plan::PlanSummary;
 use crate::statistics::Statistics;
 use body::{Body, BodyNumber, State};
 use snn_ir::Graph;
@@ -18,6 +20,8 @@ use snn_ir::Graph;
 pub(crate) struct Program {
     front_end: FrontEnd,
     body: Numbers<Body<f32>, Body<i32>>,
+    /// Elements of the largest value.
+    widest: u64,
 }
 
 /// One thing for each kind of number.
@@ -34,12 +38,37 @@ impl Program {
         } else {
             Numbers::Real(Body::compile(graph, &front_end)?)
         };
-        Ok(Program { front_end, body })
+        let widest = graph.ids().map(|id| graph.ty(id).len()).max().unwrap_or(0) as u64;
+        Ok(Program { front_end, body, widest })
+    }
+}
+
+impl Engine for Program {
+    fn machine(&self) -> Box<dyn engine::Machine + '_> {
+        Box::new(Machine::new(self))
+    }
+
+    fn plan(&self) -> Option<PlanSummary> {
+        None
+    }
+
+    /// It has 64 bits.
+    fn max_steps(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// The values of two nodes are kept for the whole window where neurons wait for it.
+    fn window_memory(&self, steps: u32) -> u64 {
+        let whole = match &self.body {
+            Numbers::Real(body) => body.keeps_whole_windows(),
+            Numbers::Integer(body) => body.keeps_whole_windows(),
+        };
+        if whole { self.widest.saturating_mul(u64::from(steps)).saturating_mul(8) } else { 0 }
     }
 }
 
 /// The state of a [`Program`] on one sample.
-pub(crate) struct Machine<'n> {
+struct Machine<'n> {
     front_end: &'n FrontEnd,
     body: Numbers<Running<'n, f32>, Running<'n, i32>>,
 }
@@ -67,40 +96,42 @@ macro_rules! either {
 }
 
 impl<'n> Machine<'n> {
-    pub(crate) fn new(program: &'n Program) -> Self {
+    fn new(program: &'n Program) -> Self {
         let body = match &program.body {
             Numbers::Real(body) => Numbers::Real(Running::new(body)),
             Numbers::Integer(body) => Numbers::Integer(Running::new(body)),
         };
         Machine { front_end: &program.front_end, body }
     }
+}
 
-    pub(crate) fn start(&mut self, inputs: &[&[f32]]) {
+impl engine::Machine for Machine<'_> {
+    fn start(&mut self, inputs: &[&[f32]]) {
         let front = self.front_end.run(inputs);
         either!(&mut self.body, (body, state) => *state = body.state(front))
     }
 
-    pub(crate) fn advance(&mut self, steps: u32) {
+    fn advance(&mut self, steps: u32) {
         either!(&mut self.body, (body, state) => body.advance(state, steps as usize))
     }
 
-    pub(crate) fn settle(&mut self, window: u32, most: u32) -> u32 {
-        either!(&mut self.body, (body, state) => body.settle(state, window, most))
+    fn settle(&mut self, window: u32, most: u32) -> Result<u32, RunError> {
+        Ok(either!(&mut self.body, (body, state) => body.settle(state, window, most)))
     }
 
-    pub(crate) fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
+    fn potentials(&self, steps: u32) -> Vec<Vec<f32>> {
         either!(&self.body, (body, state) => body.potentials(state, steps))
     }
 
-    pub(crate) fn statistics(&self) -> &Statistics {
+    fn statistics(&self) -> &Statistics {
         either!(&self.body, (_body, state) => &state.statistics)
     }
 
-    pub(crate) fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
+    fn spike_counts(&self, layer: usize) -> Option<Vec<i64>> {
         either!(&self.body, (body, state) => body.membranes(state, layer).map(|m| m.count.clone()))
     }
 
-    pub(crate) fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
+    fn membranes(&self, layer: usize) -> Option<Vec<f64>> {
         either!(&self.body, (body, state) => body.membranes(state, layer).map(|m| m.to_f64()))
     }
 }

@@ -1,7 +1,7 @@
 //! Integrate-and-fire neurons, as the IR defines them.
 
 use crate::dense::{Broadcast, Number};
-use snn_ir::op::{Amplitude, Firing, Neuron, Reset};
+use snn_ir::neuron::{Amplitude, Dynamics, Neuron, Number as _, Timing};
 
 /// A population of neurons with one threshold and initial potential each.
 pub(super) struct Population<N> {
@@ -9,16 +9,14 @@ pub(super) struct Population<N> {
     initial: Broadcast<N>,
     /// Extra current of every step, the last row in all further ones.
     schedule: Vec<Broadcast<N>>,
-    reset: Reset,
     amplitude: Amplitude,
-    firing: Firing,
-    signed: bool,
+    dynamics: Dynamics,
 }
 
 /// The state of a population.
 pub(super) struct Membranes<N: Number> {
     pub potential: Vec<N::Sum>,
-    /// Net spikes sent.
+    /// Net quanta of θ sent.
     pub count: Vec<i64>,
     /// Steps so far.
     step: usize,
@@ -31,16 +29,14 @@ impl<N: Number> Population<N> {
             threshold: Broadcast::new(&neuron.threshold, shape)?,
             initial: Broadcast::new(&neuron.initial, shape)?,
             schedule: neuron.schedule_steps().map(|row| Broadcast::new(&row, shape)).collect::<Option<_>>()?,
-            reset: neuron.reset,
             amplitude: neuron.amplitude,
-            firing: neuron.firing,
-            signed: neuron.signed,
+            dynamics: neuron.dynamics(),
         })
     }
 
     /// Whether nothing can be sent before the window's last input.
     pub fn waits_for_the_window(&self) -> bool {
-        self.firing == Firing::TwoPhase
+        self.dynamics.firing.timing() == Timing::WholeWindow
     }
 
     /// The state at the start of a window.
@@ -50,11 +46,11 @@ impl<N: Number> Population<N> {
     }
 
     /// Runs the steps of `current`, one slice each, and writes the spikes. `spiked(i, n)` is told that neuron `i` sent
-    /// `n` spikes. The count of a ternary neuron that is not signed does not
+    /// `n` spikes. The count of a neuron that retracts and is not signed does not
     /// go beyond `most`: the steps of input, once the network settles.
     pub fn run(&self, state: &mut Membranes<N>, current: &[&[N]], most: i64, out: &mut [N], mut spiked: impl FnMut(usize, u64)) {
         let neurons = state.count.len();
-        if self.firing == Firing::TwoPhase {
+        if self.waits_for_the_window() {
             return self.run_window(state, current, out, spiked);
         }
         for (current, out) in current.iter().zip(out.chunks_exact_mut(neurons)) {
@@ -65,35 +61,37 @@ impl<N: Number> Population<N> {
                 if let Some(row) = scheduled {
                     v = N::add(v, row.elements()[i].widen());
                 }
-                let quanta = self.fire(i, v, state.count[i], most);
-                (state.potential[i], out[i]) = (v, N::default());
+                let (mut v, sent) = (N::total(v), N::Total::whole(state.count[i]));
+                let quanta = self.dynamics.step(&mut v, self.threshold(i), sent, N::Total::whole(most)).count();
+                state.potential[i] = N::part(v);
+                state.count[i] += quanta;
+                out[i] = self.spikes(i, quanta);
                 if quanta != 0 {
-                    state.potential[i] = self.reset(i, N::total(v), quanta);
-                    state.count[i] += quanta;
-                    out[i] = self.spikes(i, quanta);
-                    let lanes = if matches!(self.firing, Firing::Lanes(_)) { u64::from(quanta.count_ones()) } else { 1 };
-                    spiked(i, lanes);
+                    spiked(i, self.dynamics.firing.spikes_of(quanta));
                 }
             }
         }
     }
 
-    /// What a neuron with potential `v` sends, in quanta of θ.
-    fn fire(&self, i: usize, v: N::Sum, count: i64, most: i64) -> i64 {
-        let threshold = self.threshold.elements()[i];
-        match self.firing {
-            Firing::Ternary if v < N::Sum::default() && (self.signed || count > 0) => -1,
-            Firing::Ternary if !self.signed && count >= most => 0,
-            Firing::Binary | Firing::Ternary | Firing::TwoPhase => i64::from(v >= threshold.widen()),
-            Firing::Lanes(n) => N::quanta(N::total(v), threshold).clamp(0, (1 << n) - 1),
+    /// Neurons with a window barrier: the count is known at the end of the window and sent as its first spikes.
+    fn run_window(&self, state: &mut Membranes<N>, current: &[&[N]], out: &mut [N], mut spiked: impl FnMut(usize, u64)) {
+        let neurons = state.count.len();
+        for i in 0..neurons {
+            let sum = current.iter().fold(N::total(state.potential[i]), |sum, c| N::accumulate(sum, c[i].widen()));
+            let count = self.dynamics.window_count(sum, self.threshold(i), u32::try_from(current.len()).unwrap_or(u32::MAX));
+            state.potential[i] = N::part(self.dynamics.reset(sum, self.threshold(i), count));
+            state.count[i] = count.count();
+            for t in 0..current.len() {
+                out[t * neurons + i] = self.spikes(i, i64::from((t as i64) < state.count[i]));
+            }
+            if state.count[i] > 0 {
+                spiked(i, state.count[i] as u64);
+            }
         }
     }
 
-    fn reset(&self, i: usize, v: N::Total, quanta: i64) -> N::Sum {
-        match self.reset {
-            Reset::Zero if quanta != 0 => N::Sum::default(),
-            _ => N::without_quanta(v, self.threshold.elements()[i], quanta),
-        }
+    fn threshold(&self, i: usize) -> N::Total {
+        N::total(self.threshold.elements()[i].widen())
     }
 
     fn spikes(&self, i: usize, quanta: i64) -> N {
@@ -102,23 +100,6 @@ impl<N: Number> Population<N> {
             Amplitude::One => N::one(),
         };
         N::spikes(amplitude, quanta)
-    }
-
-    /// Two-phase firing: the count is known at the end of the window and sent as its first spikes.
-    fn run_window(&self, state: &mut Membranes<N>, current: &[&[N]], out: &mut [N], mut spiked: impl FnMut(usize, u64)) {
-        let neurons = state.count.len();
-        for i in 0..neurons {
-            let sum = current.iter().fold(N::total(state.potential[i]), |sum, c| N::accumulate(sum, c[i].widen()));
-            let count = N::quanta(sum, self.threshold.elements()[i]).clamp(0, current.len() as i64);
-            state.potential[i] = self.reset(i, sum, count);
-            state.count[i] = count;
-            for t in 0..current.len() {
-                out[t * neurons + i] = self.spikes(i, i64::from((t as i64) < count));
-            }
-            if count > 0 {
-                spiked(i, count as u64);
-            }
-        }
     }
 }
 
@@ -134,6 +115,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use snn_ir::Tensor;
+    use snn_ir::neuron::{BINARY, Firing, Reset, TERNARY, TWO_PHASE, lanes};
 
     fn neuron(firing: Firing, signed: bool, threshold: i32, initial: i32) -> Population<i32> {
         let (threshold, initial) = (Tensor::scalar_i32(threshold), Tensor::scalar_i32(initial));
@@ -152,36 +134,36 @@ mod tests {
 
     #[test]
     fn a_binary_neuron_sends_at_most_one_spike_a_step_and_keeps_the_rest() {
-        let (out, spikes, state) = drive(&neuron(Firing::Binary, false, 10, 5), &[5, 25, -1, 0, -30, 10]);
+        let (out, spikes, state) = drive(&neuron(BINARY, false, 10, 5), &[5, 25, -1, 0, -30, 10]);
         assert_eq!(out, [1, 1, 1, 0, 0, 0]);
         assert_eq!((spikes, state.potential[0], state.count[0]), (3, -16, 3));
     }
 
     #[test]
     fn a_hard_reset_forgets_the_rest() {
-        let mut population = neuron(Firing::Binary, false, 10, 0);
-        population.reset = Reset::Zero;
+        let mut population = neuron(BINARY, false, 10, 0);
+        population.dynamics.reset = Reset::Zero;
         let (out, _, state) = drive(&population, &[25, 9, 1]);
         assert_eq!((out, state.potential[0]), (vec![1, 0, 1], 0));
     }
 
     #[test]
     fn a_ternary_neuron_takes_back_only_what_it_sent() {
-        let (out, spikes, state) = drive(&neuron(Firing::Ternary, false, 10, 0), &[12, -15, -15, 0]);
+        let (out, spikes, state) = drive(&neuron(TERNARY, false, 10, 0), &[12, -15, -15, 0]);
         assert_eq!(out, [1, -1, 0, 0]);
         assert_eq!((spikes, state.potential[0], state.count[0]), (2, -18, 0));
     }
 
     #[test]
     fn lanes_send_several_quanta_a_step_and_count_one_spike_a_lane() {
-        let (out, spikes, state) = drive(&neuron(Firing::Lanes(2), false, 10, 0), &[35, 20, -40, 20]);
+        let (out, spikes, state) = drive(&neuron(lanes(2), false, 10, 0), &[35, 20, -40, 20]);
         assert_eq!(out, [3, 2, 0, 0]);
         assert_eq!((spikes, state.potential[0], state.count[0]), (3, -15, 5));
     }
 
     #[test]
     fn a_schedule_adds_its_own_current_in_every_step_and_its_last_one_for_ever() {
-        let mut population = neuron(Firing::Binary, false, 10, 0);
+        let mut population = neuron(BINARY, false, 10, 0);
         population.schedule = [10, -5, 4].map(|v| Broadcast::new(&Tensor::scalar_i32(v), &[1]).unwrap()).into();
         let (out, _, state) = drive(&population, &[0, 0, 0, 0, 0, 0]);
         assert_eq!((out, state.potential[0]), (vec![1, 0, 0, 0, 0, 1], 1));
@@ -189,7 +171,7 @@ mod tests {
 
     #[test]
     fn spikes_are_worth_the_threshold_where_the_neuron_says_so() {
-        let mut population = neuron(Firing::Binary, false, 10, 0);
+        let mut population = neuron(BINARY, false, 10, 0);
         population.amplitude = Amplitude::Threshold;
         assert_eq!(drive(&population, &[10, 0]).0, [10, 0]);
     }
@@ -203,7 +185,7 @@ mod tests {
             let settled = [current, vec![0; 2500]].concat();
             let floor = i64::from(sum.div_euclid(threshold));
             for (signed, expected) in [(false, floor.max(0)), (true, floor)] {
-                let (out, _, state) = drive(&neuron(Firing::Ternary, signed, threshold, initial), &settled);
+                let (out, _, state) = drive(&neuron(TERNARY, signed, threshold, initial), &settled);
                 prop_assert_eq!(state.count[0], expected);
                 prop_assert_eq!(out.iter().map(|&s| i64::from(s)).sum::<i64>(), expected);
             }
@@ -215,7 +197,7 @@ mod tests {
         ) {
             let sum = initial + current.iter().sum::<i32>();
             let count = sum.div_euclid(threshold).clamp(0, current.len() as i32) as usize;
-            let (out, spikes, state) = drive(&neuron(Firing::TwoPhase, false, threshold, initial), &current);
+            let (out, spikes, state) = drive(&neuron(TWO_PHASE, false, threshold, initial), &current);
             prop_assert_eq!(out, [vec![1; count], vec![0; current.len() - count]].concat());
             prop_assert_eq!(spikes, count as u64);
             prop_assert_eq!(state.potential[0], i64::from(sum - threshold * count as i32));

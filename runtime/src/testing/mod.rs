@@ -1,10 +1,10 @@
 //! Random spiking networks for property tests, here and of anybody's engine. A seed gives the same network everywhere.
 //!
 //! ```
-//! use snn_ir::op::Firing;
+//! use snn_ir::neuron::BINARY;
 //! use snn_runtime::{EngineKind, Network, testing};
 //!
-//! let graph = testing::random_graph(7, testing::Form::Integer, &[Firing::Binary]);
+//! let graph = testing::random_graph(7, testing::Form::Integer, &[BINARY]);
 //! let network = Network::compile(&graph, EngineKind::Reference)?;
 //! let sample = testing::random_inputs(7, &network);
 //! let mut session = network.session();
@@ -21,9 +21,8 @@ mod odd;
 pub use odd::odd_graph;
 
 use crate::Network;
-use snn_ir::op::{
-    Amplitude, AvgPool, BatchNorm, Conv, ConvTranspose, Divisor, Firing, Layer, Linear, Neuron, Pad, Reduce, Reset, Scale, Slice,
-};
+use snn_ir::neuron::{Amplitude, Firing, Neuron, Reset, TWO_PHASE};
+use snn_ir::op::{AvgPool, BatchNorm, Conv, ConvTranspose, Divisor, Layer, Linear, Pad, Reduce, Scale, Slice};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
 
 /// What kind of spiking graph to make.
@@ -64,7 +63,7 @@ pub fn random_graph(seed: u64, form: Form, firings: &[Firing]) -> Graph {
     let flat = b.add(Op::Reshape { shape: vec![b.graph.ty(last).len()] }, &[last]);
     let logits = b.linear(flat);
     let scale = b.random.one_in(2).then(|| Tensor::scalar(0.25));
-    let delay = if !firings.contains(&Firing::TwoPhase) && b.random.one_in(4) { b.random.below(4) as u32 } else { 0 };
+    let delay = if !firings.contains(&TWO_PHASE) && b.random.one_in(4) { b.random.below(4) as u32 } else { 0 };
     let readout = b.add(Op::Readout { scale, delay }, &[logits]);
     b.graph.set_outputs([readout]);
     b.graph
@@ -161,8 +160,8 @@ impl Builder<'_> {
         let reset = if self.random.one_in(12) { Reset::Zero } else { Reset::Subtract };
         let plain = self.form != Form::OpByOp || self.random.one_in(2);
         let amplitude = if plain { Amplitude::One } else { Amplitude::Threshold };
-        let signed = firing == Firing::Ternary && self.random.one_in(4);
-        let schedule = (matches!(firing, Firing::Binary | Firing::Lanes(_)) && self.random.one_in(8)).then(|| {
+        let signed = firing.may_retract() && self.random.one_in(4);
+        let schedule = (firing.allows_schedule() && self.random.one_in(8)).then(|| {
             let rows = [&[1 + self.random.below(5)][..], &per_channel].concat();
             let values = self.tensor(&rows, (-20, 20), integer);
             values.to_i32_vec().map_or(values.clone(), |v| Tensor::i32(rows, v))

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::recipe::Recipe;
 use judge::Judge;
 use serde::Serialize;
-use snn_ir::Graph;
+use snn_ir::{Graph, Target};
 
 /// One calibration sample of so many is held back from the passes.
 pub const HELD_BACK: usize = 4;
@@ -35,7 +35,9 @@ pub(super) struct SearchRequest<'a> {
     /// All samples.
     pub samples: &'a Samples,
     /// The loss that may be had, in percent.
-    pub target: f64,
+    pub loss: f64,
+    /// What the network is for.
+    pub target: &'a Target,
     /// Longest window.
     pub most_timesteps: u32,
     /// Told how far it has come.
@@ -132,7 +134,7 @@ pub(super) fn search(request: &SearchRequest<'_>) -> Result<(Search, Option<Chos
     let judge = Judge::new(request.graph, request.samples.select(held_back))?;
     let seen = request.samples.select(seen);
     let search = Search {
-        target: request.target,
+        target: request.loss,
         measure: judge.measure,
         candidates: Vec::new(),
         chosen: None,
@@ -189,6 +191,7 @@ impl Searcher<'_> {
             timesteps,
             samples: Some(&self.seen),
             assumed: &Assumed::default(),
+            target: self.request.target,
             progress: &|what, done, total| (self.request.progress)(&format!("{name}: {what}"), done, total),
             check: None,
         };
@@ -207,7 +210,7 @@ impl Searcher<'_> {
         self.search.notes.extend(loud);
         let best = self.search.chosen.map(|place| self.search.candidates[place].energy_per_sample());
         let progress = |done, total| (self.request.progress)(&format!("{name}: held-back samples"), done, total);
-        let found = self.judge.judge(&converted.graph, timesteps, self.request.target, best, &progress)?;
+        let found = self.judge.judge(&converted.graph, timesteps, self.request.loss, best, &progress)?;
         let candidate = Candidate { recipe: recipe.name.clone(), ..found };
         let verdict = candidate.verdict;
         if verdict == Verdict::Holds {

@@ -10,7 +10,8 @@ use super::unit_tensor;
 use crate::calibrate::synthetic;
 use crate::data;
 use rayon::prelude::*;
-use snn_ir::op::{Amplitude, Layer, Neuron, Scale};
+use snn_ir::neuron::{Amplitude, Neuron};
+use snn_ir::op::{Layer, Scale};
 use snn_ir::{Activation, Graph, NodeId, Op, Signal, Tensor};
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::{HashMap, HashSet};
@@ -92,7 +93,7 @@ impl Samples {
 
     /// Largest magnitude of what the prefix adds to the current of each node outside it, by that node.
     pub fn observe(&self, graph: &Graph, prefix: &HashSet<NodeId>) -> Result<HashMap<NodeId, f64>, PassError> {
-        let analog = Analog::new(graph, prefix, None)?;
+        let analog = Analog::new(graph, Part::Prefix(prefix))?;
         let mut largest: HashMap<NodeId, f64> = HashMap::new();
         if analog.prefix_sums.is_empty() {
             return Ok(largest);
@@ -116,7 +117,7 @@ impl Samples {
 
     /// What rounding does to every layer, in order.
     pub fn rounding(&self, graph: &Graph, layers: &[Quantized], timesteps: u32) -> Result<Vec<Rounding>, PassError> {
-        let analog = Analog::new(graph, &HashSet::new(), Some(layers))?;
+        let analog = Analog::new(graph, Part::Beside(layers))?;
         let pairs: Vec<(NodeId, NodeId)> =
             layers.iter().filter_map(|l| Some((analog.currents[&l.id], *analog.rounded.get(&l.id)?))).collect();
         if pairs.is_empty() {
@@ -165,6 +166,36 @@ impl Samples {
         };
         Ok(layers.iter().enumerate().map(share).collect())
     }
+
+    /// How far `layers`, one after the other, move the outputs on the first sample: root mean square of the
+    /// difference over that of the outputs.
+    pub fn moved(&self, graph: &Graph, layers: &[Quantized]) -> Result<f64, PassError> {
+        let outputs = |part: Part<'_>| -> Result<Vec<f32>, PassError> {
+            let analog = Analog::new(graph, part)?;
+            let outputs: Vec<NodeId> = graph.outputs().iter().map(|o| analog.values[o]).collect();
+            let network = analog.network()?;
+            let mut all = Vec::new();
+            for sample in self.first(1).iter() {
+                network.run(&sample, &mut |node, values| {
+                    if outputs.contains(&node) {
+                        all.extend_from_slice(values);
+                    }
+                });
+            }
+            Ok(all)
+        };
+        Ok(share_moved(&outputs(Part::Beside(&[]))?, &outputs(Part::Instead(layers))?))
+    }
+}
+
+/// Root mean square of the difference over that of the first.
+pub(crate) fn share_moved(before: &[f32], after: &[f32]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let difference = square(&mut before.iter().zip(after).map(|(a, b)| f64::from(a - b)));
+    if difference == 0.0 {
+        return 0.0;
+    }
+    (difference / square(&mut before.iter().map(|&v| f64::from(v))).max(f64::MIN_POSITIVE)).sqrt()
 }
 
 /// Multiply-adds of all layers.
@@ -183,9 +214,22 @@ pub(super) fn multiply_adds(graph: &Graph) -> usize {
     graph.ids().map(of).fold(1, usize::saturating_add)
 }
 
+/// What of a network is computed.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// These nodes alone, and what they add to others.
+    Prefix(&'a HashSet<NodeId>),
+    /// All, and beside each of these layers the same in integers.
+    Beside(&'a [Quantized]),
+    /// All, with these layers in integers.
+    Instead(&'a [Quantized]),
+}
+
 /// A spiking network with real activations, as an analog graph.
 struct Analog {
     graph: Graph,
+    /// By the network's nodes.
+    values: HashMap<NodeId, NodeId>,
     /// The current of every layer.
     currents: HashMap<NodeId, NodeId>,
     /// The same, made of integers.
@@ -195,19 +239,27 @@ struct Analog {
 }
 
 impl Analog {
-    /// With `layers` the whole network, and beside every layer the same in integers; else the prefix alone.
-    fn new(graph: &Graph, prefix: &HashSet<NodeId>, layers: Option<&[Quantized]>) -> Result<Analog, PassError> {
-        let mut analog =
-            Analog { graph: Graph::new("analog"), currents: HashMap::new(), rounded: HashMap::new(), prefix_sums: HashMap::new() };
-        let quantized: HashMap<NodeId, &Quantized> = layers.unwrap_or_default().iter().map(|l| (l.id, l)).collect();
-        let mut values: HashMap<NodeId, NodeId> = HashMap::new();
+    fn new(graph: &Graph, part: Part<'_>) -> Result<Analog, PassError> {
+        let mut analog = Analog {
+            graph: Graph::new("analog"),
+            values: HashMap::new(),
+            currents: HashMap::new(),
+            rounded: HashMap::new(),
+            prefix_sums: HashMap::new(),
+        };
+        let quantized: HashMap<NodeId, &Quantized> = match part {
+            Part::Prefix(_) => HashMap::new(),
+            Part::Beside(layers) | Part::Instead(layers) => layers.iter().map(|l| (l.id, l)).collect(),
+        };
         for id in graph.topological()? {
             let operands = graph.operands(id);
-            if layers.is_none() && !prefix.contains(&id) {
-                analog.sum_of_prefix(graph, id, prefix, &values)?;
+            if let Part::Prefix(prefix) = part
+                && !prefix.contains(&id)
+            {
+                analog.sum_of_prefix(graph, id, prefix)?;
                 continue;
             }
-            let known: Vec<NodeId> = operands.iter().map(|o| values[o]).collect();
+            let known: Vec<NodeId> = operands.iter().map(|o| analog.values[o]).collect();
             let value = match graph.op(id) {
                 Op::Input(_, shape) => analog.add(Op::Input(Signal::Analog, shape.clone()), &[])?,
                 Op::Constant(_, value) => analog.add(Op::Constant(Signal::Analog, value.clone()), &[])?,
@@ -218,11 +270,14 @@ impl Analog {
                 }
                 Op::Layer(layer) => {
                     let terms = layer.synapses.iter().cloned().zip(known.iter().copied()).collect();
-                    let current = analog.sum(terms, layer.bias.clone())?;
+                    let mut current = analog.sum(terms, layer.bias.clone())?;
                     analog.currents.insert(id, current);
                     if let Some(quantized) = quantized.get(&id) {
                         let rounded = analog.in_integers(graph, layer, quantized, &operands, &known)?;
                         analog.rounded.insert(id, rounded);
+                        if let Part::Instead(_) = part {
+                            current = rounded;
+                        }
                     }
                     match &layer.neuron {
                         Some(neuron) => analog.activation(neuron, current)?,
@@ -231,7 +286,7 @@ impl Analog {
                 }
                 op => analog.add(op.clone(), &known)?,
             };
-            values.insert(id, value);
+            analog.values.insert(id, value);
         }
         Ok(analog)
     }
@@ -255,7 +310,7 @@ impl Analog {
         let is_one = neuron.threshold.as_f32().iter().all(|&t| t == 1.0);
         let scale = |weight: Tensor| Op::Scale(Scale { weight: Some(weight), bias: None });
         let x = if is_one { current } else { self.add(scale(neuron.threshold.map(|t| 1.0 / t)), &[current])? };
-        let max = neuron.firing.quanta() as f32;
+        let max = neuron.firing.quanta_per_step() as f32;
         let min = if neuron.signed { -max } else { 0.0 };
         let x = self.add(Op::Activation(Activation::Clip { min, max }), &[x])?;
         if neuron.amplitude == Amplitude::Threshold && !is_one { self.add(scale(neuron.threshold.clone()), &[x]) } else { Ok(x) }
@@ -294,13 +349,7 @@ impl Analog {
     }
 
     /// What the prefix adds to node `id`, which is none of it.
-    fn sum_of_prefix(
-        &mut self,
-        graph: &Graph,
-        id: NodeId,
-        prefix: &HashSet<NodeId>,
-        values: &HashMap<NodeId, NodeId>,
-    ) -> Result<(), PassError> {
+    fn sum_of_prefix(&mut self, graph: &Graph, id: NodeId, prefix: &HashSet<NodeId>) -> Result<(), PassError> {
         let operands = graph.operands(id);
         let mut of_prefix = operands.iter().enumerate().filter(|(_, o)| prefix.contains(o)).peekable();
         if of_prefix.peek().is_none() {
@@ -308,10 +357,10 @@ impl Analog {
         }
         let sums = match graph.op(id) {
             Op::Layer(layer) => {
-                let terms = of_prefix.map(|(i, o)| (layer.synapses[i].clone(), values[o])).collect();
+                let terms = of_prefix.map(|(i, o)| (layer.synapses[i].clone(), self.values[o])).collect();
                 vec![self.sum(terms, None)?]
             }
-            _ => of_prefix.map(|(_, o)| values[o]).collect(),
+            _ => of_prefix.map(|(_, o)| self.values[o]).collect(),
         };
         self.prefix_sums.insert(id, sums);
         Ok(())

@@ -1,9 +1,11 @@
-//! The network in integers beside the one in floats, on a handful of samples.
+//! The network in integers beside the one in floats, on a handful of samples: step by step, or with real
+//! activations where that would take long.
 
 use super::super::{PassError, Report, Request};
-use super::measure::{Samples, multiply_adds};
+use super::measure::{Quantized, Samples, multiply_adds, share_moved};
+use crate::data;
 use snn_ir::Graph;
-use snn_runtime::{EngineKind, Network, RunError};
+use snn_runtime::{EngineKind, Network};
 
 /// Most samples.
 const MOST_SAMPLES: usize = 4;
@@ -14,10 +16,11 @@ const BUDGET: usize = 4_000_000_000;
 /// that come a step sooner or later make a tenth of it in short windows.
 const LOUD: f64 = 0.2;
 
-/// Runs both networks over the window and notes what rounding did to the outputs.
+/// Runs both networks over the window and notes what rounding `layers` did to the outputs.
 pub(super) fn replay(
     real: &Graph,
     rounded: &Graph,
+    layers: &[Quantized],
     samples: &Samples,
     request: &Request<'_>,
     report: &mut Report,
@@ -25,30 +28,32 @@ pub(super) fn replay(
     let steps = request.timesteps.max(1);
     let cost = multiply_adds(real).saturating_mul(steps as usize);
     let count = (BUDGET / cost.max(1)).min(MOST_SAMPLES);
-    if count == 0 {
-        return Ok(());
-    }
-    let (real, rounded) = (Network::compile(real, EngineKind::Reference)?, Network::compile(rounded, EngineKind::Reference)?);
-    let (mut difference, mut square) = (0f64, 0f64);
-    for sample in samples.first(count).iter() {
-        let run = |network: &Network| -> Result<Vec<Vec<f32>>, RunError> {
-            let mut session = network.session();
-            session.start(&sample)?;
-            session.advance(steps)?;
-            Ok(session.potentials())
-        };
-        for (a, b) in run(&real)?.iter().flatten().zip(run(&rounded)?.iter().flatten()) {
-            difference += f64::from(a - b).powi(2);
-            square += f64::from(*a).powi(2);
-        }
-    }
-    let share = (difference / square.max(f64::MIN_POSITIVE)).sqrt();
-    if share > LOUD && difference > 0.0 {
+    let (share, how) = match count {
+        0 => (samples.moved(real, layers)?, "1 sample, real activations".to_string()),
+        count => (moved(real, rounded, &samples.first(count), steps)?, format!("{count} samples")),
+    };
+    if share > LOUD {
         let percent = 100.0 * share;
         report.notes.push(format!(
-            "rounding to integers moves the outputs by {percent:.0} % (root mean square, {count} samples); --weights i16, a \
-             shorter window or --weights f32 tell whether that matters"
+            "rounding to integers moves the outputs by {percent:.0} % (root mean square, {how}); --weights i16, a shorter window \
+             or --weights f32 tell whether that matters"
         ));
     }
     Ok(())
+}
+
+/// How far apart the outputs of two spiking networks are.
+fn moved(real: &Graph, rounded: &Graph, samples: &data::Samples, steps: u32) -> Result<f64, PassError> {
+    let outputs = |graph| -> Result<Vec<f32>, PassError> {
+        let network = Network::compile(graph, EngineKind::Reference)?;
+        let mut session = network.session();
+        let mut all = Vec::new();
+        for sample in samples.iter() {
+            session.start(&sample)?;
+            session.advance(steps)?;
+            all.extend(session.potentials().into_iter().flatten());
+        }
+        Ok(all)
+    };
+    Ok(share_moved(&outputs(real)?, &outputs(rounded)?))
 }

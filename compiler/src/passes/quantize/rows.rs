@@ -1,6 +1,7 @@
 //! Weights as rows: how much each output channel gets per unit of each source element, and integers.
 
-use snn_ir::op::{Conv, ConvTranspose, Linear, Neuron, Scale};
+use snn_ir::neuron::Neuron;
+use snn_ir::op::{Conv, ConvTranspose, Linear, Scale};
 use snn_ir::{Op, Tensor};
 
 /// A unit that is no whole part of another by less than this is one.

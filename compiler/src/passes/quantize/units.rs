@@ -7,7 +7,8 @@ use super::measure::Quantized;
 use super::rows::{Rows, Size, WHOLE, in_units, neuron_in_units, rounded_factor, squares_per_row, step, unit_of};
 use super::{FINE_WEIGHT, Quantizer};
 use snn_ir::bounds::Reach;
-use snn_ir::op::{AvgPool, Divisor, Layer, Neuron, Reduce};
+use snn_ir::neuron::Neuron;
+use snn_ir::op::{AvgPool, Divisor, Layer, Reduce};
 use snn_ir::{NodeId, Op};
 
 /// Steps of a threshold where no weights set the unit.
@@ -29,7 +30,7 @@ const FLOAT_NOISE: f64 = 2e-6;
 /// then the currents lose bits. Bytes make one in 150 where weights are normally distributed.
 const FIDELITY: f64 = 256.0;
 /// Weights of layers that have 16 bits.
-const MOST_WEIGHT: f64 = 32767.0;
+pub(super) const MOST_WEIGHT: f64 = 32767.0;
 /// Channels that must share a unit: the finest may be so much finer than the coarsest has 11 bits, as
 /// weights of 16 bits have four more.
 const SHARED: f64 = 16.0;
@@ -178,7 +179,7 @@ impl Quantizer<'_> {
     /// How many times too large the integers of channel `c` may become.
     fn excess(&self, reach: &Reach, neuron: Option<&Neuron>, c: usize) -> f64 {
         let (low, high) = reach.current_of(c);
-        let peak = high.max(low.saturating_neg()) as f64 / f64::from(i32::MAX);
+        let peak = high.max(low.saturating_neg()) as f64 / self.largest_potential as f64;
         let steps = f64::from(self.timesteps);
         match neuron {
             // The sum over the window is what engines compute where all neurons wait for it.
@@ -239,7 +240,7 @@ impl Quantizer<'_> {
         let reads_currents = weighted().any(|t| self.is_current(t.source));
         let finest_weight = match neuron && !reads_currents {
             true => self.range.of(weighted().map(|t| &t.synapse)),
-            false => FINE_WEIGHT,
+            false => FINE_WEIGHT.min(self.largest_weight),
         };
         let can_lose_bits = search.terms.iter().any(|t| self.is_current(t.source));
         let limit = f64::from(self.encode_limit());
@@ -263,14 +264,14 @@ impl Quantizer<'_> {
                 }
                 // The current is divided: its threshold must have enough steps, and weights beside it, too.
                 let for_threshold = if neuron { (common * THRESHOLD_STEPS).ceil() } else { 1.0 };
-                let for_weights = (FIDELITY / sizes[c].fidelity(common)).ceil().min(MOST_WEIGHT);
+                let for_weights = (FIDELITY / sizes[c].fidelity(common)).ceil().min(self.largest_weight);
                 let needed = for_weights.max(if neuron { (common * LEAST_STEPS).ceil() } else { 1.0 }).max(1.0);
-                let mut most = (common / search.least[c]).floor().min(MOST_WEIGHT * common / largest[c]).floor();
+                let mut most = (common / search.least[c]).floor().min(self.largest_weight * common / largest[c]).floor();
                 if sums.count() > 0 {
                     most = most.min(1.0);
                 }
                 if most < 1.0 {
-                    let factor = (search.least[c] / common).max(largest[c] / (MOST_WEIGHT * common));
+                    let factor = (search.least[c] / common).max(largest[c] / (self.largest_weight * common));
                     too_fine[c] = factor.log2().ceil().max(1.0).exp2();
                     continue;
                 }

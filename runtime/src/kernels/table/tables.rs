@@ -2,7 +2,7 @@
 
 /// A look-up of one output besides the usual ones.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Extra {
+pub struct Extra {
     /// As in [`Tables::offsets`].
     pub offset: u32,
     /// Its first byte in [`Tables::extra_tables`].
@@ -13,12 +13,12 @@ pub(super) struct Extra {
 #[derive(Debug)]
 pub struct Tables {
     /// Bytes from a window's first to the pixels of each quad (tap and group), in its first step.
-    pub(super) offsets: Vec<u32>,
+    pub offsets: Vec<u32>,
     /// `[four outputs][quad][4][64]`.
-    pub(super) tables: Vec<u8>,
+    pub tables: Vec<u8>,
     /// Per output: look-ups of what did not fit.
-    pub(super) extras: Vec<Vec<Extra>>,
-    pub(super) extra_tables: Vec<u8>,
+    pub extras: Vec<Vec<Extra>>,
+    pub extra_tables: Vec<u8>,
     /// Per output: what the tables leave out.
     pub least: Vec<i32>,
 }
