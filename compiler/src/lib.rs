@@ -2,7 +2,7 @@
 //!
 //! Five items do most jobs:
 //!
-//! * [`import`] reads an ONNX file into an analog [`Graph`](snn_ir::Graph), or says all that stands in the way;
+//! * [`import`] reads an ONNX file into an analog [`Graph`](snn_ir::Graph), or says all that cannot be converted;
 //! * [`Samples`] are inputs of it, with their shapes; [`data::Feed`] reads them from files;
 //! * [`Compiler`] turns the one into a spiking network with the help of the other, and decides what nobody says:
 //!   the [`Recipe`], the window length T, whether layers wait for each other;
@@ -41,6 +41,8 @@
 //!
 //! Below that: [`passes`] and [`recipe`], what a compilation is made of; [`calibrate`], what samples tell; [`measure`], how
 //! good a network is, [`report`] the same as text; [`explain`], which layer loses what.
+
+#![forbid(unsafe_code)]
 
 pub mod backend;
 pub mod calibrate;

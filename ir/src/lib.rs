@@ -89,6 +89,8 @@
 //! by [`verify()`], and **a verified graph never panics an engine.** That a ReLU was silently not converted cannot
 //! happen: it takes analog values only, and a spiking graph has none.
 
+#![forbid(unsafe_code)]
+
 pub mod activation;
 pub mod attr;
 pub mod bounds;

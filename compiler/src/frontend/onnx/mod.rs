@@ -14,6 +14,7 @@ pub mod activation;
 pub mod budget;
 pub mod check;
 pub mod constant;
+pub mod contents;
 pub mod conv;
 pub mod convert;
 pub mod documentation;
