@@ -3,7 +3,7 @@
 use crate::engine::Machine;
 use crate::error::RunError;
 use crate::network::{Network, is_available};
-use crate::statistics::Statistics;
+use crate::spikes::statistics::Statistics;
 
 /// Most time steps a window may have.
 pub const MAX_TIMESTEPS: u32 = 1 << 16;

@@ -5,9 +5,9 @@
 //! `high`, those of the low ones `all − (high << 8) − 128 n`: two additions and a shift for 64 synapses, in half the memory of 16-bit weights.
 
 use super::abi::SynapseShape;
-use crate::plan::MAX_CHUNK;
-use crate::plan::geometry::Plane;
-use crate::plan::memory::Size;
+use crate::engine::plan::MAX_CHUNK;
+use crate::engine::plan::geometry::Plane;
+use crate::engine::plan::memory::Size;
 
 /// Constants of a layer whose rows of neurons are computed at once, in the module's read-only data. Pairs are rows and columns, or along
 /// them; strides go from pixel to pixel.

@@ -5,7 +5,7 @@
 
 use super::KernelSet;
 use super::counted::Meaning;
-use crate::plan::mask_bytes;
+use crate::engine::plan::mask_bytes;
 
 /// One count per bit of a word.
 type Tally = [u8; 64];

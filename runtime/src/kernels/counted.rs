@@ -33,7 +33,7 @@ pub enum Meaning {
 pub struct Product {
     /// [`MatrixShape`] and the slabs' offsets.
     words: Vec<u32>,
-    /// As [`crate::plan::matrix::MatrixPlan::pack`] lays them out.
+    /// As [`crate::engine::plan::matrix::MatrixPlan::pack`] lays them out.
     weights: Vec<u8>,
     /// Bytes that are read from a window's first.
     reach: usize,

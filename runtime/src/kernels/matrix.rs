@@ -6,7 +6,7 @@
 //! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`, so that the taps of one window
 //! row are contiguous and the steps of a pixel stand at a fixed distance. Borders hold zeros.
 
-use crate::plan::memory::Size;
+use crate::engine::plan::memory::Size;
 
 /// Most bytes of a slab.
 pub const SLAB: usize = 64;

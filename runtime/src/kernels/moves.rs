@@ -1,8 +1,8 @@
 //! Structural operations on stepped values: elements move, nothing is computed.
 
 use super::bits;
-use crate::plan::node::{ElementMap, Ends};
-use crate::plan::{PlanNode, mask_bytes};
+use crate::engine::plan::node::{ElementMap, Ends};
+use crate::engine::plan::{PlanNode, mask_bytes};
 
 /// Where the elements of a value come from, in the form that moves spikes fastest.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Index planes: where a layer's spikes are as indices of its tables.
 
-use crate::plan::memory::Size;
+use crate::engine::plan::memory::Size;
 
 /// The shape of an index plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
