@@ -148,3 +148,23 @@ fn files_with(word: &str, allowed: &[&str]) -> Vec<String> {
 fn tract_is_named_in_the_importer_alone() {
     assert_eq!(files_with("tract_onnx", &["compiler/src/frontend/"]), [""; 0]);
 }
+
+#[test]
+fn cranelift_is_named_in_the_engine_for_bits_alone() {
+    assert_eq!(files_with("cranelift", &["runtime/src/engine/bits/"]), [""; 0]);
+}
+
+#[test]
+fn unsafe_code_is_in_kernels_and_at_their_calls_alone() {
+    let allowed = ["runtime/src/kernels/", "runtime/src/engine/bits/", "runtime/src/dense/", "runtime/src/analog/neurons.rs"];
+    assert_eq!(files_with("unsafe", &allowed), ["ir/src/lib.rs", "compiler/src/lib.rs"], "the two forbid it");
+}
+
+#[test]
+fn every_path_that_the_map_names_is_there() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is a map");
+    let crates = ["ir/", "runtime/", "compiler/", "tests/", "docs/"];
+    let named = map.split('`').skip(1).step_by(2).filter(|n| crates.iter().any(|c| n.starts_with(c)));
+    let gone: Vec<&str> = named.filter(|n| !root().join(n).exists()).collect();
+    assert_eq!(gone, [""; 0]);
+}
