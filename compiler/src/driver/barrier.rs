@@ -29,16 +29,16 @@ const EVERYTHING: f64 = f64::INFINITY;
 pub struct Barrier {
     judge: Judge,
     timesteps: u32,
-    in_step: f64,
+    synchronous: f64,
 }
 
 /// A window barrier that pays. Variances are of the ANN's outputs on held-back samples, left unexplained, in percent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gain {
     /// Of the synchronous network.
-    pub in_step: f64,
+    pub synchronous: f64,
     /// Behind barriers.
-    pub behind_barriers: f64,
+    pub with_barriers: f64,
     /// Steps to the answer with barriers.
     pub latency_steps: u32,
 }
@@ -58,8 +58,8 @@ impl Barrier {
         let mut judge = Judge::new(ann, samples)?;
         judge.measure = Measure::UnexplainedVariance;
         judge.pooled = true;
-        let in_step = judge.judge(spiking, timesteps, EVERYTHING, None, &|_, _| {})?.loss;
-        Ok((in_step > TOLERABLE).then_some(Barrier { judge, timesteps, in_step }))
+        let synchronous = judge.judge(spiking, timesteps, EVERYTHING, None, &|_, _| {})?.loss;
+        Ok((synchronous > TOLERABLE).then_some(Barrier { judge, timesteps, synchronous }))
     }
 
     /// What `spiking`, compiled with barriers, gains; `None` when that does not make up for its latency.
@@ -68,8 +68,8 @@ impl Barrier {
     /// When it cannot be run.
     pub fn gain(&self, spiking: &Graph) -> Result<Option<Gain>, CompilerError> {
         let found = self.judge.judge(spiking, self.timesteps, EVERYTHING, None, &|_, _| {})?;
-        let gain = Gain { in_step: self.in_step, behind_barriers: found.loss, latency_steps: found.latency_steps };
-        Ok((gain.behind_barriers < MOST_LEFT * gain.in_step).then_some(gain))
+        let gain = Gain { synchronous: self.synchronous, with_barriers: found.loss, latency_steps: found.latency_steps };
+        Ok((gain.with_barriers < MOST_LEFT * gain.synchronous).then_some(gain))
     }
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for Gain {
             "when all layers step together this network leaves {:.0} % of the variance of the ANN's outputs unexplained (calibration samples held \
              back from fits), with a window barrier per layer {:.0} %, so the recipe is {BARRIER}: an answer takes {} steps; --recipe \
              {DEFAULT} keeps the layers synchronous",
-            self.in_step, self.behind_barriers, self.latency_steps
+            self.synchronous, self.with_barriers, self.latency_steps
         )
     }
 }
