@@ -266,9 +266,9 @@ pub fn infer(op: &Op, operands: &[&ValueType]) -> Result<ValueType, TypeError> {
             if [s.start.len(), s.step.len(), s.shape.len()] != [rank; 3] {
                 return shape_error(format!("slice of rank {} does not fit {}", s.start.len(), operands[0]));
             }
-            for a in 0..rank {
+            for (a, &extent) in shape.iter().enumerate() {
                 let last = (s.shape[a] as i128 - 1) * s.step[a] as i128 + s.start[a] as i128;
-                if s.shape[a] > 0 && (s.start[a] >= shape[a] || last < 0 || last >= shape[a] as i128) {
+                if s.shape[a] > 0 && (s.start[a] >= extent || last < 0 || last >= extent as i128) {
                     return shape_error(format!("slice leaves {} along axis {a}", operands[0]));
                 }
             }

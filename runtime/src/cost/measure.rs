@@ -1,9 +1,9 @@
 //! Measures a cost model: single layers of typical shapes, computed by each family of kernels in turn.
 
 use super::fit::fit;
-use super::subject::{Family, LayerShape, Subject};
+use super::subject::{FAMILIES, Family, LayerShape, Subject, computes};
 use super::{CostModel, Costs, EventCosts, MatrixCosts, SynapseSize, TableCosts, has_choice};
-use crate::engine::plan::geometry::{Geometry, Plane};
+use crate::engine::plan::geometry::{Geometry, SlidingWindow};
 use crate::engine::plan::lanes;
 use crate::error::CompileError;
 use crate::kernels::table::{BLOCK, Blocks};
@@ -75,10 +75,10 @@ fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) 
     let mut synapses: Vec<(Family, Point<11>)> = Vec::new();
     let mut tables = Vec::<Point<3>>::new();
     let shapes = SHAPES.map(|shape| STEPS.map(|steps| (shape, steps)));
-    for family in [Family::Event, Family::ByteEvent, Family::Matrix, Family::Table] {
+    for family in FAMILIES {
         for &((channels, side, kernel), steps) in shapes.as_flattened() {
             let shape = LayerShape { channels, side, kernel };
-            let geometry = Geometry::Window(Plane {
+            let geometry = Geometry::Window(SlidingWindow {
                 input: [side; 2],
                 output: [side; 2],
                 kernel: [kernel; 2],
@@ -89,7 +89,7 @@ fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) 
             let size = SynapseSize::new(&geometry, channels, lanes(channels));
             let per_chunk = 1.0 / steps as f64;
             let neurons = size.lanes as f64 / 16.0;
-            if !family.computes(cpu, shape) {
+            if !computes(family, cpu, shape) {
                 continue;
             }
             let by_events = matches!(family, Family::Event | Family::ByteEvent);
@@ -114,6 +114,7 @@ fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) 
                         let look_ups = (size.taps().div_ceil(16) * channels) as f64 / 16.0 * full;
                         tables.push(([per_chunk, 2.0 * neurons, look_ups], nanoseconds));
                     }
+                    other => unreachable!("{other} is not chosen by its cost"),
                 }
             }
             if steps == STEPS[0] && family == Family::Matrix {

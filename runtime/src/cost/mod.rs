@@ -193,7 +193,7 @@ impl SynapseSize {
         let pixels = geometry.max_taps();
         let window = match geometry {
             Geometry::Window(p) => [p.kernel[0], p.stride[1].min(p.kernel[1])],
-            Geometry::Table(_) => [1, pixels],
+            Geometry::Listed(_) => [1, pixels],
         };
         SynapseSize { pixels, window, channels, lanes }
     }

@@ -3,6 +3,7 @@
 use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts};
 use crate::engine::Machine as _;
 use crate::engine::bits::{Machine, Program};
+pub use crate::engine::plan::kernel::Family;
 use crate::engine::plan::lanes;
 use crate::error::CompileError;
 use crate::kernels::byte_event;
@@ -18,28 +19,17 @@ const SAMPLES: usize = 8;
 const UNIT: i32 = 4096;
 
 /// The families between which the plan chooses by cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Event lists.
-    Event,
-    /// Event lists through rows of 8-bit weights.
-    ByteEvent,
-    /// Matrix products of spikes as bytes.
-    Matrix,
-    /// Table look-up.
-    Table,
-}
+pub const FAMILIES: [Family; 4] = [Family::Event, Family::ByteEvent, Family::Matrix, Family::Table];
 
-impl Family {
-    /// Whether `cpu` has kernels of this family, among which the plan chooses, for a layer of `shape`.
-    pub fn computes(self, cpu: Cpu, shape: LayerShape) -> bool {
-        let kernels = KernelSet::of(cpu);
-        match self {
-            Family::Event => true,
-            Family::ByteEvent => kernels.byte_event.is_some() && lanes(shape.channels).is_multiple_of(byte_event::LANES),
-            Family::Matrix => kernels.product.is_some(),
-            Family::Table => kernels.table.is_some(),
-        }
+/// Whether `cpu` has kernels of this one of [`FAMILIES`] for a layer of `shape`.
+pub fn computes(family: Family, cpu: Cpu, shape: LayerShape) -> bool {
+    let kernels = KernelSet::of(cpu);
+    match family {
+        Family::Event => true,
+        Family::ByteEvent => kernels.byte_event.is_some() && lanes(shape.channels).is_multiple_of(byte_event::LANES),
+        Family::Matrix => kernels.product.is_some(),
+        Family::Table => kernels.table.is_some(),
+        _ => false,
     }
 }
 

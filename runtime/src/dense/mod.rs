@@ -15,7 +15,7 @@ pub use matmul::matrix_product;
 pub(crate) use number::Number;
 pub(crate) use pool::WindowMax;
 pub(crate) use structure::Moves;
-pub(crate) use window::Geometry;
+pub(crate) use window::WindowRuns;
 
 use conv::{Conv, ConvTranspose};
 use pool::{AxisSum, WindowSum};

@@ -25,7 +25,7 @@ pub(crate) struct Machine<'n> {
     /// Counts of a row of pixels, by channel.
     row: Vec<u32>,
     /// Per source: counts by the synapses that spikes cross.
-    tallies: Vec<Vec<u64>>,
+    crossed: Vec<Vec<u64>>,
     statistics: Statistics,
     steps: u32,
 }
@@ -41,7 +41,7 @@ impl<'n> Machine<'n> {
             steady: Vec::new(),
             currents: Vec::new(),
             row: Vec::new(),
-            tallies: program.populations.sources.iter().map(|s| s.crossings.window_counts()).collect(),
+            crossed: program.populations.sources.iter().map(|s| s.crossings.window_counts()).collect(),
             statistics: program.populations.none.clone(),
             steps: 0,
         }
@@ -150,7 +150,7 @@ impl<'n> Machine<'n> {
     /// Books the spikes of node `i`.
     fn count(&mut self, i: usize) {
         let narrow = self.is_narrow();
-        for (source, tally) in self.program.populations.sources.iter().zip(&mut self.tallies).filter(|(s, _)| s.node == i) {
+        for (source, counts) in self.program.populations.sources.iter().zip(&mut self.crossed).filter(|(s, _)| s.node == i) {
             match &self.program.layouts[i] {
                 Some(layout) if narrow => {
                     let [rows, width] = layout.grid;
@@ -161,12 +161,12 @@ impl<'n> Machine<'n> {
                             y * width,
                             (row, layout.pixel),
                             Meaning::Count,
-                            tally,
+                            counts,
                             &mut self.row,
                         );
                     }
                 }
-                _ => self.sums[i].iter().enumerate().for_each(|(e, &n)| source.crossings.add_element(e, n as u64, tally)),
+                _ => self.sums[i].iter().enumerate().for_each(|(e, &n)| source.crossings.add_element(e, n as u64, counts)),
             }
         }
     }
@@ -182,7 +182,7 @@ impl engine::Machine for Machine<'_> {
     /// Runs the whole window, which is one call: the network has a window barrier.
     fn advance(&mut self, steps: u32) {
         self.steps = steps;
-        self.tallies.iter_mut().for_each(|t| t.fill(0));
+        self.crossed.iter_mut().for_each(|counts| counts.fill(0));
         for i in 0..self.program.nodes.len() {
             if self.program.nodes[i].mode != Mode::Summed {
                 continue;
@@ -194,7 +194,7 @@ impl engine::Machine for Machine<'_> {
             self.count(i);
         }
         let sources = &self.program.populations.sources;
-        let counted = sources.iter().zip(&self.tallies).map(|(source, tally)| source.crossings.window_totals(tally));
+        let counted = sources.iter().zip(&self.crossed).map(|(source, counts)| source.crossings.window_totals(counts));
         self.program.populations.book(counted, &mut self.statistics);
     }
 

@@ -6,7 +6,7 @@
 
 use super::abi::SynapseShape;
 use crate::engine::plan::MAX_CHUNK;
-use crate::engine::plan::geometry::Plane;
+use crate::engine::plan::geometry::SlidingWindow;
 use crate::engine::plan::memory::Size;
 
 /// Constants of a layer whose rows of neurons are computed at once, in the module's read-only data. Pairs are rows and columns, or along
@@ -87,7 +87,7 @@ pub fn row_scratch(kernel: [usize; 2], stride: [usize; 2], channels: usize, step
 const MOST_LISTED: usize = 1 << 16;
 
 /// Whether lists have entries for all rows of `channels` inputs through `plane`, and [`RowShape`] for its numbers.
-pub fn fits(plane: &Plane, channels: usize) -> bool {
+pub fn fits(plane: &SlidingWindow, channels: usize) -> bool {
     let rows = [plane.kernel[0] + 1, plane.kernel[1], channels + 1].into_iter().fold(1, usize::saturating_mul);
     let numbers = [plane.input, plane.output, plane.stride, plane.pad];
     plane.dilation == [1, 1] && rows <= MOST_LISTED && numbers.as_flattened().iter().all(|&n| u32::try_from(n).is_ok())

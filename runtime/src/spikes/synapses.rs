@@ -10,7 +10,7 @@
 //!
 //! Max-pools have no synapses; what their own spikes cross is counted for the population whose spikes they pooled.
 
-use crate::dense::{Geometry, Moves};
+use crate::dense::{Moves, WindowRuns};
 use crate::error::CompileError;
 use snn_ir::neuron::Timing;
 use snn_ir::op::{AvgPool, Divisor};
@@ -152,13 +152,13 @@ fn go_back(op: &Op, shapes: &[&[usize]], result: &[usize], own: &[u64], operands
             operands.iter_mut().for_each(|o| add(o, own))
         }
         Op::Conv(c) => {
-            let geometry = Geometry::new(&c.window, &shapes[0][1..], &result[1..]);
+            let geometry = WindowRuns::new(&c.window, &shapes[0][1..], &result[1..]);
             let channels = (shapes[0][0] / c.groups, result[0] / c.groups);
             let weights = Weights { tensor: &c.weight, channels, taps: c.window.taps(), transposed: false };
             cross(&weights, &geometry, &mut operands[0]);
         }
         Op::ConvTranspose(c) => {
-            let geometry = Geometry::new(&c.window, &result[1..], &shapes[0][1..]);
+            let geometry = WindowRuns::new(&c.window, &result[1..], &shapes[0][1..]);
             let channels = (shapes[0][0] / c.groups, result[0] / c.groups);
             let weights = Weights { tensor: &c.weight, channels, taps: c.window.taps(), transposed: true };
             cross(&weights, &geometry, &mut operands[0]);
@@ -172,7 +172,7 @@ fn go_back(op: &Op, shapes: &[&[usize]], result: &[usize], own: &[u64], operands
             operands[0].chunks_exact_mut(inputs).for_each(|to| to.iter_mut().zip(&synapses).for_each(|(to, n)| *to += n));
         }
         Op::AvgPool(AvgPool { window, .. }) => {
-            let geometry = Geometry::new(window, &shapes[0][1..], &result[1..]);
+            let geometry = WindowRuns::new(window, &shapes[0][1..], &result[1..]);
             for (to, from) in operands[0].chunks_exact_mut(geometry.inputs).zip(own.chunks_exact(geometry.outputs)) {
                 for r in &geometry.runs {
                     let to = to[r.input..].iter_mut().step_by(geometry.stride);
@@ -210,7 +210,7 @@ struct Weights<'a> {
 }
 
 /// Adds the synapses of a convolution. `geometry` is the convolution's own, or that of the convolution it transposes.
-fn cross(weights: &Weights, geometry: &Geometry, operand: &mut [u64]) {
+fn cross(weights: &Weights, geometry: &WindowRuns, operand: &mut [u64]) {
     let (ins, outs) = weights.channels;
     let plane = if weights.transposed { geometry.outputs } else { geometry.inputs };
     let exists: Vec<bool> = weights.tensor.to_f64_vec().iter().map(|&w| w != 0.0).collect();

@@ -42,7 +42,7 @@ pub(super) struct Body<'a> {
 
 /// Addresses of neurons' parameters and state, of the first pixel or of one.
 #[derive(Clone, Copy)]
-pub(super) struct Neurons {
+pub(super) struct WiredNeurons {
     pub threshold: Value,
     /// Potentials at the start of the chunk.
     pub before: Value,
@@ -58,13 +58,13 @@ pub(super) struct Neurons {
     pub reset: Reset,
 }
 
-impl Neurons {
+impl WiredNeurons {
     /// Those of `pixel`, with rows of `lanes`.
-    pub fn at(&self, b: &mut FunctionBuilder, pixel: Value, lanes: usize) -> Neurons {
+    pub fn at(&self, b: &mut FunctionBuilder, pixel: Value, lanes: usize) -> WiredNeurons {
         let offset = b.ins().imul(pixel, self.before_stride);
         let before = b.ins().iadd(self.before, offset);
         let threshold = at(b, self.threshold, pixel, self.threshold_stride);
-        Neurons { threshold, before, membrane: at(b, self.membrane, pixel, 4 * lanes), ..*self }
+        WiredNeurons { threshold, before, membrane: at(b, self.membrane, pixel, 4 * lanes), ..*self }
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) struct WiredLayer<'a> {
     pub residual: Option<WiredSynapse<'a>>,
     /// The current that is the same in every step, and bytes from pixel to pixel.
     pub base: (Value, usize),
-    pub neurons: Option<Neurons>,
+    pub neurons: Option<WiredNeurons>,
     /// The value's first pixel.
     pub out: Value,
 }
@@ -175,7 +175,7 @@ impl<'a, M: Module> Lowering<'a, M> {
     }
 
     /// The neurons of a layer, if it has some.
-    fn wire_neurons(&mut self, b: &mut FunctionBuilder, body: &Body) -> Result<Option<Neurons>, Box<ModuleError>> {
+    fn wire_neurons(&mut self, b: &mut FunctionBuilder, body: &Body) -> Result<Option<WiredNeurons>, Box<ModuleError>> {
         let (Some(n), Some(membrane)) = (&body.work.neuron, body.layer.membrane) else { return Ok(None) };
         let (node, row) = (body.node, lanes(body.node.channels));
         // Padding lanes never reach the largest threshold, so they never fire.
@@ -195,7 +195,16 @@ impl<'a, M: Module> Lowering<'a, M> {
             spikes: word(self.plan.pixel_bytes(node)),
         };
         let shape = self.constant(b, bytes_of(shape.words()))?;
-        Ok(Some(Neurons { threshold, before, membrane, threshold_stride, before_stride, before_elements, shape, reset: n.dynamics.reset }))
+        Ok(Some(WiredNeurons {
+            threshold,
+            before,
+            membrane,
+            threshold_stride,
+            before_stride,
+            before_elements,
+            shape,
+            reset: n.dynamics.reset,
+        }))
     }
 }
 

@@ -38,7 +38,7 @@ use crate::engine::plan::{Mode, Plan, PlanSummary, Work};
 use crate::engine::{self, Engine};
 use crate::error::CompileError;
 use crate::kernels::KernelSet;
-use crate::kernels::moves::Moves;
+use crate::kernels::moves::SpikeMoves;
 use crate::kernels::table::TableLayer;
 use crate::prefix::Prefix;
 use crate::spikes::populations::Populations;
@@ -57,7 +57,7 @@ pub(crate) struct Program {
     /// Per node: its tables, for layers by table look-up.
     tables: Vec<Option<TableLayer>>,
     /// Per node: how its elements move, for stepped structural operations on spikes.
-    moves: Vec<Option<Moves>>,
+    moves: Vec<Option<SpikeMoves>>,
     populations: Populations,
 }
 
@@ -79,7 +79,7 @@ impl Program {
             .map(|node| match &node.work {
                 Work::Structural(map) if node.mode == Mode::Stepped && node.is_spikes() => {
                     let operands: Vec<_> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
-                    Some(Moves::new(map, &operands, node.channels))
+                    Some(SpikeMoves::new(map, &operands, node.channels))
                 }
                 _ => None,
             })

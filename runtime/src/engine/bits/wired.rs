@@ -2,7 +2,7 @@
 
 use super::emit::{Arguments, POINTER, at, bytes_of, count_to, flags, number, plus, times, when, word};
 use super::layer::{Body, Lowering};
-use crate::engine::plan::geometry::{Geometry, Plane};
+use crate::engine::plan::geometry::{Geometry, SlidingWindow};
 use crate::engine::plan::kernel::Family;
 use crate::engine::plan::lanes;
 use crate::engine::plan::layer::SynapsePlan;
@@ -109,7 +109,7 @@ impl<M: Module> Lowering<'_, M> {
         let slice_bytes = packed.slice_bytes;
         let table = match &synapse.geometry {
             Geometry::Window(_) => None,
-            Geometry::Table(t) => {
+            Geometry::Listed(t) => {
                 let first = self.constant(b, bytes_of(t.first.iter().copied()))?;
                 let entries = self.constant(b, bytes_of(t.entries.iter().flat_map(|e| [e.0, e.1])))?;
                 let (pixel, slice) = (number(b, pixel_bytes), number(b, slice_bytes));
@@ -149,14 +149,14 @@ impl<M: Module> Lowering<'_, M> {
                 number(b, 1)
             }
             (Geometry::Window(plane), _) => window_taps(b, plane, s, pixel, taps),
-            (Geometry::Table(_), Some(arguments)) => {
+            (Geometry::Listed(_), Some(arguments)) => {
                 arguments.set(b, &[(offset_of!(ListTapsArguments, pixel), pixel.pixel), (offset_of!(ListTapsArguments, taps), taps)]);
                 let list = self.kernel(b, "snnc_list_taps");
                 let address = arguments.address(b);
                 let call = b.ins().call(list, &[address]);
                 b.inst_results(call)[0]
             }
-            (Geometry::Table(_), None) => unreachable!("tables are wired"),
+            (Geometry::Listed(_), None) => unreachable!("tables are wired"),
         }
     }
 }
@@ -206,7 +206,7 @@ impl Packed {
 }
 
 /// Lists the taps of the window at a pixel; returns their number.
-fn window_taps(b: &mut FunctionBuilder, plane: &Plane, s: &WiredSynapse, pixel: Pixel, taps: Value) -> Value {
+fn window_taps(b: &mut FunctionBuilder, plane: &SlidingWindow, s: &WiredSynapse, pixel: Pixel, taps: Value) -> Value {
     let Pixel { y, x, .. } = pixel;
     let inside = |b: &mut FunctionBuilder, axis: usize, o: Value, k: Value| {
         let from = times(b, o, plane.stride[axis]);

@@ -1,7 +1,7 @@
 //! Layers on bytes.
 
 use super::layout::{Layout, grid};
-use crate::engine::plan::geometry::Plane;
+use crate::engine::plan::geometry::SlidingWindow;
 use crate::engine::plan::matrix::{MatrixPlan, slab_width};
 use crate::engine::plan::node::{LayerWork, PerElement, PlanNode};
 use crate::engine::plan::synapse::{Synapse, Weights};
@@ -45,7 +45,7 @@ pub struct CountSynapse {
     /// Bytes from window to window, down and across.
     strides: [usize; 2],
     /// What an output pixel sees.
-    pub window: Plane,
+    pub window: SlidingWindow,
     /// The currents, in a row of lanes, that bytes of silence make; empty when that byte is zero.
     pub silence: Vec<i32>,
     work: SynapseWork,
@@ -144,7 +144,7 @@ impl CountSynapse {
 }
 
 impl SynapseWork {
-    fn new(weights: &Weights, layout: &Layout, window: &Plane, lanes: usize, add: bool) -> Option<Self> {
+    fn new(weights: &Weights, layout: &Layout, window: &SlidingWindow, lanes: usize, add: bool) -> Option<Self> {
         match weights {
             Weights::Full { groups: 1, data, .. } if data.iter().all(|&w| i8::try_from(w).is_ok()) => {
                 let width = slab_width(window, layout.channels);

@@ -2,7 +2,7 @@
 //! its users' windows reach over the edge, so that no kernel asks where a window ends.
 
 use crate::engine::plan::Work;
-use crate::engine::plan::geometry::{Geometry, Plane, is_mostly};
+use crate::engine::plan::geometry::{Geometry, SlidingWindow, is_mostly};
 use crate::engine::plan::matrix::{narrow, pixel_bytes};
 use crate::engine::plan::node::PlanNode;
 use crate::kernels::matrix::PlaneShape;
@@ -40,9 +40,9 @@ const MAX_BORDER: usize = 64;
 
 /// The window of a synapse or pool on a value of that grid, with its rows and columns of zeros before and behind; `None` when it
 /// is none, or is not seen on that grid.
-fn window_on(geometry: &Geometry, grid: [usize; 2], output: [usize; 2]) -> Option<(Plane, [usize; 2], [usize; 2])> {
+fn window_on(geometry: &Geometry, grid: [usize; 2], output: [usize; 2]) -> Option<(SlidingWindow, [usize; 2], [usize; 2])> {
     let Geometry::Window(plane) = geometry else { return None };
-    let plane = if plane.is_pointwise() { Plane { input: grid, output: grid, ..plane.clone() } } else { plane.clone() };
+    let plane = if plane.is_pointwise() { SlidingWindow { input: grid, output: grid, ..plane.clone() } } else { plane.clone() };
     let behind = |a: usize| plane.reach(a).saturating_sub(plane.pad[a] + grid[a]);
     let (before, behind) = (plane.pad, [behind(0), behind(1)]);
     let borders = before.iter().chain(&behind).all(|&zeros| zeros <= MAX_BORDER);
@@ -77,7 +77,7 @@ impl Layout {
     }
 
     /// The window of a user whose grid is `output`, if it can be seen on the plane.
-    pub fn window(&self, geometry: &Geometry, output: [usize; 2]) -> Option<Plane> {
+    pub fn window(&self, geometry: &Geometry, output: [usize; 2]) -> Option<SlidingWindow> {
         window_on(geometry, self.grid, output).map(|(plane, ..)| plane)
     }
 
@@ -108,17 +108,17 @@ impl Layout {
     }
 
     /// The first byte of the window of the first output pixel.
-    pub fn start(&self, window: &Plane) -> usize {
+    pub fn start(&self, window: &SlidingWindow) -> usize {
         self.byte(0, 0, window.pad)
     }
 
     /// Bytes from one window to the next, down and across.
-    pub fn strides(&self, window: &Plane) -> [usize; 2] {
+    pub fn strides(&self, window: &SlidingWindow) -> [usize; 2] {
         [window.stride[0] * self.row_pitch(), window.stride[1] * self.pixel]
     }
 
     /// Every tap's distance from the first.
-    pub fn taps(&self, window: &Plane) -> Vec<usize> {
+    pub fn taps(&self, window: &SlidingWindow) -> Vec<usize> {
         let tap = |ky: usize, kx: usize| ky * window.dilation[0] * self.row_pitch() + kx * window.dilation[1] * self.pixel;
         (0..window.kernel[0]).flat_map(|ky| (0..window.kernel[1]).map(move |kx| (ky, kx))).map(|(ky, kx)| tap(ky, kx)).collect()
     }

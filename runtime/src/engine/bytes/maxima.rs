@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use crate::engine::plan::Work;
-use crate::engine::plan::geometry::{Geometry, Plane};
+use crate::engine::plan::geometry::{Geometry, SlidingWindow};
 use crate::engine::plan::node::PlanNode;
 use crate::kernels::KernelSet;
 use std::ops::Range;
@@ -21,7 +21,7 @@ struct Part {
     taps: Vec<usize>,
     /// Bytes from window to window, down and across.
     strides: [usize; 2],
-    window: Plane,
+    window: SlidingWindow,
 }
 
 impl Maxima {

@@ -13,14 +13,14 @@ type Tap = (usize, usize);
 #[derive(Clone, Debug)]
 pub enum Geometry {
     /// A sliding window over one or two axes.
-    Window(Plane),
+    Window(SlidingWindow),
     /// Anything else, listed.
-    Table(Table),
+    Listed(TapList),
 }
 
 /// A two-dimensional sliding window (one axis has a first axis of extent 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plane {
+pub struct SlidingWindow {
     /// Input rows and columns.
     pub input: [usize; 2],
     /// Output rows and columns.
@@ -37,7 +37,7 @@ pub struct Plane {
 
 /// Taps listed per output pixel.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct TapList {
     /// Where the taps of output pixel `p` start in `entries`; one more entry than pixels.
     pub first: Vec<u32>,
     /// `(input pixel, weight slice)`.
@@ -48,7 +48,7 @@ impl Geometry {
     /// Every output pixel sees the input pixel at its place, through slice 0.
     pub fn pointwise(pixels: usize) -> Self {
         let one = [1, 1];
-        Geometry::Window(Plane { input: [1, pixels], output: [1, pixels], kernel: one, stride: one, dilation: one, pad: [0, 0] })
+        Geometry::Window(SlidingWindow { input: [1, pixels], output: [1, pixels], kernel: one, stride: one, dilation: one, pad: [0, 0] })
     }
 
     /// A sliding window over `space`, which it fits (the graph's types say so).
@@ -58,13 +58,13 @@ impl Geometry {
     pub fn window(window: &Window, space: &[usize], output: &[usize]) -> Result<Self, Reason> {
         let rank = window.rank();
         if rank > 2 {
-            return Ok(Geometry::Table(Table::window(window, space, output)?));
+            return Ok(Geometry::Listed(TapList::window(window, space, output)?));
         }
         let two = |v: &[usize], one: usize| if rank == 1 { [one, v[0]] } else { [v[0], v[1]] };
         // A stride of one window and a dilation of one tap may be any number, and mean nothing.
         let used = |steps: [usize; 2], of: [usize; 2]| [0, 1].map(|a| if of[a] == 1 { 1 } else { steps[a] });
         let (output, kernel) = (two(output, 1), two(&window.kernel, 1));
-        Ok(Geometry::Window(Plane {
+        Ok(Geometry::Window(SlidingWindow {
             input: two(space, 1),
             output,
             kernel,
@@ -96,7 +96,7 @@ impl Geometry {
     pub fn max_taps(&self) -> usize {
         match self {
             Geometry::Window(p) => p.kernel[0].saturating_mul(p.kernel[1]),
-            Geometry::Table(t) => t.first.windows(2).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0),
+            Geometry::Listed(t) => t.first.windows(2).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0),
         }
     }
 
@@ -105,7 +105,7 @@ impl Geometry {
     pub fn for_each_tap(&self, pixel: usize, mut visit: impl FnMut(usize, usize)) {
         match self {
             Geometry::Window(p) => p.for_each_tap(pixel, visit),
-            Geometry::Table(t) => {
+            Geometry::Listed(t) => {
                 let entries = &t.entries[t.first[pixel] as usize..t.first[pixel + 1] as usize];
                 entries.iter().for_each(|&(input, slice)| visit(input as usize, slice as usize));
             }
@@ -113,7 +113,7 @@ impl Geometry {
     }
 }
 
-impl Plane {
+impl SlidingWindow {
     /// Whether every output pixel sees just the input pixel at its place.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.pad == [0, 0] && self.input == self.output
@@ -169,7 +169,7 @@ type AxisTaps = Vec<Vec<Tap>>;
 /// Most entries of a table, so that counts of them fit 32 bits: 1 GiB.
 const MOST_ENTRIES: usize = 1 << 27;
 
-impl Table {
+impl TapList {
     /// From what `list` says of every output pixel: it hands input pixel and slice of every tap to its second argument.
     ///
     /// # Errors
@@ -187,14 +187,14 @@ impl Table {
             }
             first.push(entries.len() as u32);
         }
-        Ok(Table { first, entries })
+        Ok(TapList { first, entries })
     }
 
     /// From the taps along every axis of an operand of extents `space`, for a window of extents `kernel`.
     fn of_axes(axes: &[AxisTaps], space: &[usize], kernel: &[usize]) -> Result<Self, Reason> {
         let pixels = axes.iter().map(Vec::len).product();
         let mut at = vec![0; axes.len()];
-        Table::new(pixels, |_, visit| {
+        TapList::new(pixels, |_, visit| {
             let taps: Vec<&[Tap]> = axes.iter().zip(&at).map(|(axis, &at)| axis[at].as_slice()).collect();
             visit_products(&taps, (space, kernel), (0, 0), visit);
             for axis in (0..at.len()).rev() {
@@ -220,7 +220,7 @@ impl Table {
             };
             (0..output[a]).map(taps).collect()
         };
-        Table::of_axes(&(0..window.rank()).map(axis).collect::<Vec<_>>(), space, &window.kernel)
+        TapList::of_axes(&(0..window.rank()).map(axis).collect::<Vec<_>>(), space, &window.kernel)
     }
 
     /// A transposed window (ONNX ConvTranspose): input pixel `i` reaches output `i·stride + k·dilation − pad`.
@@ -237,7 +237,7 @@ impl Table {
             let taps = |o: usize| (0..window.kernel[a]).filter_map(|k| Some((k, input(o, k)?))).collect();
             (0..output[a]).map(taps).collect()
         };
-        Table::of_axes(&(0..window.rank()).map(axis).collect::<Vec<_>>(), space, &window.kernel)
+        TapList::of_axes(&(0..window.rank()).map(axis).collect::<Vec<_>>(), space, &window.kernel)
     }
 
     /// The sum over some of the axes of `shape` (`keep[a]` false), which stay with extent 1.
@@ -250,7 +250,7 @@ impl Table {
         };
         // There is one slice, whatever is summed up.
         let axes: Vec<AxisTaps> = shape.iter().zip(keep).map(axis).collect();
-        Table::of_axes(&axes, shape, &vec![1; shape.len()])
+        TapList::of_axes(&axes, shape, &vec![1; shape.len()])
     }
 
     /// A matrix product along the last axis of `outer` rows of pixels: slice `o·inputs + i` joins input `i` to output `o`.
@@ -258,7 +258,7 @@ impl Table {
     /// # Errors
     /// As [`Geometry::window`].
     pub fn linear(outer: usize, inputs: usize, outputs: usize) -> Result<Self, Reason> {
-        Table::new(outer * outputs, |pixel, visit| {
+        TapList::new(outer * outputs, |pixel, visit| {
             let (row, o) = (pixel / outputs, pixel % outputs);
             (0..inputs).for_each(|i| visit(row * inputs + i, o * inputs + i));
         })
@@ -269,7 +269,7 @@ impl Table {
     /// # Errors
     /// As [`Geometry::window`].
     pub fn elementwise(pixels: usize) -> Result<Self, Reason> {
-        Table::new(pixels, |pixel, visit| visit(pixel, pixel))
+        TapList::new(pixels, |pixel, visit| visit(pixel, pixel))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a layer runs: its kernels, their order, and the memory that they need.
 
-use super::geometry::{Geometry, Plane};
+use super::geometry::{Geometry, SlidingWindow};
 use super::kernel::{Family, by_table, choose};
 use super::matrix::{MatrixPlan, slab_width};
 use super::memory::{Buffer, Places, Requests, Size, Slot};
@@ -235,7 +235,7 @@ fn synapses(
         let add = synapses.iter().any(|s| s.matrix.is_some());
         let matrix = match (&synapse.geometry, &synapse.weights) {
             (Geometry::Window(plane), Weights::Full { groups: 1, .. }) if source.is_spikes() => {
-                let plane = if plane.is_pointwise() { &Plane { input: grid, output: grid, ..plane.clone() } } else { plane };
+                let plane = if plane.is_pointwise() { &SlidingWindow { input: grid, output: grid, ..plane.clone() } } else { plane };
                 let mask = mask_bytes(source.channels);
                 MatrixPlan::new(plane, source.channels, mask, out_lanes, plan.chunk, (add, base_stride), width)
             }

@@ -1,6 +1,6 @@
 //! How a convolution becomes matrix products: where the slabs of a window lie in the plane, and the weights in their order.
 
-use super::geometry::Plane;
+use super::geometry::SlidingWindow;
 use super::synapse::Weights;
 use crate::kernels::matrix::{MatrixShape, PlaneShape, SLAB, TILE};
 
@@ -27,7 +27,7 @@ pub fn narrow(pair: [usize; 2]) -> Option<[u32; 2]> {
 }
 
 /// Contiguous taps of a window: a row of it, unless it is dilated.
-fn run(window: &Plane) -> usize {
+fn run(window: &SlidingWindow) -> usize {
     if window.dilation[1] == 1 { window.kernel[1] } else { 1 }
 }
 
@@ -37,7 +37,7 @@ pub fn pixel_bytes(channels: usize) -> usize {
 }
 
 /// The narrowest slabs that are as few as the widest: loads of narrow slabs cross fewer cache lines.
-pub fn slab_width(window: &Plane, channels: usize) -> usize {
+pub fn slab_width(window: &SlidingWindow, channels: usize) -> usize {
     let bytes = run(window) * pixel_bytes(channels);
     bytes.div_ceil(bytes.div_ceil(SLAB)).next_multiple_of(4)
 }
@@ -47,7 +47,7 @@ impl MatrixPlan {
     /// are added to, `base` how far what they start from is from pixel to pixel. `width` is the slabs'. None where the plane would be
     /// mostly padding, or a number of the plan would leave 32 bits.
     pub fn new(
-        window: &Plane,
+        window: &SlidingWindow,
         channels: usize,
         mask: usize,
         lanes: usize,
@@ -72,7 +72,7 @@ impl MatrixPlan {
     /// The products of a window over a plane that may reach further than the window does; otherwise as [`MatrixPlan::new`].
     pub fn over(
         plane: PlaneShape,
-        window: &Plane,
+        window: &SlidingWindow,
         channels: usize,
         lanes: usize,
         (add, base): (bool, usize),

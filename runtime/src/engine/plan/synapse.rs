@@ -1,6 +1,6 @@
 //! One synapse of a layer as engines see it: a geometry and integer weights.
 
-use super::geometry::{Geometry, Table};
+use super::geometry::{Geometry, TapList};
 use snn_ir::op::{Divisor, Op};
 use snn_ir::{Tensor, ValueType};
 
@@ -92,7 +92,7 @@ impl Synapse {
                     if inputs == 1 && outputs == 1 { o * taps + k } else { (i * outputs + o % outputs) * taps + k }
                 };
                 Synapse {
-                    geometry: Geometry::Table(Table::transposed(&c.window, space, out_space)?),
+                    geometry: Geometry::Listed(TapList::transposed(&c.window, space, out_space)?),
                     weights: full(&w, c.groups, inputs, outputs, taps, at),
                 }
             }
@@ -106,7 +106,7 @@ impl Synapse {
                 }
                 repeated(w.len(), channels)?;
                 let weights = Weights::Channel(w.iter().flat_map(|&w| std::iter::repeat_n(w, channels)).collect());
-                Synapse { geometry: Geometry::Table(Table::linear(pixels / inputs, inputs, outputs)?), weights }
+                Synapse { geometry: Geometry::Listed(TapList::linear(pixels / inputs, inputs, outputs)?), weights }
             }
             Op::AvgPool(p) => {
                 if p.divisor != Divisor::One && p.window.taps() > 1 {
@@ -121,7 +121,7 @@ impl Synapse {
                     return Err("it divides, which integers cannot".into());
                 }
                 let keep: Vec<bool> = (1..operand.shape.len()).map(|a| !r.axes.contains(&a)).collect();
-                let geometry = Geometry::Table(Table::reduction(space, &keep)?);
+                let geometry = Geometry::Listed(TapList::reduction(space, &keep)?);
                 let mixes = r.axes.contains(&0) && channels > 1;
                 let weights =
                     if mixes { Weights::Full { groups: 1, inputs: channels, outputs: 1, data: vec![1; channels] } } else { ones(1)? };
@@ -135,7 +135,7 @@ impl Synapse {
                     let per_channel = (0..channels).all(|c| (1..pixels).all(|p| at[c * pixels + p] == at[c * pixels]));
                     let slices = if per_channel { 1 } else { pixels };
                     let weights = (0..slices).flat_map(|p| (0..channels).map(move |c| c * pixels + p)).map(|e| w[at[e] as usize]).collect();
-                    let geometry = if per_channel { Geometry::pointwise(pixels) } else { Geometry::Table(Table::elementwise(pixels)?) };
+                    let geometry = if per_channel { Geometry::pointwise(pixels) } else { Geometry::Listed(TapList::elementwise(pixels)?) };
                     Synapse { geometry, weights: Weights::Channel(weights) }
                 }
             },

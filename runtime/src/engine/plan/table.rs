@@ -1,6 +1,6 @@
 //! Layers by table look-up: which ones, and where their planes are.
 
-use super::geometry::{Geometry, Plane};
+use super::geometry::{Geometry, SlidingWindow};
 use super::layer::Base;
 use super::memory::{Buffer, Places, Requests, Size, Slot};
 use super::node::{LayerWork, NeuronWork, PerElement, PlanNode};
@@ -23,7 +23,7 @@ pub struct TableSynapse<P = Buffer> {
     /// The operand's index plane, and where it is made.
     pub plane: (IndexPlane, P),
     /// The window, unless channels stay themselves.
-    pub window: Option<Plane>,
+    pub window: Option<SlidingWindow>,
 }
 
 /// Rows and columns of the output pixels of a layer: those of its windows that move, or one row.
@@ -68,7 +68,7 @@ impl TablePlan<Slot> {
                 continue;
             }
             let Geometry::Window(window) = &synapse.geometry else { return None };
-            let window = if window.is_pointwise() { Plane { input: grid, output: grid, ..window.clone() } } else { window.clone() };
+            let window = if window.is_pointwise() { SlidingWindow { input: grid, output: grid, ..window.clone() } } else { window.clone() };
             let mixes = match &synapse.weights {
                 Weights::Full { groups: 1, data, .. } => data.iter().all(|&w| i8::try_from(w).is_ok()).then_some(true)?,
                 Weights::Channel(_) if window.is_pointwise() => false,
@@ -95,7 +95,7 @@ impl TablePlan<Slot> {
         if !synapses.iter().any(|s| s.2.is_some()) {
             return None;
         }
-        let synapse = |(operand, shape, window): (usize, IndexPlane, Option<Plane>)| {
+        let synapse = |(operand, shape, window): (usize, IndexPlane, Option<SlidingWindow>)| {
             let slot = requests.scratch(index, shape.bytes());
             TableSynapse { index: operand, plane: (shape, slot), window }
         };

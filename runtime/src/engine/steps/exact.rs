@@ -49,7 +49,7 @@ impl Machine<'_> {
         if let Some(layout) = &self.program.layouts[i] {
             for y in 0..layout.grid[0] {
                 if value.live(t)[y] {
-                    self.tally(i, y * layout.grid[1], &value.plane(t)[layout.row(y)], layout.pixel);
+                    self.count_spikes(i, y * layout.grid[1], &value.plane(t)[layout.row(y)], layout.pixel);
                 }
             }
         }

@@ -45,7 +45,7 @@ pub(crate) struct Machine<'n> {
     pub(super) values: Values,
     pub(super) states: Vec<State>,
     /// Per source: spikes by the synapses they cross.
-    pub(super) tallies: Vec<Vec<u64>>,
+    pub(super) crossed: Vec<Vec<u64>>,
     pub(super) scratch: Scratch,
     /// Per node that is an output with a delay: its sum when the delay was over.
     early: Vec<Vec<i64>>,
@@ -71,7 +71,7 @@ pub(super) enum State {
 pub(super) struct Scratch {
     pub row: Vec<i32>,
     pub currents: Vec<i32>,
-    pub tally: Vec<u32>,
+    pub by_channel: Vec<u32>,
 }
 
 impl<'n> Machine<'n> {
@@ -92,7 +92,7 @@ impl<'n> Machine<'n> {
             constants: vec![Vec::new(); nodes.len()],
             values: Values::new(program),
             states: nodes.iter().enumerate().map(state).collect(),
-            tallies: program.populations.sources.iter().map(|s| s.crossings.window_counts()).collect(),
+            crossed: program.populations.sources.iter().map(|s| s.crossings.window_counts()).collect(),
             scratch: Scratch::default(),
             early: vec![Vec::new(); nodes.len()],
             statistics: program.populations.none.clone(),
@@ -120,7 +120,7 @@ impl<'n> Machine<'n> {
 
     fn book(&mut self) {
         let sources = &self.program.populations.sources;
-        let counted = sources.iter().zip(&self.tallies).map(|(source, tally)| source.crossings.window_totals(tally));
+        let counted = sources.iter().zip(&self.crossed).map(|(source, counts)| source.crossings.window_totals(counts));
         self.program.populations.book(counted, &mut self.statistics);
     }
 
@@ -151,7 +151,7 @@ impl engine::Machine for Machine<'_> {
         let program = self.program;
         (self.window, self.total) = (0, 0);
         self.early.iter_mut().for_each(Vec::clear);
-        self.tallies.iter_mut().for_each(|t| t.fill(0));
+        self.crossed.iter_mut().for_each(|counts| counts.fill(0));
         self.statistics.clone_from(&program.populations.none);
         self.constants = constants(&program.nodes, program.prefix.run(inputs));
         for (i, state) in self.states.iter_mut().enumerate() {

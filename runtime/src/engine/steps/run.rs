@@ -105,7 +105,7 @@ impl Machine<'_> {
                 let fired = neurons.fire(program.kernels, block.pixel, &mut pixels, &self.scratch.row, most);
                 state.resting[index] = !fired;
                 if fired {
-                    self.tally(i, block.pixel, pixels.bytes, layout.pixel);
+                    self.count_spikes(i, block.pixel, pixels.bytes, layout.pixel);
                     value.live(t)[block.y] = true;
                 }
             }
@@ -156,18 +156,18 @@ impl Machine<'_> {
                 }
             });
             for y in risen {
-                self.tally(i, y * layout.grid[1], &value.plane(t)[layout.row(y)], layout.pixel);
+                self.count_spikes(i, y * layout.grid[1], &value.plane(t)[layout.row(y)], layout.pixel);
                 value.live(t)[y] = true;
             }
         }
     }
 
     /// Counts the spikes of neighbouring pixels of node `i`.
-    pub(super) fn tally(&mut self, i: usize, pixel: usize, bytes: &[u8], pitch: usize) {
+    pub(super) fn count_spikes(&mut self, i: usize, pixel: usize, bytes: &[u8], pitch: usize) {
         let program = self.program;
-        for (source, tally) in program.populations.sources.iter().zip(&mut self.tallies).filter(|(s, _)| s.node == i) {
+        for (source, counts) in program.populations.sources.iter().zip(&mut self.crossed).filter(|(s, _)| s.node == i) {
             let meaning = if source.own { program.stepped(i).meaning() } else { Meaning::Sent { zero: program.zero } };
-            source.crossings.add_row(program.kernels, pixel, (bytes, pitch), meaning, tally, &mut self.scratch.tally);
+            source.crossings.add_row(program.kernels, pixel, (bytes, pitch), meaning, counts, &mut self.scratch.by_channel);
         }
     }
 }
