@@ -31,7 +31,7 @@
 //!
 //! ## Numbers
 //!
-//! Before `quantize` a network computes in `f32` and engines agree within rounding. After it everything behind
+//! Before `quantize` a network computes in `f32` and engines agree within rounding. After it everything after
 //! [`snn_ir::Op::Encode`] is exact integer arithmetic, whose bounds the compiler proved to fit 32 bits: engines agree bit for
 //! bit. The encoder rounds half away from zero. Readouts accumulate in 64 bits.
 //!
@@ -55,13 +55,14 @@ pub mod testing;
 mod dense;
 mod engine;
 mod kernels;
+mod layout;
 mod prefix;
 mod reference;
 
 pub use cost::CostModel;
 pub use engine::plan::{PlanSummary, PlannedNode};
-pub use error::{CompileError, RunError};
+pub use error::{CompileError, MAX_TIMESTEPS, RunError};
 pub use kernels::{Cpu, encode};
 pub use network::{EngineKind, Network};
-pub use session::{MAX_TIMESTEPS, Session};
+pub use session::Session;
 pub use spikes::statistics::{LayerStatistics, Statistics};

@@ -4,7 +4,7 @@ use crate::cost::CostModel;
 use crate::engine::bits;
 use crate::engine::bytes;
 use crate::engine::plan::{Domain, PlanSummary};
-use crate::engine::{Engine, Machine};
+use crate::engine::{Engine, Machine, settles};
 use crate::error::CompileError;
 use crate::kernels::{Cpu, KernelSet};
 use crate::reference;
@@ -155,11 +155,6 @@ fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
 fn domain(graph: &Graph) -> Domain {
     let neurons: Vec<&Neuron> = graph.ids().filter_map(|id| graph.op(id).neuron()).collect();
     if graph.is_quantized() { Domain::of(&neurons) } else { Domain::Bits }
-}
-
-/// Whether all neurons retract, so that the network comes to rest at counts that depend on the sum of its input alone.
-pub(crate) fn settles(graph: &Graph) -> bool {
-    graph.ids().filter_map(|id| graph.op(id).neuron()).all(|n| n.firing.may_retract())
 }
 
 fn has_window_barrier(op: &Op) -> bool {

@@ -1,6 +1,6 @@
 //! The prefix of a spiking network: everything that depends on the input alone and keeps no state. Its currents are
 //! the same in every step, so every engine computes them here, once a window, in `f32`; in an integer network
-//! [`Op::Encode`] ends it. One code for all engines is what lets them agree bit for bit behind it.
+//! [`Op::Encode`] ends it. One code for all engines is what lets them agree bit for bit after it.
 
 use crate::dense::{Kernel, WindowMax};
 use crate::error::CompileError;
@@ -40,7 +40,7 @@ pub(crate) struct Prefix {
     steps: Vec<Step>,
     /// The nodes in it and their steps.
     members: HashMap<NodeId, usize>,
-    /// Steps whose values the rest of the network uses, and where each stands among them.
+    /// Steps whose values the rest of the network uses, and where each is among them.
     results: Vec<usize>,
     result_of: HashMap<NodeId, usize>,
 }
@@ -100,7 +100,7 @@ impl Prefix {
         self.members.contains_key(&id)
     }
 
-    /// Where the current of prefix node `id` stands among the results of [`Prefix::run`], when a node outside uses it.
+    /// Where the current of prefix node `id` is among the results of [`Prefix::run`], when a node outside uses it.
     pub fn result_of(&self, id: NodeId) -> Option<usize> {
         self.result_of.get(&id).copied()
     }

@@ -19,7 +19,7 @@ pub struct NeuronParameters {
 
 impl NeuronParameters {
     /// Writes to `counts`, one element a neuron, how often each fires in a window of `timesteps`. `current` is step-major,
-    /// `timesteps × counts.len()`, or has a single step that stands for all.
+    /// `timesteps × counts.len()`, or has a single step for all.
     ///
     /// # Panics
     /// When `current` is shorter than that.

@@ -3,11 +3,11 @@
 use super::fit::fit;
 use super::subject::{FAMILIES, Family, LayerShape, Subject, computes};
 use super::{CostModel, Costs, EventCosts, MatrixCosts, SynapseSize, TableCosts, has_choice};
-use crate::engine::plan::geometry::{Geometry, SlidingWindow};
-use crate::engine::plan::lanes;
+use crate::engine::plan::geometry::Geometry;
 use crate::error::CompileError;
 use crate::kernels::table::{BLOCK, Blocks};
 use crate::kernels::{Cpu, KernelSet};
+use crate::layout::{SlidingWindow, lanes};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -96,7 +96,7 @@ pub enum CostModelError {
     Value {
         /// The CPU level.
         level: String,
-        /// What stands there.
+        /// What is there.
         value: f64,
     },
 }

@@ -4,10 +4,10 @@ use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts};
 use crate::engine::Machine as _;
 use crate::engine::bits::{Machine, Program};
 pub use crate::engine::plan::kernel::Family;
-use crate::engine::plan::lanes;
 use crate::error::CompileError;
 use crate::kernels::byte_event;
 use crate::kernels::{Cpu, KernelSet};
+use crate::layout::lanes;
 use snn_ir::neuron::{Amplitude, Neuron};
 use snn_ir::op::{Conv, Layer, Reduce};
 use snn_ir::{Graph, GraphError, Op, Signal, Tensor, Window};
@@ -112,7 +112,7 @@ fn forcing(cpu: Cpu, family: Family) -> CostModel {
     CostModel(BTreeMap::from([(cpu.to_string(), costs)]))
 }
 
-/// Neurons that spike as often as their input says, behind them the layer that is measured.
+/// Neurons that spike as often as their input says, after them the layer that is measured.
 fn network(random: &mut Random, shape: LayerShape, steps: usize) -> Result<Graph, GraphError> {
     let LayerShape { channels, side, kernel } = shape;
     let mut g = Graph::new("measured");

@@ -14,6 +14,7 @@ mod windows;
 use crate::engine::plan::PlanSummary;
 use crate::error::RunError;
 use crate::spikes::statistics::Statistics;
+use snn_ir::Graph;
 
 /// A network made ready to run, shared by its sessions.
 pub(crate) trait Engine: Send + Sync {
@@ -58,4 +59,9 @@ pub(crate) trait Machine: Send + Sync {
 
     /// Potentials of population `layer`, row-major; `None` where there is none, or they are not kept.
     fn membranes(&self, layer: usize) -> Option<Vec<f64>>;
+}
+
+/// Whether all neurons retract, so that the network comes to rest at counts that depend on the sum of its input alone.
+pub(crate) fn settles(graph: &Graph) -> bool {
+    graph.ids().filter_map(|id| graph.op(id).neuron()).all(|n| n.firing.may_retract())
 }

@@ -5,7 +5,7 @@
 
 use super::KernelSet;
 use super::counted::Meaning;
-use crate::engine::plan::mask_bytes;
+use crate::layout::mask_bytes;
 
 /// One count per bit of a word.
 type BitCounts = [u8; 64];

@@ -11,7 +11,7 @@ use super::matrix::{MatrixShape, TILE};
 /// Most output pixels of one call.
 pub const COLUMNS: usize = 32;
 
-/// How many spikes a byte stands for.
+/// How many spikes a byte means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// As many as it says.

@@ -2,7 +2,7 @@
 
 use super::KernelSet;
 use super::count::per_element;
-use crate::engine::plan::{MAX_CHUNK, mask_bytes};
+use crate::layout::{MAX_CHUNK, mask_bytes};
 
 /// The running sums of one maximum node.
 #[derive(Clone, Debug)]

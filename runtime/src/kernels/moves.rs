@@ -1,8 +1,7 @@
 //! Structural operations on stepped values: elements move, nothing is computed.
 
 use super::bits;
-use crate::engine::plan::node::{ElementMap, Ends};
-use crate::engine::plan::{PlanNode, mask_bytes};
+use crate::layout::{ElementMap, Ends, Extent, mask_bytes};
 
 /// Where the elements of a value come from, in the form that moves spikes fastest.
 #[derive(Debug)]
@@ -70,7 +69,7 @@ impl Run {
 
 impl SpikeMoves {
     /// The moves of `map` from `operands` to a value of `channels` channels.
-    pub fn new(map: &ElementMap, operands: &[&PlanNode], channels: usize) -> Self {
+    pub fn new(map: &ElementMap, operands: &[Extent], channels: usize) -> Self {
         let (ends, mut runs) = (Ends::new(operands.iter().map(|o| o.len())), Vec::<Run>::new());
         for (to_pixel, row) in map.source.chunks_exact(channels).enumerate() {
             let mut expected = None;
@@ -107,15 +106,7 @@ impl SpikeMoves {
 
     /// SpikeMoves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed before the first operand.
     /// Both hold `chunk` steps per pixel, of which `steps` are in use.
-    pub fn spikes(
-        &self,
-        index: usize,
-        operands: &[&PlanNode],
-        from: &[u8],
-        channels: usize,
-        out: &mut [u8],
-        (chunk, steps): (usize, usize),
-    ) {
+    pub fn spikes(&self, index: usize, operands: &[Extent], from: &[u8], channels: usize, out: &mut [u8], (chunk, steps): (usize, usize)) {
         let (from_bytes, out_bytes) = (mask_bytes(operands[index].channels), mask_bytes(channels));
         match self {
             SpikeMoves::Runs { first, runs } => {

@@ -66,7 +66,7 @@ impl Stepped {
         Some(Stepped { lanes, threshold, rule: Rule { lanes: binary_lanes, signed, hard: reset == Reset::Zero }, zero })
     }
 
-    /// How many spikes a byte stands for.
+    /// How many spikes a byte means.
     pub fn meaning(&self) -> super::counted::Meaning {
         match self.rule.lanes {
             Some(2..) => super::counted::Meaning::Lanes { zero: self.zero },

@@ -4,8 +4,8 @@
 //! A spike crosses one synapse for every element that it reaches through a linear operation with a non-zero weight. Borders
 //! are exact: a spike in a corner reaches fewer neurons than one in the middle. Operations that only move elements, and
 //! those that weight nothing of their own (sums, means, elementwise factors: they fold into a neighbour's weights), pass
-//! the question on; where nothing but such stands between a spike and a neuron, that is one synapse. A spike ends where it
-//! is added to a weighted current, whether neurons stand there or not: what weights make of such a current behind is
+//! the question on; where nothing but such is between a spike and a neuron, that is one synapse. A spike ends where it
+//! is added to a weighted current, whether neurons are there or not: what weights make of such a current after is
 //! multiplication, once per step, and once per window where only sums over the window matter ([`Multiplications`]).
 //!
 //! Max-pools have no synapses; what their own spikes cross is counted for the population whose spikes they pooled.
@@ -31,7 +31,7 @@ pub struct SpikeSource {
 /// Multiplications of currents with weights, one sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Multiplications {
-    /// Once per window: what only the input stands behind, and all where every neuron waits for its window.
+    /// Once per window: what depends on the input alone, and all where every neuron waits for its window.
     pub per_window: u64,
     /// In every step.
     pub per_step: u64,

@@ -1,8 +1,8 @@
 //! What tests and debug builds look at while layers run: guards after every buffer, and masks without channels that nobody has.
 
 use super::Machine;
-use crate::engine::plan::mask_bytes;
 use crate::engine::plan::memory::GUARD;
+use crate::layout::mask_bytes;
 
 /// What guards hold while a layer runs.
 const MARK: u8 = 0xa5;

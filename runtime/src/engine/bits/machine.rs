@@ -4,12 +4,13 @@ use super::Program;
 use super::arena::{Arena, write_rows};
 use crate::engine;
 use crate::engine::plan::layer::Base;
-use crate::engine::plan::node::{Ends, LayerWork, PlanNode};
-use crate::engine::plan::{Mode, Work, lanes};
+use crate::engine::plan::node::{LayerWork, PlanNode};
+use crate::engine::plan::{Mode, Work};
 use crate::engine::sums::{constant_current, constants, delay, linear, potentials, widened};
 use crate::error::RunError;
 use crate::kernels::count::{Counts, per_element};
 use crate::kernels::cumulative::{Running, Spikes};
+use crate::layout::{ElementMap, Extent, lanes};
 use crate::spikes::statistics::Statistics;
 use snn_ir::op::Requantize;
 
@@ -92,10 +93,10 @@ impl<'n> Machine<'n> {
                 Work::Layer(_) => self.run_layer(i, steps),
                 Work::Structural(_) if node.is_spikes() => self.move_spikes(i, steps),
                 Work::Structural(map) => {
-                    let ends = Ends::of_operands(node, &plan.nodes);
+                    let ends = node.ends_of_operands(&plan.nodes);
                     for t in 0..steps {
                         for (e, &source) in map.source.iter().enumerate() {
-                            let x = if source == crate::engine::plan::node::ElementMap::FILL {
+                            let x = if source == ElementMap::FILL {
                                 map.fill
                             } else {
                                 let (operand, element) = ends.locate(source as usize);
@@ -156,7 +157,7 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let node = &plan.nodes[i];
         let (Some(moves), Some(out)) = (&self.program.moves[i], plan.values[i]) else { return };
-        let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+        let operands: Vec<Extent> = node.operands.iter().map(|&o| plan.nodes[o].extent()).collect();
         self.arena.buffer_mut(out).fill(0);
         for (index, &o) in node.operands.iter().enumerate() {
             if let Some(from) = plan.values[o] {
@@ -190,7 +191,7 @@ impl<'n> Machine<'n> {
             };
             running.spikes(plan.kernels, &operands, &taps, (node.pixels, node.channels), masks, (plan.chunk, steps));
         } else {
-            let ends = Ends::of_operands(node, &plan.nodes);
+            let ends = node.ends_of_operands(&plan.nodes);
             let taps = |p: usize, visit: &mut dyn FnMut(usize)| match &node.work {
                 Work::MaxPool(geometry) => geometry.for_each_tap(p, |pixel, _| visit(pixel * node.channels)),
                 _ => (0..node.operands.len()).for_each(|o| visit((o * node.pixels + p) * node.channels)),

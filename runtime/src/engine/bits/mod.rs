@@ -78,13 +78,13 @@ impl Program {
             .iter()
             .map(|node| match &node.work {
                 Work::Structural(map) if node.mode == Mode::Stepped && node.is_spikes() => {
-                    let operands: Vec<_> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+                    let operands: Vec<_> = node.operands.iter().map(|&o| plan.nodes[o].extent()).collect();
                     Some(SpikeMoves::new(map, &operands, node.channels))
                 }
                 _ => None,
             })
             .collect();
-        let populations = Populations::new(graph, &plan.nodes)?;
+        let populations = Populations::new(graph, &plan.nodes.iter().map(|n| n.id).collect::<Vec<_>>())?;
         Ok(Program { max_steps, prefix, code, tables, moves, populations, plan })
     }
 

@@ -2,15 +2,15 @@
 
 use super::emit::{Arguments, POINTER, at, bytes_of, count_to, flags, number, plus, times, when, word};
 use super::layer::{Body, Lowering};
-use crate::engine::plan::geometry::{Geometry, SlidingWindow};
+use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::kernel::Family;
-use crate::engine::plan::lanes;
 use crate::engine::plan::layer::SynapsePlan;
 use crate::engine::plan::matrix::MatrixPlan;
 use crate::engine::plan::memory::Buffer;
 use crate::engine::plan::synapse::{Synapse, Weights};
 use crate::kernels::abi::{ListTapsArguments, ProductArguments, SynapseShape};
 use crate::kernels::byte_event;
+use crate::layout::{SlidingWindow, lanes};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::FunctionBuilder;

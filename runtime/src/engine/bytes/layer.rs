@@ -1,13 +1,13 @@
 //! Layers on bytes.
 
 use super::layout::{Layout, grid};
-use crate::engine::plan::geometry::SlidingWindow;
 use crate::engine::plan::matrix::{MatrixPlan, slab_width};
 use crate::engine::plan::node::{LayerWork, PerElement, PlanNode};
 use crate::engine::plan::synapse::{Synapse, Weights};
-use crate::engine::plan::{Domain, Mode, lanes};
+use crate::engine::plan::{Domain, Mode};
 use crate::kernels::KernelSet;
 use crate::kernels::counted::{COLUMNS, Product};
+use crate::layout::{SlidingWindow, lanes};
 
 /// A layer whose operands are bytes (or constant).
 #[derive(Debug)]

@@ -2,13 +2,14 @@
 //! its users' windows reach over the edge, so that no kernel asks where a window ends.
 
 use crate::engine::plan::Work;
-use crate::engine::plan::geometry::{Geometry, SlidingWindow, is_mostly};
+use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::matrix::{narrow, pixel_bytes};
 use crate::engine::plan::node::PlanNode;
 use crate::kernels::matrix::PlaneShape;
+use crate::layout::{SlidingWindow, is_mostly};
 use snn_ir::ValueType;
 
-/// Bytes behind a plane that kernels may read.
+/// Bytes after a plane that kernels may read.
 const SLACK: usize = 64;
 
 /// The layout of one value.
@@ -38,7 +39,7 @@ pub fn grid(ty: &ValueType) -> [usize; 2] {
 /// Most rows or columns of zeros on one side of a plane. Windows that want more see its elements one by one.
 const MAX_BORDER: usize = 64;
 
-/// The window of a synapse or pool on a value of that grid, with its rows and columns of zeros before and behind; `None` when it
+/// The window of a synapse or pool on a value of that grid, with its rows and columns of zeros before and after; `None` when it
 /// is none, or is not seen on that grid.
 fn window_on(geometry: &Geometry, grid: [usize; 2], output: [usize; 2]) -> Option<(SlidingWindow, [usize; 2], [usize; 2])> {
     let Geometry::Window(plane) = geometry else { return None };

@@ -2,9 +2,10 @@
 
 use super::layout::Layout;
 use crate::engine::plan::Work;
-use crate::engine::plan::geometry::{Geometry, SlidingWindow};
+use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::node::PlanNode;
 use crate::kernels::KernelSet;
+use crate::layout::SlidingWindow;
 use std::ops::Range;
 
 /// A max-pool of counts, or the largest of several.

@@ -21,12 +21,13 @@ mod show;
 
 use crate::engine::plan::node::PlanNode;
 use crate::engine::plan::rewrite::{join_moves, sum_up_what_is_read_out, users};
-use crate::engine::plan::{Domain, Mode, PlanSummary, Work, lanes, nodes};
+use crate::engine::plan::{Domain, Mode, PlanSummary, Work, nodes};
 use crate::engine::{Engine, Machine, steps, windows};
 use crate::error::CompileError;
 use crate::kernels::KernelSet;
 use crate::kernels::counted;
 use crate::kernels::stepped::Stepped;
+use crate::layout::lanes;
 use crate::prefix::Prefix;
 use crate::spikes::populations::Populations;
 use copies::Copies;
@@ -119,7 +120,7 @@ impl Program {
             largest: nodes.iter().map(largest).collect(),
             fast: nodes.iter().enumerate().map(fast).collect(),
             neurons: nodes.iter().map(neurons).collect(),
-            populations: Populations::new(graph, &nodes)?,
+            populations: Populations::new(graph, &nodes.iter().map(|n| n.id).collect::<Vec<_>>())?,
             domain,
             prefix,
             kernels,

@@ -4,9 +4,10 @@ use super::geometry::Geometry;
 use super::node::{LayerWork, PlanNode};
 use super::synapse::{Synapse, Weights};
 use super::table::look_ups;
-use super::{Mode, Plan, lanes};
+use super::{Mode, Plan};
 use crate::cost::{Costs, SynapseSize, TableSize};
 use crate::kernels::byte_event::{self, LANES};
+use crate::layout::lanes;
 use std::fmt;
 
 /// A family of kernels: one way to turn operands into currents.

@@ -1,16 +1,17 @@
 //! How a layer runs: its kernels, their order, and the memory that they need.
 
-use super::geometry::{Geometry, SlidingWindow};
+use super::geometry::Geometry;
 use super::kernel::{Family, by_table, choose};
 use super::matrix::{MatrixPlan, slab_width};
-use super::memory::{Buffer, Places, Requests, Size, Slot};
+use super::memory::{Buffer, Places, Requests, Slot};
 use super::node::{LayerWork, PerElement, PlanNode};
 use super::synapse::{Synapse, Weights};
 use super::table::{self, TablePlan, TableSynapse};
-use super::{Mode, Plan, lanes, mask_bytes};
+use super::{Mode, Plan};
 use crate::kernels::abi::Tap;
 use crate::kernels::byte_event;
 use crate::kernels::matrix::SLAB;
+use crate::layout::{Size, SlidingWindow, lanes, mask_bytes};
 
 /// How a layer runs. `P` is where its buffers are: a [`Slot`] while they are asked for, then a [`Buffer`].
 #[derive(Clone, Debug)]

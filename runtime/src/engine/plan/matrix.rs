@@ -1,8 +1,8 @@
 //! How a convolution becomes matrix products: where the slabs of a window lie in the plane, and the weights in their order.
 
-use super::geometry::SlidingWindow;
 use super::synapse::Weights;
 use crate::kernels::matrix::{MatrixShape, PlaneShape, SLAB, TILE};
+use crate::layout::SlidingWindow;
 
 /// The layout of one synapse's products.
 #[derive(Clone, Debug)]

@@ -27,17 +27,15 @@ pub mod table;
 use crate::cost::{CostModel, Costs, has_choice};
 use crate::error::CompileError;
 use crate::kernels::KernelSet;
+use crate::layout::{MAX_CHUNK, Size, lanes, mask_bytes};
 use crate::prefix::Prefix;
 pub use domain::Domain;
 use layer::LayerPlan;
-use memory::{ARENA_LIMIT, Buffer, Requests, Size, Slot, TooLarge};
+use memory::{ARENA_LIMIT, Buffer, Requests, Slot, TooLarge};
 pub use node::{Mode, PlanNode, Work};
 pub use show::{PlanSummary, PlannedNode};
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;
-
-/// Most steps that run layer by layer before the next ones start.
-pub const MAX_CHUNK: usize = 32;
 
 /// Transient memory that the plan stays below by running fewer steps at a time, where it can.
 const TRANSIENT_LIMIT: usize = 12 << 20;
@@ -46,20 +44,6 @@ const TRANSIENT_LIMIT: usize = 12 << 20;
 /// lies together.
 fn longest_chunk(graph: &Graph) -> usize {
     graph.timesteps.map_or(MAX_CHUNK, |steps| (steps as usize).clamp(1, MAX_CHUNK).next_power_of_two())
-}
-
-/// Bytes of the spike mask of one pixel in one step.
-pub fn mask_bytes(channels: usize) -> usize {
-    match channels {
-        0..=16 => 2,
-        17..=32 => 4,
-        _ => channels.div_ceil(64) * 8,
-    }
-}
-
-/// Channels of a current row, padded to whole 512-bit vectors.
-pub fn lanes(channels: usize) -> usize {
-    channels.next_multiple_of(16)
 }
 
 /// The nodes of `graph` in execution order, for an engine in `domain`.

@@ -4,6 +4,7 @@ use super::domain::Domain;
 use super::geometry::Geometry;
 use super::rate::Rate;
 use super::synapse::{Reason, Synapse};
+use crate::layout::{ElementMap, Ends, Extent};
 use crate::prefix::Prefix;
 use snn_ir::index_map::index_map;
 use snn_ir::neuron::{Dynamics, Neuron};
@@ -136,21 +137,6 @@ impl PerElement {
     }
 }
 
-/// Where every element of a structural operation's result comes from.
-#[derive(Debug)]
-pub struct ElementMap {
-    /// Per result element (pixel-major), an index into the operands' elements laid end to end (pixel-major), or
-    /// [`ElementMap::FILL`].
-    pub source: Vec<u32>,
-    /// What stands where no operand element does.
-    pub fill: i32,
-}
-
-impl ElementMap {
-    /// Marks an element that comes from no operand.
-    pub const FILL: u32 = u32::MAX;
-}
-
 fn channels_pixels(shape: &[usize]) -> (usize, usize) {
     (shape.first().copied().unwrap_or(1), shape.get(1..).unwrap_or(&[]).iter().product())
 }
@@ -212,48 +198,6 @@ fn structural(op: &Op, operands: &[&ValueType], ty: &ValueType) -> Option<Result
         source[pixel_major(e, channels, pixels)] = place as u32;
     }
     Some(Ok(ElementMap { source, fill }))
-}
-
-/// Where the elements of several operands end that are laid end to end.
-#[derive(Clone, Debug)]
-pub struct Ends(Vec<usize>);
-
-impl Ends {
-    /// From the numbers of their elements.
-    pub fn new(lengths: impl Iterator<Item = usize>) -> Self {
-        Ends(
-            lengths
-                .scan(0, |end, length| {
-                    Some({
-                        *end += length;
-                        *end
-                    })
-                })
-                .collect(),
-        )
-    }
-
-    /// Those of the operands of `node` among `nodes`.
-    pub fn of_operands(node: &PlanNode, nodes: &[PlanNode]) -> Self {
-        Ends::new(node.operands.iter().map(|&o| nodes[o].len()))
-    }
-
-    /// Elements of all operands.
-    pub fn all(&self) -> usize {
-        self.0.last().copied().unwrap_or(0)
-    }
-
-    /// Where those of `operand` start.
-    pub fn start(&self, operand: usize) -> usize {
-        if operand == 0 { 0 } else { self.0[operand - 1] }
-    }
-
-    /// The operand that element `e` belongs to, and its index there.
-    pub fn locate(&self, e: usize) -> (usize, usize) {
-        // Operands have elements, so no two ends are the same.
-        let operand = self.0.partition_point(|&end| end <= e);
-        (operand, e - self.start(operand))
-    }
 }
 
 fn pool_geometry(window: &Window, operand: &ValueType, ty: &ValueType) -> Result<Geometry, Reason> {
@@ -329,7 +273,7 @@ impl PlanNode {
         if let Work::Layer(work) = &self.work { work.neuron.as_ref() } else { None }
     }
 
-    /// The one of them that is added in the step behind `steps`.
+    /// The one of them that is added in the step after `steps`.
     pub fn scheduled(&self, steps: u64) -> Option<&PerElement> {
         let rows = self.schedule();
         rows.get(usize::try_from(steps).unwrap_or(usize::MAX).min(rows.len().saturating_sub(1)))
@@ -340,9 +284,19 @@ impl PlanNode {
         self.ty.signal == Signal::Spikes
     }
 
+    /// Its extents.
+    pub fn extent(&self) -> Extent {
+        Extent { channels: self.channels, pixels: self.pixels }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.channels * self.pixels
+        self.extent().len()
+    }
+
+    /// Where the elements of its operands, which are among `nodes`, end.
+    pub fn ends_of_operands(&self, nodes: &[PlanNode]) -> Ends {
+        Ends::new(self.operands.iter().map(|&o| nodes[o].len()))
     }
 }
 

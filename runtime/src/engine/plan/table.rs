@@ -1,12 +1,13 @@
 //! Layers by table look-up: which ones, and where their planes are.
 
-use super::geometry::{Geometry, SlidingWindow};
+use super::geometry::Geometry;
 use super::layer::Base;
-use super::memory::{Buffer, Places, Requests, Size, Slot};
+use super::memory::{Buffer, Places, Requests, Slot};
 use super::node::{LayerWork, NeuronWork, PerElement, PlanNode};
 use super::synapse::Weights;
-use super::{Mode, Plan, mask_bytes};
+use super::{Mode, Plan};
 use crate::kernels::table::{BLOCK, Blocks, IndexPlane, Operand, TableLayer, Tables};
+use crate::layout::{Size, SlidingWindow, mask_bytes};
 
 /// How a layer runs by table look-up.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ impl TablePlan<Slot> {
         let grid = grid(node, work);
         let blocks = Blocks::new(grid);
         let columns = blocks.columns * BLOCK;
-        // A block of two rows may have one behind the last.
+        // A block of two rows may have one after the last.
         let rows = if blocks.pairs { 2 * blocks.rows } else { blocks.rows };
         let mut synapses = Vec::new();
         for (number, (synapse, &operand)) in work.synapses.iter().zip(&node.operands).enumerate() {

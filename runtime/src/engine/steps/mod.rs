@@ -26,7 +26,7 @@ use values::Values;
 pub(super) enum Phase {
     /// The window: constant input and biases.
     Input,
-    /// Steps behind it, without either. No count goes beyond the steps of the window.
+    /// Steps after it, without either. No count goes beyond the steps of the window.
     Settling,
 }
 

@@ -1,9 +1,9 @@
 //! Adding up rows of weights, into currents or right into neurons.
 
 use super::list::Lists;
-use crate::engine::plan::MAX_CHUNK;
 use crate::kernels::abi::{SynapseShape, Tap};
 use crate::kernels::byte_event::{LANES, MOST_ROWS, UNROLL};
+use crate::layout::MAX_CHUNK;
 use std::arch::x86_64::*;
 
 /// Blocks of 16 outputs in a vector of weights.

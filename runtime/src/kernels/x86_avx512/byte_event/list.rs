@@ -1,8 +1,8 @@
 //! Listing the rows of weights that spikes select.
 
-use crate::engine::plan::MAX_CHUNK;
 use crate::kernels::abi::{SynapseShape, Tap};
 use crate::kernels::byte_event::{UNROLL, room};
+use crate::layout::MAX_CHUNK;
 use std::arch::x86_64::*;
 
 /// A place in each of the lists of a chunk.
