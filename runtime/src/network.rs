@@ -4,7 +4,7 @@ use crate::cost::CostModel;
 use crate::engine::bits;
 use crate::engine::bytes;
 use crate::engine::plan::{Domain, PlanSummary};
-use crate::engine::{Engine, Machine};
+use crate::engine::{Engine, Machine, settles};
 use crate::error::CompileError;
 use crate::kernels::{Cpu, KernelSet};
 use crate::reference;
@@ -16,13 +16,14 @@ use snn_ir::{Graph, Op, ValueType};
 /// Which engine runs a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EngineKind {
-    /// Machine code, compiled for this CPU.
-    Jit,
+    /// What is fastest for its neurons, with kernels and machine code for this CPU.
+    Native,
     /// The interpreter: slow, obvious, the oracle.
     Reference,
 }
 
-/// A network made ready to run: immutable, shared by as many threads as want to, each with a [`Session`] of its own.
+/// A network made ready to run: immutable, shared by as many threads as want to, each with a
+/// [`Session`] of its own.
 pub struct Network {
     inputs: Vec<ValueType>,
     outputs: Vec<ValueType>,
@@ -35,15 +36,17 @@ impl Network {
     /// Makes a spiking graph ready to run.
     ///
     /// # Errors
-    /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for it.
+    /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for
+    /// it.
     pub fn compile(graph: &Graph, engine: EngineKind) -> Result<Network, CompileError> {
         match engine {
             EngineKind::Reference => Self::with(graph, || Ok(Box::new(reference::Program::compile(graph)?))),
-            EngineKind::Jit => Self::compile_for(graph, Cpu::detect()),
+            EngineKind::Native => Self::compile_for(graph, Cpu::detect()),
         }
     }
 
-    /// [`Network::compile`] with the JIT engine, for less than this machine's CPU can do: how the kernels are tested against each other.
+    /// [`Network::compile`] with the JIT engine, for less than this machine's CPU can do: how the
+    /// kernels are tested against each other.
     ///
     /// # Errors
     /// As [`Network::compile`].
@@ -81,7 +84,8 @@ impl Network {
         })
     }
 
-    /// What the JIT engine does with each node, and why; `None` for the reference engine, which does what the graph says.
+    /// What the JIT engine does with each node, and why; `None` for the reference engine, which
+    /// does what the graph says.
     pub fn plan(&self) -> Option<PlanSummary> {
         self.engine.plan()
     }
@@ -101,7 +105,8 @@ impl Network {
         &self.outputs
     }
 
-    /// Whether neurons wait for the end of the window, so that it must be run in one call of [`Session::advance`].
+    /// Whether neurons wait for the end of the window, so that it must be run in one call of
+    /// [`Session::advance`].
     pub fn has_window_barrier(&self) -> bool {
         self.window_barrier
     }
@@ -127,8 +132,8 @@ impl Network {
     }
 }
 
-/// Whether the system would give so many bytes. They are not kept: a network takes its memory piece by piece, and an allocation that
-/// fails then ends the process.
+/// Whether the system would give so many bytes. They are not kept: a network takes its memory piece
+/// by piece, and an allocation that fails then ends the process.
 pub(crate) fn is_available(bytes: u64) -> bool {
     let mut memory = Vec::<u8>::new();
     let given = usize::try_from(bytes).is_ok_and(|bytes| memory.try_reserve_exact(bytes).is_ok());
@@ -155,11 +160,6 @@ fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
 fn domain(graph: &Graph) -> Domain {
     let neurons: Vec<&Neuron> = graph.ids().filter_map(|id| graph.op(id).neuron()).collect();
     if graph.is_quantized() { Domain::of(&neurons) } else { Domain::Bits }
-}
-
-/// Whether all neurons retract, so that the network comes to rest at counts that depend on the sum of its input alone.
-pub(crate) fn settles(graph: &Graph) -> bool {
-    graph.ids().filter_map(|id| graph.op(id).neuron()).all(|n| n.firing.may_retract())
 }
 
 fn has_window_barrier(op: &Op) -> bool {

@@ -1,6 +1,7 @@
-//! The prefix of a spiking network: everything that depends on the input alone and keeps no state. Its currents are
-//! the same in every step, so every engine computes them here, once a window, in `f32`; in an integer network
-//! [`Op::Encode`] ends it. One code for all engines is what lets them agree bit for bit behind it.
+//! The prefix of a spiking network: everything that depends on the input alone and keeps no state.
+//! Its currents are the same in every step, so every engine computes them here, once a window, in
+//! `f32`; in an integer network [`Op::Encode`] ends it. One code for all engines is what lets them
+//! agree bit for bit after it.
 
 use crate::dense::{Kernel, WindowMax};
 use crate::error::CompileError;
@@ -40,7 +41,7 @@ pub(crate) struct Prefix {
     steps: Vec<Step>,
     /// The nodes in it and their steps.
     members: HashMap<NodeId, usize>,
-    /// Steps whose values the rest of the network uses, and where each stands among them.
+    /// Steps whose values the rest of the network uses, and where each is among them.
     results: Vec<usize>,
     result_of: HashMap<NodeId, usize>,
 }
@@ -64,7 +65,7 @@ impl Prefix {
             let real = |steps: &Vec<usize>| steps.iter().all(|&s| !prefix.steps[s].integer);
             let Some(steps) = steps.filter(real).filter(|_| has_no_state(op)) else {
                 if matches!(op, Op::Encode { .. }) {
-                    return Err(refuse("stands behind neurons or integers, where currents are integers already"));
+                    return Err(refuse("comes after neurons or integers, where currents are integers already"));
                 }
                 for operand in operands {
                     if let Some(&step) = prefix.members.get(&operand) {
@@ -100,7 +101,8 @@ impl Prefix {
         self.members.contains_key(&id)
     }
 
-    /// Where the current of prefix node `id` stands among the results of [`Prefix::run`], when a node outside uses it.
+    /// Where the current of prefix node `id` is among the results of [`Prefix::run`], when a node
+    /// outside uses it.
     pub fn result_of(&self, id: NodeId) -> Option<usize> {
         self.result_of.get(&id).copied()
     }

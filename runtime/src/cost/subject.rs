@@ -1,13 +1,14 @@
-//! One layer to measure: spikes at a chosen rate, through synapses that a chosen family of kernels computes, to neurons.
+//! One layer to measure: spikes at a chosen rate, through synapses that a chosen family of kernels
+//! computes, to neurons.
 
 use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts};
 use crate::engine::Machine as _;
 use crate::engine::bits::{Machine, Program};
 pub use crate::engine::plan::kernel::Family;
-use crate::engine::plan::lanes;
 use crate::error::CompileError;
 use crate::kernels::byte_event;
 use crate::kernels::{Cpu, KernelSet};
+use crate::layout::lanes;
 use snn_ir::neuron::{Amplitude, Neuron};
 use snn_ir::op::{Conv, Layer, Reduce};
 use snn_ir::{Graph, GraphError, Op, Signal, Tensor, Window};
@@ -62,8 +63,8 @@ pub struct Runner<'s> {
 }
 
 impl Subject {
-    /// A layer of `shape` on `cpu`, computed by `family` where it can be, `steps` steps at a time (at most 32), whose input spikes at
-    /// `rate` per element and step.
+    /// A layer of `shape` on `cpu`, computed by `family` where it can be, `steps` steps at a time
+    /// (at most 32), whose input spikes at `rate` per element and step.
     ///
     /// # Errors
     /// When there is no code for it.
@@ -112,7 +113,7 @@ fn forcing(cpu: Cpu, family: Family) -> CostModel {
     CostModel(BTreeMap::from([(cpu.to_string(), costs)]))
 }
 
-/// Neurons that spike as often as their input says, behind them the layer that is measured.
+/// Neurons that spike as often as their input says, after them the layer that is measured.
 fn network(random: &mut Random, shape: LayerShape, steps: usize) -> Result<Graph, GraphError> {
     let LayerShape { channels, side, kernel } = shape;
     let mut g = Graph::new("measured");

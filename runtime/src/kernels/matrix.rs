@@ -1,12 +1,15 @@
-//! Matrix products of byte planes and 8-bit weights, as far as they are the same for every set of kernels.
+//! Matrix products of byte planes and 8-bit weights, as far as they are the same for every set of
+//! kernels.
 //!
-//! For one output pixel, the rows of the left matrix are its steps and the columns its taps' channels, cut into *slabs* of up to 64
-//! bytes; the right matrix is the weights, `[slab][block of 16 outputs][quad][output][4]`.
+//! For one output pixel, the rows of the left matrix are its steps and the columns its taps'
+//! channels, cut into *slabs* of up to 64 bytes; the right matrix is the weights, `[slab][block of
+//! 16 outputs][quad][output][4]`.
 //!
-//! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`, so that the taps of one window
-//! row are contiguous and the steps of a pixel stand at a fixed distance. Borders hold zeros.
+//! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`,
+//! so that the taps of one window row are contiguous and the steps of a pixel stand at a fixed
+//! distance. Borders hold zeros.
 
-use crate::engine::plan::memory::Size;
+use crate::layout::Size;
 
 /// Most bytes of a slab.
 pub const SLAB: usize = 64;
@@ -22,7 +25,7 @@ pub struct PlaneShape {
     pub input: [u32; 2],
     /// Rows and columns of the plane.
     pub size: [u32; 2],
-    /// Where the value's first pixel stands in the plane.
+    /// Where the value's first pixel is in the plane.
     pub pad: [u32; 2],
     /// Bytes of a mask.
     pub mask: u32,

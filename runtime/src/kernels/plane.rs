@@ -2,11 +2,11 @@
 
 use super::matrix::PlaneShape;
 
-/// Walks the plane: zeroes its borders, and calls `pixel` with the masks of every pixel in it, where its bytes go, the distance
-/// from step to step there, and the number of steps.
+/// Walks the plane: zeroes its borders, and calls `pixel` with the masks of every pixel in it,
+/// where its bytes go, the distance from step to step there, and the number of steps.
 ///
 /// # Safety
-/// `masks` and `plane` are as `shape` says, with 64 bytes of slack behind each.
+/// `masks` and `plane` are as `shape` says, with 64 bytes of slack after each.
 #[inline(always)]
 pub unsafe fn walk(masks: *const u8, plane: *mut u8, steps: usize, shape: &PlaneShape, mut pixel: impl FnMut(*const u8, *mut u8, usize)) {
     // SAFETY: the caller's.

@@ -1,10 +1,10 @@
-//! Everything behind the prefix, in one kind of number.
+//! Everything after the prefix, in one kind of number.
 
 use super::population::{Membranes, Population};
 use super::running_max::{RunningMax, Sums};
 use crate::dense::{Kernel, Number, WindowMax};
+use crate::engine::settles;
 use crate::error::CompileError;
-use crate::network::settles;
 use crate::prefix::{Prefix, SteadyCurrent};
 use crate::spikes::statistics::{LayerStatistics, Statistics};
 use crate::spikes::synapses::spike_sources;
@@ -12,8 +12,8 @@ use snn_ir::op::{Layer, Requantize};
 use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashMap;
 
-/// Steps that a node runs before the next one, so that memory does not grow with the window. A network with two-phase
-/// neurons runs its whole window.
+/// Steps that a node runs before the next one, so that memory does not grow with the window. A
+/// network with two-phase neurons runs its whole window.
 const CHUNK: usize = 16;
 
 /// A number that prefix currents come in.
@@ -34,7 +34,7 @@ impl BodyNumber for i32 {
     }
 }
 
-/// The nodes behind the prefix, in topological order.
+/// The nodes after the prefix, in topological order.
 pub(super) struct Body<N> {
     nodes: Vec<Node<N>>,
     outputs: Vec<Output>,
@@ -68,7 +68,7 @@ enum Behaviour<N> {
     Neurons(Affine<N>, Population<N>),
     RunningMax(RunningMax),
     Requantize(Requantize),
-    /// Accumulates behind so many steps.
+    /// Accumulates after so many steps.
     Readout(u32),
 }
 
@@ -83,7 +83,7 @@ struct Affine<N> {
 enum Phase {
     /// The window: constant input and biases.
     Input,
-    /// Steps behind a window of so many steps of input: no input, no biases.
+    /// Steps after a window of so many steps of input: no input, no biases.
     Settling(i64),
 }
 
@@ -219,8 +219,8 @@ impl<N: BodyNumber> Body<N> {
         }
     }
 
-    /// Steps without input behind a window of `window` steps, until one in which nothing is sent, `most` at most. Returns
-    /// those in which something was.
+    /// Steps without input after a window of `window` steps, until one in which nothing is sent,
+    /// `most` at most. Returns those in which something was.
     pub fn settle(&self, state: &mut State<N>, window: u32, most: u32) -> u32 {
         for current in &mut state.front {
             match current {
@@ -266,7 +266,7 @@ impl<N: BodyNumber> Body<N> {
 }
 
 fn population<N: Number>(neuron: &snn_ir::neuron::Neuron, shape: &[usize]) -> Result<Population<N>, &'static str> {
-    Population::new(neuron, shape).ok_or("thresholds are integers behind an `encode` and floats elsewhere")
+    Population::new(neuron, shape).ok_or("thresholds are integers after an `encode` and floats elsewhere")
 }
 
 impl<N: BodyNumber> Node<N> {

@@ -1,6 +1,5 @@
 //! Whose spikes an engine counts, and for whom.
 
-use crate::engine::plan::PlanNode;
 use crate::error::CompileError;
 use crate::kernels::count::Crossings;
 use crate::spikes::statistics::{LayerStatistics, Statistics};
@@ -24,25 +23,29 @@ pub(crate) struct Source {
     pub node: usize,
     /// The population that they are counted for.
     population: usize,
-    /// Whether it is the population itself, and not a max-pool behind it.
+    /// Whether it is the population itself, and not a max-pool after it.
     pub own: bool,
     /// The synapses they cross.
     pub crossings: Crossings,
 }
 
 impl Populations {
-    /// The populations of `graph`, whose planned nodes are `nodes`.
-    pub fn new(graph: &Graph, nodes: &[PlanNode]) -> Result<Self, CompileError> {
-        let places: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, n)| (n.id, i)).collect();
+    /// The populations of `graph`, whose nodes run in this order.
+    pub fn new(graph: &Graph, order: &[NodeId]) -> Result<Self, CompileError> {
+        let places: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
         let at = |id| places.get(&id).copied().unwrap_or_default();
+        let channels = |id| graph.ty(id).shape.first().copied().unwrap_or(1);
         let source = |s: crate::spikes::synapses::SpikeSource| Source {
             node: at(s.node),
             population: s.population,
             own: graph.op(s.node).is_population(),
-            crossings: Crossings::new(&s.synapses, nodes[at(s.node)].channels),
+            crossings: Crossings::new(&s.synapses, channels(s.node)),
         };
-        let populations: Vec<usize> = (0..nodes.len()).filter(|&i| graph.op(nodes[i].id).is_population()).collect();
-        let layer = |&i: &usize| LayerStatistics { name: nodes[i].name.clone(), neurons: nodes[i].len() as u64, spikes: 0, synops: 0 };
+        let populations: Vec<usize> = (0..order.len()).filter(|&i| graph.op(order[i]).is_population()).collect();
+        let layer = |&i: &usize| {
+            let (name, neurons) = (graph.node(order[i]).name().to_string(), graph.ty(order[i]).len() as u64);
+            LayerStatistics { name, neurons, spikes: 0, synops: 0 }
+        };
         Ok(Populations {
             sources: spike_sources(graph)?.into_iter().map(source).collect(),
             none: Statistics { layers: populations.iter().map(layer).collect() },

@@ -1,7 +1,7 @@
 //! The memory of a compiled network on one sample.
 
-use crate::engine::plan::lanes;
 use crate::engine::plan::memory::Buffer;
+use crate::layout::lanes;
 
 /// A line of the arena, aligned for every kernel.
 #[repr(C, align(64))]

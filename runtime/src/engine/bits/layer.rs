@@ -1,17 +1,19 @@
-//! One layer as one function: `layer(arena, steps, first)`; `first` is 1 in the first chunk of a window, whose neurons start from
-//! their initial potentials.
+//! One layer as one function: `layer(arena, steps, first)`; `first` is 1 in the first chunk of a
+//! window, whose neurons start from their initial potentials.
 //!
-//! The function walks the output pixels as the plan says: some at a time ([`super::pixels`]), or a row at a time ([`super::rows`]). All
-//! offsets into the arena are constants, and so are weights and shapes ([`super::wired`]).
+//! The function walks the output pixels as the plan says: some at a time ([`super::pixels`]), or a
+//! row at a time ([`super::rows`]). All offsets into the arena are constants, and so are weights
+//! and shapes ([`super::wired`]).
 
 use super::emit::{POINTER, at, bytes_of, number, plus, word};
 use super::wired::{WiredProduct, WiredSynapse};
 use crate::engine::plan::kernel::Family;
 use crate::engine::plan::layer::{Base, Execution, LayerPlan};
 use crate::engine::plan::node::{LayerWork, PerElement, PlanNode};
-use crate::engine::plan::{Plan, Work, lanes, mask_bytes};
+use crate::engine::plan::{Plan, Work};
 use crate::kernels::Symbol;
 use crate::kernels::abi::FireShape;
+use crate::layout::{lanes, mask_bytes};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};

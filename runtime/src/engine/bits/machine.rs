@@ -4,12 +4,13 @@ use super::Program;
 use super::arena::{Arena, write_rows};
 use crate::engine;
 use crate::engine::plan::layer::Base;
-use crate::engine::plan::node::{Ends, LayerWork, PlanNode};
-use crate::engine::plan::{Mode, Work, lanes};
+use crate::engine::plan::node::{LayerWork, PlanNode};
+use crate::engine::plan::{Mode, Work};
 use crate::engine::sums::{constant_current, constants, delay, linear, potentials, widened};
 use crate::error::RunError;
 use crate::kernels::count::{Counts, per_element};
 use crate::kernels::cumulative::{Running, Spikes};
+use crate::layout::{ElementMap, Extent, lanes};
 use crate::spikes::statistics::Statistics;
 use snn_ir::op::Requantize;
 
@@ -92,10 +93,10 @@ impl<'n> Machine<'n> {
                 Work::Layer(_) => self.run_layer(i, steps),
                 Work::Structural(_) if node.is_spikes() => self.move_spikes(i, steps),
                 Work::Structural(map) => {
-                    let ends = Ends::of_operands(node, &plan.nodes);
+                    let ends = node.ends_of_operands(&plan.nodes);
                     for t in 0..steps {
                         for (e, &source) in map.source.iter().enumerate() {
-                            let x = if source == crate::engine::plan::node::ElementMap::FILL {
+                            let x = if source == ElementMap::FILL {
                                 map.fill
                             } else {
                                 let (operand, element) = ends.locate(source as usize);
@@ -130,14 +131,16 @@ impl<'n> Machine<'n> {
         }
     }
 
-    /// Runs layer `i` for `steps` steps, at most a chunk, on the values of its operands as they are.
+    /// Runs layer `i` for `steps` steps, at most a chunk, on the values of its operands as they
+    /// are.
     pub(crate) fn run_layer(&mut self, i: usize, steps: usize) {
         self.set_guards(i);
         let arena = self.arena.as_mut_ptr();
         match (&self.program.tables[i], self.program.plan.kernels.table) {
             // SAFETY: as below; the kernel is this CPU's.
             (Some(table), Some(run)) => unsafe { run(table, arena, steps, self.steps == 0) },
-            // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
+            // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a
+            // chunk holds `steps`.
             _ => unsafe { self.program.code.run(i, arena, steps, self.steps == 0) },
         }
         self.check_guards(i);
@@ -156,7 +159,7 @@ impl<'n> Machine<'n> {
         let plan = &self.program.plan;
         let node = &plan.nodes[i];
         let (Some(moves), Some(out)) = (&self.program.moves[i], plan.values[i]) else { return };
-        let operands: Vec<&PlanNode> = node.operands.iter().map(|&o| &plan.nodes[o]).collect();
+        let operands: Vec<Extent> = node.operands.iter().map(|&o| plan.nodes[o].extent()).collect();
         self.arena.buffer_mut(out).fill(0);
         for (index, &o) in node.operands.iter().enumerate() {
             if let Some(from) = plan.values[o] {
@@ -173,12 +176,12 @@ impl<'n> Machine<'n> {
         if node.is_spikes() {
             let Some(out) = plan.values[i] else { return };
             let (before, rest) = self.arena.bytes_mut().split_at_mut(out.offset);
-            let (masks, behind) = rest.split_at_mut(out.bytes);
+            let (masks, after) = rest.split_at_mut(out.bytes);
             let spikes = |o: &usize| {
                 let at = plan.values[*o]?;
                 // Buffers that are alive together do not overlap.
                 let masks = match at.offset.checked_sub(out.offset + out.bytes) {
-                    Some(offset) => &behind[offset..],
+                    Some(offset) => &after[offset..],
                     None => &before[at.offset..],
                 };
                 Some(Spikes { masks: &masks[..at.bytes], pixels: plan.nodes[*o].pixels })
@@ -190,7 +193,7 @@ impl<'n> Machine<'n> {
             };
             running.spikes(plan.kernels, &operands, &taps, (node.pixels, node.channels), masks, (plan.chunk, steps));
         } else {
-            let ends = Ends::of_operands(node, &plan.nodes);
+            let ends = node.ends_of_operands(&plan.nodes);
             let taps = |p: usize, visit: &mut dyn FnMut(usize)| match &node.work {
                 Work::MaxPool(geometry) => geometry.for_each_tap(p, |pixel, _| visit(pixel * node.channels)),
                 _ => (0..node.operands.len()).for_each(|o| visit((o * node.pixels + p) * node.channels)),

@@ -1,13 +1,14 @@
-//! Layers that run row by row: the weights of their only synapse that moves are added up right into the neurons.
+//! Layers that run row by row: the weights of their only synapse that moves are added up right into
+//! the neurons.
 
 use super::emit::{Arguments, bytes_of, count_to, number, plus, word};
 use super::layer::{Body, Lowering, WiredLayer};
 use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::layer::RowsPlan;
-use crate::engine::plan::mask_bytes;
 use crate::kernels::ByReset;
 use crate::kernels::abi::EventRowArguments;
 use crate::kernels::byte_event::RowShape;
+use crate::layout::mask_bytes;
 use cranelift_codegen::ir::InstBuilder;
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::{Module, ModuleError};

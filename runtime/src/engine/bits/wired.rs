@@ -1,16 +1,17 @@
-//! Synapses with their constants in the code: weights in the kernel's layout, shapes, tables of taps.
+//! Synapses with their constants in the code: weights in the kernel's layout, shapes, tables of
+//! taps.
 
 use super::emit::{Arguments, POINTER, at, bytes_of, count_to, flags, number, plus, times, when, word};
 use super::layer::{Body, Lowering};
-use crate::engine::plan::geometry::{Geometry, SlidingWindow};
+use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::kernel::Family;
-use crate::engine::plan::lanes;
 use crate::engine::plan::layer::SynapsePlan;
 use crate::engine::plan::matrix::MatrixPlan;
 use crate::engine::plan::memory::Buffer;
 use crate::engine::plan::synapse::{Synapse, Weights};
 use crate::kernels::abi::{ListTapsArguments, ProductArguments, SynapseShape};
 use crate::kernels::byte_event;
+use crate::layout::{SlidingWindow, lanes};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::FunctionBuilder;
@@ -41,7 +42,8 @@ pub(super) struct WiredSynapse<'a> {
     pub weights: Value,
     /// Bytes of a slice of weights.
     slice_bytes: usize,
-    /// What the kernel that lists taps from a table gets; where they go and for which pixel is set when it is called.
+    /// What the kernel that lists taps from a table gets; where they go and for which pixel is set
+    /// when it is called.
     table: Option<Arguments>,
     /// The operand's first pixel.
     pub data: Value,

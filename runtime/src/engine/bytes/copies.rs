@@ -1,7 +1,8 @@
 //! Moved counts.
 
 use super::layout::Layout;
-use crate::engine::plan::node::{ElementMap, Ends, PlanNode};
+use crate::engine::plan::node::PlanNode;
+use crate::layout::ElementMap;
 
 /// Moved counts: runs of neighbouring bytes.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Copies {
         let (node, layout) = (&nodes[i], layouts[i].as_ref()?);
         let operands: Vec<(&PlanNode, &Layout)> =
             node.operands.iter().map(|&o| Some((&nodes[o], layouts[o].as_ref()?))).collect::<Option<_>>()?;
-        let ends = Ends::of_operands(node, nodes);
+        let ends = node.ends_of_operands(nodes);
         let mut copies: Vec<Copy> = Vec::new();
         for (e, &source) in map.source.iter().enumerate().filter(|(_, s)| **s != ElementMap::FILL) {
             let to = layout.at(e / node.channels) + e % node.channels;

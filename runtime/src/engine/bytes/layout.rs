@@ -1,14 +1,16 @@
-//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence (zeros, where nothing is negative) as wide as
-//! its users' windows reach over the edge, so that no kernel asks where a window ends.
+//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence
+//! (zeros, where nothing is negative) as wide as its users' windows reach over the edge, so that no
+//! kernel asks where a window ends.
 
 use crate::engine::plan::Work;
-use crate::engine::plan::geometry::{Geometry, SlidingWindow, is_mostly};
+use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::matrix::{narrow, pixel_bytes};
 use crate::engine::plan::node::PlanNode;
 use crate::kernels::matrix::PlaneShape;
+use crate::layout::{SlidingWindow, is_mostly};
 use snn_ir::ValueType;
 
-/// Bytes behind a plane that kernels may read.
+/// Bytes after a plane that kernels may read.
 const SLACK: usize = 64;
 
 /// The layout of one value.
@@ -35,20 +37,21 @@ pub fn grid(ty: &ValueType) -> [usize; 2] {
     }
 }
 
-/// Most rows or columns of zeros on one side of a plane. Windows that want more see its elements one by one.
+/// Most rows or columns of zeros on one side of a plane. Windows that want more see its elements
+/// one by one.
 const MAX_BORDER: usize = 64;
 
-/// The window of a synapse or pool on a value of that grid, with its rows and columns of zeros before and behind; `None` when it
-/// is none, or is not seen on that grid.
+/// The window of a synapse or pool on a value of that grid, with its rows and columns of zeros
+/// before and after; `None` when it is none, or is not seen on that grid.
 fn window_on(geometry: &Geometry, grid: [usize; 2], output: [usize; 2]) -> Option<(SlidingWindow, [usize; 2], [usize; 2])> {
     let Geometry::Window(plane) = geometry else { return None };
     let plane = if plane.is_pointwise() { SlidingWindow { input: grid, output: grid, ..plane.clone() } } else { plane.clone() };
-    let behind = |a: usize| plane.reach(a).saturating_sub(plane.pad[a] + grid[a]);
-    let (before, behind) = (plane.pad, [behind(0), behind(1)]);
-    let borders = before.iter().chain(&behind).all(|&zeros| zeros <= MAX_BORDER);
+    let after = |a: usize| plane.reach(a).saturating_sub(plane.pad[a] + grid[a]);
+    let (before, after) = (plane.pad, [after(0), after(1)]);
+    let borders = before.iter().chain(&after).all(|&zeros| zeros <= MAX_BORDER);
     let fits = borders && plane.input == grid && plane.output == output;
-    let fits = fits && is_mostly([0, 1].map(|a| before[a] + grid[a] + behind[a]), grid);
-    fits.then_some((plane, before, behind))
+    let fits = fits && is_mostly([0, 1].map(|a| before[a] + grid[a] + after[a]), grid);
+    fits.then_some((plane, before, after))
 }
 
 impl Layout {
@@ -91,7 +94,8 @@ impl Layout {
         self.size[1] * self.pixel
     }
 
-    /// The first byte of a pixel. Rows and columns count from `-before`, so `y` and `x` are shifted by `back`.
+    /// The first byte of a pixel. Rows and columns count from `-before`, so `y` and `x` are shifted
+    /// by `back`.
     fn byte(&self, y: usize, x: usize, back: [usize; 2]) -> usize {
         (y + self.before[0] - back[0]) * self.row_pitch() + (x + self.before[1] - back[1]) * self.pixel
     }

@@ -2,9 +2,10 @@
 
 use super::layout::Layout;
 use crate::engine::plan::Work;
-use crate::engine::plan::geometry::{Geometry, SlidingWindow};
+use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::node::PlanNode;
 use crate::kernels::KernelSet;
+use crate::layout::SlidingWindow;
 use std::ops::Range;
 
 /// A max-pool of counts, or the largest of several.
@@ -57,7 +58,8 @@ impl Maxima {
 /// The state of maxima that are sent step by step, as their rises.
 #[derive(Debug)]
 pub struct Rising {
-    /// Per part: what its operand sent so far, laid out as the operand is, with borders below every sum.
+    /// Per part: what its operand sent so far, laid out as the operand is, with borders below every
+    /// sum.
     sums: Vec<Vec<i32>>,
     /// The largest sum that each window saw, `[pixel][byte of the pixel]`.
     maximum: Vec<i32>,
@@ -92,7 +94,8 @@ impl Rising {
         }
     }
 
-    /// One step. `row` gets every row of the result: what is sent above `zero`, or nothing if nothing is.
+    /// One step. `row` gets every row of the result: what is sent above `zero`, or nothing if
+    /// nothing is.
     pub fn step(
         &mut self,
         maxima: &Maxima,

@@ -1,9 +1,12 @@
-//! Where the taps of a synapse are: which input pixels an output pixel sees, and through which slice of the weights.
+//! Where the taps of a synapse are: which input pixels an output pixel sees, and through which
+//! slice of the weights.
 //!
-//! A *pixel* is a position in the row-major product of all axes but the first; the first axis is the channel. A value
-//! of rank 1 is one pixel of many channels, so a linear layer is a 1×1 convolution.
+//! A *pixel* is a position in the row-major product of all axes but the first; the first axis is
+//! the channel. A value of rank 1 is one pixel of many channels, so a linear layer is a 1×1
+//! convolution.
 
 use super::synapse::Reason;
+use crate::layout::SlidingWindow;
 use snn_ir::Window;
 
 /// A tap along one axis: its number and the input it sees.
@@ -16,23 +19,6 @@ pub enum Geometry {
     Window(SlidingWindow),
     /// Anything else, listed.
     Listed(TapList),
-}
-
-/// A two-dimensional sliding window (one axis has a first axis of extent 1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlidingWindow {
-    /// Input rows and columns.
-    pub input: [usize; 2],
-    /// Output rows and columns.
-    pub output: [usize; 2],
-    /// Taps per axis.
-    pub kernel: [usize; 2],
-    /// Distance between windows.
-    pub stride: [usize; 2],
-    /// Distance between taps.
-    pub dilation: [usize; 2],
-    /// Padding before the first row and column.
-    pub pad: [usize; 2],
 }
 
 /// Taps listed per output pixel.
@@ -74,8 +60,8 @@ impl Geometry {
         }))
     }
 
-    /// A window of a pool, whose taps are all alike: those that see nothing but padding, wherever the window is, are left
-    /// out. Returns the number of taps, too.
+    /// A window of a pool, whose taps are all alike: those that see nothing but padding, wherever
+    /// the window is, are left out. Returns the number of taps, too.
     ///
     /// # Errors
     /// As [`Geometry::window`].
@@ -113,56 +99,6 @@ impl Geometry {
     }
 }
 
-impl SlidingWindow {
-    /// Whether every output pixel sees just the input pixel at its place.
-    pub fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.pad == [0, 0] && self.input == self.output
-    }
-
-    /// Rows or columns that all windows together reach over, padding among them.
-    pub fn reach(&self, axis: usize) -> usize {
-        (self.output[axis] - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
-    }
-
-    /// Whether what the windows reach over is not much more than their input, so that it can be written out.
-    pub fn is_mostly_input(&self) -> bool {
-        is_mostly([self.reach(0), self.reach(1)], self.input)
-    }
-
-    /// The input rows that the pixels of output row `y` see.
-    pub fn input_rows(&self, y: usize) -> std::ops::Range<usize> {
-        let first = y * self.stride[0];
-        let end = first + (self.kernel[0] - 1) * self.dilation[0] + 1;
-        first.saturating_sub(self.pad[0])..end.saturating_sub(self.pad[0]).min(self.input[0])
-    }
-
-    #[inline]
-    fn for_each_tap(&self, pixel: usize, mut visit: impl FnMut(usize, usize)) {
-        let (y, x) = (pixel / self.output[1], pixel % self.output[1]);
-        for ky in 0..self.kernel[0] {
-            let iy = (y * self.stride[0] + ky * self.dilation[0]).wrapping_sub(self.pad[0]);
-            if iy >= self.input[0] {
-                continue;
-            }
-            for kx in 0..self.kernel[1] {
-                let ix = (x * self.stride[1] + kx * self.dilation[1]).wrapping_sub(self.pad[1]);
-                if ix < self.input[1] {
-                    visit(iy * self.input[1] + ix, ky * self.kernel[1] + kx);
-                }
-            }
-        }
-    }
-}
-
-/// Pixels of padding that a plane may have whatever its input is.
-const MOST_PADDING: usize = 1 << 12;
-
-/// Whether a plane of so many rows and columns is not much more than the part of it that is no padding.
-pub fn is_mostly(plane: [usize; 2], part: [usize; 2]) -> bool {
-    let pixels = |v: [usize; 2]| v[0].saturating_mul(v[1]);
-    pixels(plane) <= pixels(part).saturating_mul(4).saturating_add(MOST_PADDING)
-}
-
 /// Taps along one axis, by output position: tap and input.
 type AxisTaps = Vec<Vec<Tap>>;
 
@@ -170,7 +106,8 @@ type AxisTaps = Vec<Vec<Tap>>;
 const MOST_ENTRIES: usize = 1 << 27;
 
 impl TapList {
-    /// From what `list` says of every output pixel: it hands input pixel and slice of every tap to its second argument.
+    /// From what `list` says of every output pixel: it hands input pixel and slice of every tap to
+    /// its second argument.
     ///
     /// # Errors
     /// When there are more than [`MOST_ENTRIES`], or a number of them needs more than 32 bits.
@@ -190,7 +127,8 @@ impl TapList {
         Ok(TapList { first, entries })
     }
 
-    /// From the taps along every axis of an operand of extents `space`, for a window of extents `kernel`.
+    /// From the taps along every axis of an operand of extents `space`, for a window of extents
+    /// `kernel`.
     fn of_axes(axes: &[AxisTaps], space: &[usize], kernel: &[usize]) -> Result<Self, Reason> {
         let pixels = axes.iter().map(Vec::len).product();
         let mut at = vec![0; axes.len()];
@@ -223,7 +161,8 @@ impl TapList {
         TapList::of_axes(&(0..window.rank()).map(axis).collect::<Vec<_>>(), space, &window.kernel)
     }
 
-    /// A transposed window (ONNX ConvTranspose): input pixel `i` reaches output `i·stride + k·dilation − pad`.
+    /// A transposed window (ONNX ConvTranspose): input pixel `i` reaches output `i·stride +
+    /// k·dilation − pad`.
     ///
     /// # Errors
     /// As [`Geometry::window`].
@@ -253,7 +192,8 @@ impl TapList {
         TapList::of_axes(&axes, shape, &vec![1; shape.len()])
     }
 
-    /// A matrix product along the last axis of `outer` rows of pixels: slice `o·inputs + i` joins input `i` to output `o`.
+    /// A matrix product along the last axis of `outer` rows of pixels: slice `o·inputs + i` joins
+    /// input `i` to output `o`.
     ///
     /// # Errors
     /// As [`Geometry::window`].
@@ -273,7 +213,8 @@ impl TapList {
     }
 }
 
-/// Calls `visit` with input pixel and slice of every combination of one tap an axis; `so_far` are those of the axes before.
+/// Calls `visit` with input pixel and slice of every combination of one tap an axis; `so_far` are
+/// those of the axes before.
 fn visit_products(taps: &[&[Tap]], (space, kernel): (&[usize], &[usize]), so_far: (usize, usize), visit: &mut dyn FnMut(usize, usize)) {
     let Some((axis, further)) = taps.split_first() else { return visit(so_far.0, so_far.1) };
     for &(tap, input) in *axis {

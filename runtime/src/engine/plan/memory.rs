@@ -1,47 +1,12 @@
 //! Where buffers live: one arena, in which buffers that are never alive together share bytes.
 
-use std::iter::Sum;
-use std::ops::Add;
+use crate::layout::Size;
 
-/// A number of bytes that a plan asks for. What does not fit a number stays the largest one, so that
-/// nothing too large ever looks small: [`Size::within`] is the only way to a number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(usize);
-
-impl Size {
-    /// No bytes.
-    pub const ZERO: Size = Size(0);
-
-    /// The product of all `factors`.
-    pub fn product(factors: impl IntoIterator<Item = usize>) -> Size {
-        Size(factors.into_iter().fold(1, usize::saturating_mul))
-    }
-
-    /// The number, if it is at most `limit`, which is less than the largest one.
-    pub fn within(self, limit: usize) -> Option<usize> {
-        debug_assert!(limit < usize::MAX, "the largest number stands for all that are larger");
-        Some(self.0).filter(|&n| n <= limit)
-    }
-}
-
-impl Add for Size {
-    type Output = Size;
-
-    fn add(self, other: Size) -> Size {
-        Size(self.0.saturating_add(other.0))
-    }
-}
-
-impl Sum for Size {
-    fn sum<I: Iterator<Item = Size>>(sizes: I) -> Size {
-        sizes.fold(Size::ZERO, Add::add)
-    }
-}
-
-/// Alignment of every buffer, and slack behind it, so that kernels may use whole 512-bit vectors.
+/// Alignment of every buffer, and slack after it, so that kernels may use whole 512-bit vectors.
 pub const ALIGNMENT: usize = 64;
 
-/// Bytes after every buffer's slack that nobody may write, where that is checked (see `jit::arena`).
+/// Bytes after every buffer's slack that nobody may write, where that is checked (see
+/// `engine::bits::guards`).
 pub const GUARD: usize = if cfg!(any(test, debug_assertions)) { ALIGNMENT } else { 0 };
 
 /// Most bytes of an arena; kernels' offsets are 32 bits.
@@ -149,8 +114,8 @@ pub struct TooLarge {
     pub node: usize,
 }
 
-/// Places every request behind `start`: the largest first, each at the lowest offset that no buffer alive at the same
-/// time overlaps. Returns the places and the end of the last one.
+/// Places every request after `start`: the largest first, each at the lowest offset that no buffer
+/// alive at the same time overlaps. Returns the places and the end of the last one.
 ///
 /// # Errors
 /// When all of it does not end within [`ARENA_LIMIT`].
@@ -196,7 +161,7 @@ mod tests {
 
     #[test]
     fn buffers_alive_together_never_overlap_and_others_share() {
-        let r = |first, last, bytes| Request { node: first, first, last, bytes: Size(bytes) };
+        let r = |first, last, bytes| Request { node: first, first, last, bytes: Size::product([bytes]) };
         let requests = [r(0, 1, 1000), r(1, 2, 500), r(2, 3, 1000), r(3, 3, 10)];
         let (places, end) = allocate(&requests, 128).unwrap();
         for i in 0..4 {
@@ -212,10 +177,10 @@ mod tests {
     #[test]
     fn sizes_that_no_number_holds_get_no_place() {
         let r = |node, bytes| Request { node, first: 0, last: 0, bytes };
-        for large in [Size::product([1 << 32, 1 << 32]), Size::product([1 << 31, 2]), Size(usize::MAX) + Size(1)] {
-            assert_eq!(allocate(&[r(1, Size(8)), r(2, large)], 0), Err(TooLarge { node: 2 }));
+        for large in [Size::product([1 << 32, 1 << 32]), Size::product([1 << 31, 2]), Size::product([usize::MAX]) + Size::product([1])] {
+            assert_eq!(allocate(&[r(1, Size::product([8])), r(2, large)], 0), Err(TooLarge { node: 2 }));
         }
-        let halves = [r(1, Size(ARENA_LIMIT / 2)), r(2, Size(ARENA_LIMIT / 2))];
+        let halves = [r(1, Size::product([ARENA_LIMIT / 2])), r(2, Size::product([ARENA_LIMIT / 2]))];
         assert!(allocate(&halves, 0).is_err(), "together they end beyond the limit");
     }
 }

@@ -1,15 +1,18 @@
-//! From a graph to what an engine does, in order: which nodes run when, with which kernel, in which memory.
+//! From a graph to what an engine does, in order: which nodes run when, with which kernel, in which
+//! memory.
 //!
 //! The engine lives off four facts (`ir`'s crate documentation):
-//! * What depends on the input alone is the same in every step, so it is computed once a window ([`Mode::Constant`]).
-//! * What is linear and only read out commutes with the sum over time, so it is computed on spike counts, once an
-//!   advance ([`Mode::Summed`]).
-//! * In a feed-forward graph a layer may run many steps before the next layer starts. The engine runs layer by layer
-//!   over a *chunk* of up to [`MAX_CHUNK`] steps; only membranes persist between chunks, so memory does not grow with T.
+//! * What depends on the input alone is the same in every step, so it is computed once a window
+//!   ([`Mode::Constant`]).
+//! * What is linear and only read out commutes with the sum over time, so it is computed on spike
+//!   counts, once an advance ([`Mode::Summed`]).
+//! * In a feed-forward graph a layer may run many steps before the next layer starts. The engine
+//!   runs layer by layer over a *chunk* of up to [`MAX_CHUNK`] steps; only membranes persist
+//!   between chunks, so memory does not grow with T.
 //! * Integers do not care about the order of additions, so kernels are free.
 //!
-//! Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are `i32` in the same
-//! order with channels padded to [`lanes`].
+//! Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are
+//! `i32` in the same order with channels padded to [`lanes`].
 
 mod domain;
 pub mod geometry;
@@ -27,39 +30,23 @@ pub mod table;
 use crate::cost::{CostModel, Costs, has_choice};
 use crate::error::CompileError;
 use crate::kernels::KernelSet;
+use crate::layout::{MAX_CHUNK, Size, lanes, mask_bytes};
 use crate::prefix::Prefix;
 pub use domain::Domain;
 use layer::LayerPlan;
-use memory::{ARENA_LIMIT, Buffer, Requests, Size, Slot, TooLarge};
+use memory::{ARENA_LIMIT, Buffer, Requests, Slot, TooLarge};
 pub use node::{Mode, PlanNode, Work};
 pub use show::{PlanSummary, PlannedNode};
 use snn_ir::{Graph, NodeId};
 use std::collections::HashMap;
 
-/// Most steps that run layer by layer before the next ones start.
-pub const MAX_CHUNK: usize = 32;
-
 /// Transient memory that the plan stays below by running fewer steps at a time, where it can.
 const TRANSIENT_LIMIT: usize = 12 << 20;
 
-/// Steps of a chunk where memory allows it: those of the window that the network was compiled for, so that what is computed together
-/// lies together.
+/// Steps of a chunk where memory allows it: those of the window that the network was compiled for,
+/// so that what is computed together lies together.
 fn longest_chunk(graph: &Graph) -> usize {
     graph.timesteps.map_or(MAX_CHUNK, |steps| (steps as usize).clamp(1, MAX_CHUNK).next_power_of_two())
-}
-
-/// Bytes of the spike mask of one pixel in one step.
-pub fn mask_bytes(channels: usize) -> usize {
-    match channels {
-        0..=16 => 2,
-        17..=32 => 4,
-        _ => channels.div_ceil(64) * 8,
-    }
-}
-
-/// Channels of a current row, padded to whole 512-bit vectors.
-pub fn lanes(channels: usize) -> usize {
-    channels.next_multiple_of(16)
 }
 
 /// The nodes of `graph` in execution order, for an engine in `domain`.
@@ -184,7 +171,8 @@ impl Plan {
         Size::product([node.pixels, self.pixel_bytes(node)])
     }
 
-    /// The bytes after the buffers of layer `i` that it may not write, [`memory::GUARD`] each: where they begin.
+    /// The bytes after the buffers of layer `i` that it may not write, [`memory::GUARD`] each:
+    /// where they begin.
     #[cfg(any(test, debug_assertions))]
     pub fn guards(&self, i: usize) -> Vec<usize> {
         let values = self.nodes[i].operands.iter().chain([&i]).filter_map(|&o| self.values[o]);

@@ -1,9 +1,11 @@
-//! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each is computed.
+//! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each
+//! is computed.
 
 use super::domain::Domain;
 use super::geometry::Geometry;
 use super::rate::Rate;
 use super::synapse::{Reason, Synapse};
+use crate::layout::{ElementMap, Ends, Extent};
 use crate::prefix::Prefix;
 use snn_ir::index_map::index_map;
 use snn_ir::neuron::{Dynamics, Neuron};
@@ -19,7 +21,8 @@ pub enum Mode {
     Constant,
     /// In every step.
     Stepped,
-    /// Only its sum over time is ever used: it is linear, or all neurons wait for the window. Once an advance, on sums.
+    /// Only its sum over time is ever used: it is linear, or all neurons wait for the window. Once
+    /// an advance, on sums.
     Summed,
     /// Never: a move of elements that became part of the next one.
     Unused,
@@ -53,7 +56,8 @@ pub struct PlanNode {
 pub enum Work {
     /// Float operations before the encoder.
     Prefix,
-    /// An integer current that [`crate::prefix`] computes: which of its results, if anybody reads it.
+    /// An integer current that [`crate::prefix`] computes: which of its results, if anybody reads
+    /// it.
     Given(Option<usize>),
     /// A sum of synapses, with or without neurons.
     Layer(LayerWork),
@@ -136,26 +140,12 @@ impl PerElement {
     }
 }
 
-/// Where every element of a structural operation's result comes from.
-#[derive(Debug)]
-pub struct ElementMap {
-    /// Per result element (pixel-major), an index into the operands' elements laid end to end (pixel-major), or
-    /// [`ElementMap::FILL`].
-    pub source: Vec<u32>,
-    /// What stands where no operand element does.
-    pub fill: i32,
-}
-
-impl ElementMap {
-    /// Marks an element that comes from no operand.
-    pub const FILL: u32 = u32::MAX;
-}
-
 fn channels_pixels(shape: &[usize]) -> (usize, usize) {
     (shape.first().copied().unwrap_or(1), shape.get(1..).unwrap_or(&[]).iter().product())
 }
 
-/// The layer that an operation is, if it is one: fused layers, and the same operations on their own.
+/// The layer that an operation is, if it is one: fused layers, and the same operations on their
+/// own.
 fn as_layer(op: &Op, operands: usize) -> Option<Layer> {
     let mut bare = op.clone();
     let bias = match &mut bare {
@@ -212,48 +202,6 @@ fn structural(op: &Op, operands: &[&ValueType], ty: &ValueType) -> Option<Result
         source[pixel_major(e, channels, pixels)] = place as u32;
     }
     Some(Ok(ElementMap { source, fill }))
-}
-
-/// Where the elements of several operands end that are laid end to end.
-#[derive(Clone, Debug)]
-pub struct Ends(Vec<usize>);
-
-impl Ends {
-    /// From the numbers of their elements.
-    pub fn new(lengths: impl Iterator<Item = usize>) -> Self {
-        Ends(
-            lengths
-                .scan(0, |end, length| {
-                    Some({
-                        *end += length;
-                        *end
-                    })
-                })
-                .collect(),
-        )
-    }
-
-    /// Those of the operands of `node` among `nodes`.
-    pub fn of_operands(node: &PlanNode, nodes: &[PlanNode]) -> Self {
-        Ends::new(node.operands.iter().map(|&o| nodes[o].len()))
-    }
-
-    /// Elements of all operands.
-    pub fn all(&self) -> usize {
-        self.0.last().copied().unwrap_or(0)
-    }
-
-    /// Where those of `operand` start.
-    pub fn start(&self, operand: usize) -> usize {
-        if operand == 0 { 0 } else { self.0[operand - 1] }
-    }
-
-    /// The operand that element `e` belongs to, and its index there.
-    pub fn locate(&self, e: usize) -> (usize, usize) {
-        // Operands have elements, so no two ends are the same.
-        let operand = self.0.partition_point(|&end| end <= e);
-        (operand, e - self.start(operand))
-    }
 }
 
 fn pool_geometry(window: &Window, operand: &ValueType, ty: &ValueType) -> Result<Geometry, Reason> {
@@ -329,7 +277,7 @@ impl PlanNode {
         if let Work::Layer(work) = &self.work { work.neuron.as_ref() } else { None }
     }
 
-    /// The one of them that is added in the step behind `steps`.
+    /// The one of them that is added in the step after `steps`.
     pub fn scheduled(&self, steps: u64) -> Option<&PerElement> {
         let rows = self.schedule();
         rows.get(usize::try_from(steps).unwrap_or(usize::MAX).min(rows.len().saturating_sub(1)))
@@ -340,9 +288,19 @@ impl PlanNode {
         self.ty.signal == Signal::Spikes
     }
 
+    /// Its extents.
+    pub fn extent(&self) -> Extent {
+        Extent { channels: self.channels, pixels: self.pixels }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.channels * self.pixels
+        self.extent().len()
+    }
+
+    /// Where the elements of its operands, which are among `nodes`, end.
+    pub fn ends_of_operands(&self, nodes: &[PlanNode]) -> Ends {
+        Ends::new(self.operands.iter().map(|&o| nodes[o].len()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is done to nodes before they are laid out: less of them runs step by step.
 
-use super::node::{ElementMap, Ends, Mode, PlanNode, Work};
+use super::node::{Mode, PlanNode, Work};
+use crate::layout::ElementMap;
 
 /// The users of every node's value.
 pub fn users(nodes: &[PlanNode]) -> Vec<Vec<usize>> {
@@ -33,7 +34,7 @@ pub fn join_moves(nodes: &mut [PlanNode]) {
         if !moves(&nodes[i]) || !nodes[i].operands.iter().any(|&o| moves(&nodes[o])) {
             continue;
         }
-        let ends = Ends::of_operands(&nodes[i], nodes);
+        let ends = nodes[i].ends_of_operands(nodes);
         let (mut operands, mut parts, mut end) = (Vec::new(), Vec::new(), 0);
         for &o in &nodes[i].operands {
             let inner = if let (true, Work::Structural(map)) = (moves(&nodes[o]), &nodes[o].work) { Some(map) } else { None };

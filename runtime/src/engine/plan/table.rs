@@ -1,12 +1,13 @@
 //! Layers by table look-up: which ones, and where their planes are.
 
-use super::geometry::{Geometry, SlidingWindow};
+use super::geometry::Geometry;
 use super::layer::Base;
-use super::memory::{Buffer, Places, Requests, Size, Slot};
+use super::memory::{Buffer, Places, Requests, Slot};
 use super::node::{LayerWork, NeuronWork, PerElement, PlanNode};
 use super::synapse::Weights;
-use super::{Mode, Plan, mask_bytes};
+use super::{Mode, Plan};
 use crate::kernels::table::{BLOCK, Blocks, IndexPlane, Operand, TableLayer, Tables};
+use crate::layout::{Size, SlidingWindow, mask_bytes};
 
 /// How a layer runs by table look-up.
 #[derive(Clone, Debug)]
@@ -35,7 +36,8 @@ pub(super) fn grid(node: &PlanNode, work: &LayerWork) -> [usize; 2] {
     moving.unwrap_or([1, node.pixels])
 }
 
-/// Look-ups per output pixel and step of a synapse of `taps` input elements: blocks of 16 pixels, of which some are beyond the row.
+/// Look-ups per output pixel and step of a synapse of `taps` input elements: blocks of 16 pixels,
+/// of which some are beyond the row.
 pub(super) fn look_ups(node: &PlanNode, work: &LayerWork, taps: usize) -> f64 {
     let lanes = Blocks::new(grid(node, work)).count() * BLOCK;
     (taps.div_ceil(16) * node.channels) as f64 / 16.0 * lanes as f64 / node.pixels as f64
@@ -59,7 +61,7 @@ impl TablePlan<Slot> {
         let grid = grid(node, work);
         let blocks = Blocks::new(grid);
         let columns = blocks.columns * BLOCK;
-        // A block of two rows may have one behind the last.
+        // A block of two rows may have one after the last.
         let rows = if blocks.pairs { 2 * blocks.rows } else { blocks.rows };
         let mut synapses = Vec::new();
         for (number, (synapse, &operand)) in work.synapses.iter().zip(&node.operands).enumerate() {

@@ -3,10 +3,10 @@
 use super::potentials::Potentials;
 use super::values::Value;
 use super::{Machine, Phase, State};
-use crate::engine::plan::node::Ends;
-use crate::engine::plan::{Mode, Work, lanes};
+use crate::engine::plan::{Mode, Work};
 use crate::engine::sums::linear;
 use crate::kernels::stepped::Pixels;
+use crate::layout::lanes;
 
 impl Machine<'_> {
     /// Runs step `t` of the chunk of node `i`.
@@ -15,7 +15,7 @@ impl Machine<'_> {
         let operands: Vec<Vec<i64>> = node.operands.iter().map(|&o| self.elements(o, t, phase)).collect();
         let result = match state {
             State::Running(running) => {
-                let ends = Ends::of_operands(node, nodes);
+                let ends = node.ends_of_operands(nodes);
                 let current = |e: usize| {
                     let (operand, element) = ends.locate(e);
                     operands[operand][element] as i32

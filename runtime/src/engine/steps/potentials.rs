@@ -1,9 +1,10 @@
 //! What populations keep from step to step.
 
 use crate::engine::bytes::{Fast, Program};
+use crate::engine::plan::Work;
 use crate::engine::plan::node::PlanNode;
-use crate::engine::plan::{Work, lanes};
 use crate::engine::sums::constant_current;
+use crate::layout::lanes;
 
 /// The state of a population, in rows of lanes.
 pub struct Potentials {

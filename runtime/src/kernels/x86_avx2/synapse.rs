@@ -7,11 +7,12 @@ use std::arch::x86_64::*;
 
 synapses!(#[target_feature(enable = "avx2,bmi2,popcnt")]);
 
-/// Spikes through rows of 16-bit weights: lists the rows of a step, then adds them up in registers, 64 output channels
-/// at a time. Sums fit 16 bits (the plan proved it).
+/// Spikes through rows of 16-bit weights: lists the rows of a step, then adds them up in registers,
+/// 64 output channels at a time. Sums fit 16 bits (the plan proved it).
 ///
 /// # Safety
-/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has AVX2.
+/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has
+/// AVX2.
 #[target_feature(enable = "avx2,bmi2,popcnt")]
 pub unsafe extern "C" fn event(
     taps: *const Tap,
@@ -56,7 +57,7 @@ pub unsafe extern "C" fn event(
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
-    // SAFETY: every row has at least `at + 16 N` lanes, and so has `sums` behind it.
+    // SAFETY: every row has at least `at + 16 N` lanes, and so has `sums` after it.
     unsafe {
         let mut total = [_mm256_setzero_si256(); N];
         for &row in rows {

@@ -7,7 +7,8 @@ use std::arch::x86_64::*;
 /// Spikes through rows of 16-bit weights, as for AVX2, but 128 output channels at a time.
 ///
 /// # Safety
-/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has AVX-512 BW and VL.
+/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has
+/// AVX-512 BW and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi2,popcnt")]
 pub unsafe extern "C" fn event(
     taps: *const Tap,
@@ -53,7 +54,7 @@ pub unsafe extern "C" fn event(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
 #[inline]
 unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
-    // SAFETY: every row has at least `at + 32 N` lanes, and so has `sums` behind it.
+    // SAFETY: every row has at least `at + 32 N` lanes, and so has `sums` after it.
     unsafe {
         let mut total = [_mm512_setzero_si512(); N];
         for &row in rows {
@@ -74,7 +75,7 @@ unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
 #[inline]
 unsafe fn add_half_rows(rows: &[u64], at: usize, sums: *mut i32) {
-    // SAFETY: every row has at least `at + 16` lanes, and so has `sums` behind it.
+    // SAFETY: every row has at least `at + 16` lanes, and so has `sums` after it.
     unsafe {
         let mut total = _mm256_setzero_si256();
         for &row in rows {
@@ -108,8 +109,8 @@ pub unsafe extern "C" fn masked(
     shape: *const SynapseShape,
     _list: *mut u64,
 ) {
-    // SAFETY: the compiled layer keeps the contract of `Synaptic`; a mask has a bit for each of the (at most) 16 lanes of
-    // a block, since blocks are 16 lanes and masks whole 16-bit words.
+    // SAFETY: the compiled layer keeps the contract of `Synaptic`; a mask has a bit for each of the
+    // (at most) 16 lanes of a block, since blocks are 16 lanes and masks whole 16-bit words.
     unsafe {
         let shape = &*shape;
         let (lanes, bytes) = (shape.lanes as usize, shape.step_bytes as usize);
