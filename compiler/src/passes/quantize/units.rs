@@ -8,7 +8,7 @@ use super::rows::{Rows, Size, WHOLE, in_units, neuron_in_units, rounded_factor, 
 use super::{FINE_WEIGHT, Quantizer};
 use snn_ir::bounds::Reach;
 use snn_ir::neuron::Neuron;
-use snn_ir::op::{AvgPool, Divisor, Layer, Reduce};
+use snn_ir::op::{AvgPool, Divisor, Layer, Reduce, Scale};
 use snn_ir::{NodeId, Op};
 
 /// Steps of a threshold where no weights set the unit.
