@@ -65,7 +65,8 @@ impl Moves {
         }
     }
 
-    /// Moves backwards: adds every result element of `result` to the operand element that it came from.
+    /// Moves backwards: adds every result element of `result` to the operand element that it came
+    /// from.
     pub fn run_backwards(&self, result: &[u64], operands: &mut [Vec<u64>]) {
         let positions: Vec<Vec<usize>> = operands.iter().map(|o| (0..o.len()).collect()).collect();
         // (operand, element) of every result element.
@@ -89,7 +90,8 @@ fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// The map whose source offset is the sum of one offset per axis; an axis without one gives padding.
+/// The map whose source offset is the sum of one offset per axis; an axis without one gives
+/// padding.
 fn gather(result: &[usize], offset: impl Fn(usize, usize) -> Option<usize>) -> Moves {
     let mut sources = vec![0u32];
     for (axis, &extent) in result.iter().enumerate() {

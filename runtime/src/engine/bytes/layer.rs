@@ -96,8 +96,9 @@ impl CountLayer {
         (0..rows).flat_map(move |y| (0..width).step_by(COLUMNS).map(move |x| block(y, x)))
     }
 
-    /// Runs the layer on the planes of its operands: a block of pixels' currents at a time goes to `take`. `steady` is the current that
-    /// does not depend on bytes, in rows of lanes: one, or one for every pixel.
+    /// Runs the layer on the planes of its operands: a block of pixels' currents at a time goes to
+    /// `take`. `steady` is the current that does not depend on bytes, in rows of lanes: one, or one
+    /// for every pixel.
     pub fn run(
         &self,
         kernels: &KernelSet,
@@ -130,7 +131,8 @@ impl CountLayer {
 }
 
 impl CountSynapse {
-    /// Adds to the currents of a block (or, when it is planned so, to the row `base`) what the synapse makes of `plane`.
+    /// Adds to the currents of a block (or, when it is planned so, to the row `base`) what the
+    /// synapse makes of `plane`.
     pub fn run(&self, kernels: &KernelSet, plane: &[u8], block: Block, currents: &mut [i32], base: &[i32]) {
         let window = self.start + block.y * self.strides[0] + block.x * self.strides[1];
         match &self.work {
