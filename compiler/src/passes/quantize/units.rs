@@ -75,6 +75,14 @@ struct Units {
     slack: Vec<f64>,
 }
 
+/// The unit of a channel to which currents are passed on.
+enum Passed {
+    /// As in [`Units`].
+    Fits { unit: f64, slack: f64 },
+    /// The currents are too fine, by this factor.
+    Fine(f64),
+}
+
 /// Why the terms have no unit yet.
 enum Misfit {
     /// Currents that are passed on have no unit in common.
@@ -264,31 +272,14 @@ impl Quantizer<'_> {
                 .map(|t| self.through(search, t, c))
                 .filter(|&t| t > 0.0)
                 .collect();
-            let unit = &mut units.unit[c];
             if !passed.is_empty() {
-                let common = common_unit(&passed).ok_or(Misfit::Apart)?;
-                let sums = search.terms.iter().filter(|t| is_sum(&t.synapse)).map(|t| self.through(search, t, c));
-                if sums.clone().any(|through| (through / common - 1.0).abs() > WHOLE) {
-                    return Err(Misfit::Apart);
+                match self.unit_of_passed(search, c, &passed, &sizes[c])? {
+                    Passed::Fits { unit, slack } => (units.unit[c], units.slack[c]) = (unit, slack),
+                    Passed::Fine(factor) => too_fine[c] = factor,
                 }
-                // The current is divided: its threshold must have enough steps, and weights beside it, too.
-                let for_threshold = if neuron { (common * THRESHOLD_STEPS).ceil() } else { 1.0 };
-                let for_weights = (FIDELITY / sizes[c].fidelity(common)).ceil().min(self.largest_weight);
-                let needed = for_weights.max(if neuron { (common * LEAST_STEPS).ceil() } else { 1.0 }).max(1.0);
-                let mut most = (common / search.least[c]).floor().min(self.largest_weight * common / largest[c]).floor();
-                if sums.count() > 0 {
-                    most = most.min(1.0);
-                }
-                if most < 1.0 {
-                    let factor = (search.least[c] / common).max(largest[c] / (self.largest_weight * common));
-                    too_fine[c] = factor.log2().ceil().max(1.0).exp2();
-                    continue;
-                }
-                let parts = for_threshold.max(needed).min(most);
-                *unit = common / parts;
-                units.slack[c] = parts / needed;
                 continue;
             }
+            let unit = &mut units.unit[c];
             *unit = match largest[c] {
                 0.0 => self.scaled_spikes(search, c),
                 largest => largest / finest_weight,
@@ -313,6 +304,30 @@ impl Quantizer<'_> {
             self.share_unit(search, &mut units)?;
         }
         Ok(units)
+    }
+
+    /// The unit of channel `c`, to which currents are passed on that count `passed` per integer; `size` is
+    /// that of the weights beside them.
+    fn unit_of_passed(&self, search: &Search, c: usize, passed: &[f64], size: &Size) -> Result<Passed, Misfit> {
+        let common = common_unit(passed).ok_or(Misfit::Apart)?;
+        let sums = search.terms.iter().filter(|t| is_sum(&t.synapse)).map(|t| self.through(search, t, c));
+        if sums.clone().any(|through| (through / common - 1.0).abs() > WHOLE) {
+            return Err(Misfit::Apart);
+        }
+        // The current is divided: its threshold must have enough steps, and weights beside it, too.
+        let steps = |count: f64| if search.layer.neuron.is_some() { (common * count).ceil() } else { 1.0 };
+        let for_weights = (FIDELITY / size.fidelity(common)).ceil().min(self.largest_weight);
+        let needed = for_weights.max(steps(LEAST_STEPS)).max(1.0);
+        let mut most = (common / search.least[c]).floor().min(self.largest_weight * common / size.largest).floor();
+        if sums.count() > 0 {
+            most = most.min(1.0);
+        }
+        if most < 1.0 {
+            let factor = (search.least[c] / common).max(size.largest / (self.largest_weight * common));
+            return Ok(Passed::Fine(factor.log2().ceil().max(1.0).exp2()));
+        }
+        let parts = steps(THRESHOLD_STEPS).max(needed).min(most);
+        Ok(Passed::Fits { unit: common / parts, slack: parts / needed })
     }
 
     /// The largest factor of spikes that are passed on to channel `c`.
