@@ -165,7 +165,7 @@ impl Ranges {
             // After an input and before `encode`: the prefix, in floats.
             _ => known?,
         };
-        let current = Channels::of(op, &known, shape);
+        let current = op.current(&Sources { operands: &known, shape });
         let (low, high) = current.hull();
         let neuron = op.neuron();
         let steps = match (neuron, op) {
@@ -276,19 +276,54 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize], most: i64) -> V
 }
 
 /// An operand: what its elements may be, and its shape.
-struct Operand<'a> {
-    ranges: &'a Channels,
-    shape: &'a [usize],
+pub(crate) struct Operand<'a> {
+    pub(crate) ranges: &'a Channels,
+    pub(crate) shape: &'a [usize],
+}
+
+/// The operands of an operation, and the shape of its result.
+pub(crate) struct Sources<'a> {
+    pub(crate) operands: &'a [Operand<'a>],
+    pub(crate) shape: &'a [usize],
+}
+
+impl<'a> Sources<'a> {
+    /// What any element of any operand may be, and zero.
+    pub(crate) fn hull(&self) -> Interval {
+        self.operands.iter().fold((0, 0), |h, o| hull(h, o.ranges.hull()))
+    }
+
+    /// What the elements of operand `i` may be.
+    pub(crate) fn ranges(&self, i: usize) -> &Channels {
+        self.operands[i].ranges
+    }
+
+    /// The same for each channel of the result, where those are the operand's.
+    pub(crate) fn own(&self, i: usize) -> Channels {
+        let o = &self.operands[i];
+        let aligned = o.shape.len() == self.shape.len() && o.shape.first() == self.shape.first();
+        if aligned { o.ranges.clone() } else { Channels::one(o.ranges.hull()) }
+    }
+
+    /// The same of the first operand, or zero where there is none.
+    pub(crate) fn first(&self) -> Channels {
+        if self.operands.is_empty() { Channels::one((0, 0)) } else { self.own(0) }
+    }
+
+    /// Operand `i` alone.
+    pub(crate) fn alone(&self, i: usize) -> Sources<'a> {
+        Sources { operands: &self.operands[i..=i], shape: self.shape }
+    }
 }
 
 /// Intervals per channel (index of the first axis), or a single one for all.
 #[derive(Clone, Debug)]
-struct Channels(Vec<Interval>);
+pub(crate) struct Channels(pub(crate) Vec<Interval>);
 
 /// Most channels that are told apart, so that memory stays bounded whatever a file says.
-const MAX_CHANNELS: usize = 1 << 16;
+pub(crate) const MAX_CHANNELS: usize = 1 << 16;
 
-fn hull((a, b): Interval, (c, d): Interval) -> Interval {
+pub(crate) fn hull((a, b): Interval, (c, d): Interval) -> Interval {
     (a.min(c), b.max(d))
 }
 
@@ -297,7 +332,7 @@ fn sum((a, b): Interval, (c, d): Interval) -> Interval {
 }
 
 /// The products of a number in `a` and one in `b`, and zero.
-fn product(a: Interval, b: Interval) -> Interval {
+pub(crate) fn product(a: Interval, b: Interval) -> Interval {
     let corners = [a.0.saturating_mul(b.0), a.0.saturating_mul(b.1), a.1.saturating_mul(b.0), a.1.saturating_mul(b.1)];
     corners.into_iter().fold((0, 0), |h, c| hull(h, (c, c)))
 }
@@ -308,21 +343,35 @@ fn integers(t: &Tensor) -> impl Iterator<Item = i64> {
 }
 
 impl Channels {
-    fn hull(&self) -> Interval {
+    pub(crate) fn hull(&self) -> Interval {
         self.0.iter().fold((0, 0), |h, &c| hull(h, c))
     }
 
-    fn at(&self, channel: usize) -> Interval {
+    pub(crate) fn at(&self, channel: usize) -> Interval {
         self.0[if self.0.len() == 1 { 0 } else { channel }]
     }
 
-    fn plus(&self, other: &Channels) -> Channels {
-        let channels = self.0.len().max(other.0.len());
-        Channels((0..channels).map(|c| sum(self.at(c), other.at(c))).collect())
+    /// The same for all channels.
+    pub(crate) fn one(interval: Interval) -> Channels {
+        Channels(vec![interval])
+    }
+
+    /// Of each of so many channels.
+    pub(crate) fn each(channels: usize, f: impl Fn(usize) -> Interval) -> Channels {
+        Channels((0..channels).map(f).collect())
+    }
+
+    /// Channel by channel.
+    pub(crate) fn zip(&self, other: &Channels, f: impl Fn(Interval, Interval) -> Interval) -> Channels {
+        Channels::each(self.0.len().max(other.0.len()), |c| f(self.at(c), other.at(c)))
+    }
+
+    pub(crate) fn plus(&self, other: &Channels) -> Channels {
+        self.zip(other, sum)
     }
 
     /// The values of a tensor that broadcasts over `shape`.
-    fn of_tensor(t: &Tensor, shape: &[usize]) -> Channels {
+    pub(crate) fn of_tensor(t: &Tensor, shape: &[usize]) -> Channels {
         let channels = match (t.shape().first(), shape.first()) {
             (Some(&c), Some(&d)) if t.shape().len() == shape.len() && c == d && c <= MAX_CHANNELS => c,
             _ => 1,
@@ -334,7 +383,7 @@ impl Channels {
     }
 
     /// The same with zero, as a summand that may or may not have been added yet.
-    fn of_bias(t: Option<&Tensor>, shape: &[usize]) -> Channels {
+    pub(crate) fn of_bias(t: Option<&Tensor>, shape: &[usize]) -> Channels {
         match t {
             None => Channels(vec![(0, 0)]),
             Some(t) => Channels(Channels::of_tensor(t, shape).0.into_iter().map(|i| hull(i, (0, 0))).collect()),
@@ -343,14 +392,16 @@ impl Channels {
 
     /// What a neuron's schedule may add in a step, or zero.
     fn of_schedule(n: &Neuron, shape: &[usize]) -> Channels {
-        n.schedule_steps().fold(Channels(vec![(0, 0)]), |all, row| {
-            let row = Channels::of_bias(Some(&row), shape);
-            Channels((0..all.0.len().max(row.0.len())).map(|c| hull(all.at(c), row.at(c))).collect())
-        })
+        n.schedule_steps().fold(Channels::one((0, 0)), |all, row| all.zip(&Channels::of_bias(Some(&row), shape), hull))
     }
 
     /// Weighted sums: `channel(i)` is the output that weight `i` belongs to, `range(i)` what the number that it multiplies may be.
-    fn weighted(weights: &Tensor, channels: usize, range: impl Fn(usize) -> Interval, channel: impl Fn(usize) -> usize) -> Channels {
+    pub(crate) fn weighted(
+        weights: &Tensor,
+        channels: usize,
+        range: impl Fn(usize) -> Interval,
+        channel: impl Fn(usize) -> usize,
+    ) -> Channels {
         let single = channels > MAX_CHANNELS;
         let mut out = vec![(0, 0); if single { 1 } else { channels }];
         integers(weights).enumerate().for_each(|(i, w)| {
@@ -362,110 +413,12 @@ impl Channels {
     }
 
     /// Of each element, what `f` makes of its interval.
-    fn map(&self, f: impl Fn(Interval) -> Interval) -> Channels {
+    pub(crate) fn map(&self, f: impl Fn(Interval) -> Interval) -> Channels {
         Channels(self.0.iter().map(|&i| f(i)).collect())
     }
 
-    /// The current of a node with the given operands and result.
-    fn of(op: &Op, operands: &[Operand<'_>], shape: &[usize]) -> Channels {
-        let one = |interval| Channels(vec![interval]);
-        let all = || operands.iter().fold((0, 0), |h, o| hull(h, o.ranges.hull()));
-        // What an operand whose channels are the result's may be.
-        let own = |o: &Operand<'_>| {
-            let aligned = o.shape.len() == shape.len() && o.shape.first() == shape.first();
-            if aligned { Channels(o.ranges.0.clone()) } else { one(o.ranges.hull()) }
-        };
-        let first = || operands.first().map_or_else(|| one((0, 0)), own);
-        match op {
-            Op::Encode { limit, .. } => one((-i64::from(*limit), i64::from(*limit))),
-            Op::Constant(_, value) => one(Channels::of_tensor(value, shape).hull()),
-            Op::Layer(l) => {
-                let bias = Channels::of_bias(l.bias.as_ref(), shape);
-                let synapse = |(s, o): (&Op, &Operand<'_>)| Channels::of(s, std::slice::from_ref(o), shape);
-                l.synapses.iter().zip(operands).map(synapse).fold(bias, |total, s| total.plus(&s))
-            }
-            Op::Conv(c) => {
-                let (rows, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
-                let (row, per_group) = ((c.weight.len() / rows).max(1), rows / c.groups);
-                let range = |i: usize| operands[0].ranges.at(i / row / per_group * columns + i / taps % columns);
-                Channels::weighted(&c.weight, rows, range, |i| i / row).plus(&Channels::rows_bias(c.bias.as_ref()))
-            }
-            Op::ConvTranspose(c) => {
-                // Weights are [C_in, C_out / groups, kernel..].
-                let (inputs, outputs, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
-                let channel = |i: usize| (i / taps / outputs) / (inputs / c.groups) * outputs + i / taps % outputs;
-                let range = |i: usize| operands[0].ranges.at(i / taps / outputs);
-                Channels::weighted(&c.weight, outputs * c.groups, range, channel).plus(&Channels::rows_bias(c.bias.as_ref()))
-            }
-            Op::Linear(l) => {
-                let columns = l.weight.shape()[1].max(1);
-                let all = all();
-                // Inputs and outputs are the last axis; channels are the first.
-                let range = |i: usize| if shape.len() == 1 { operands[0].ranges.at(i % columns) } else { all };
-                let rows = Channels::weighted(&l.weight, l.weight.shape()[0], range, |i| i / columns);
-                let rows = rows.plus(&Channels::rows_bias(l.bias.as_ref()));
-                if shape.len() == 1 { rows } else { one(rows.hull()) }
-            }
-            Op::AvgPool(p) => first().map(|i| product(i, (0, i64::try_from(p.window.taps()).unwrap_or(i64::MAX)))),
-            Op::Reduce(r) => {
-                let count: usize = r.axes.iter().map(|&a| operands.first().map_or(1, |o| o.shape[a])).product();
-                let summed = |i| product(i, (0, count as i64));
-                if r.axes.contains(&0) {
-                    one(summed(all()))
-                } else {
-                    operands.first().map_or_else(|| one((0, 0)), |o| o.ranges.map(summed))
-                }
-            }
-            Op::Scale(s) => {
-                let factor = s.weight.as_ref().map_or(one((1, 1)), |w| Channels::of_tensor(w, shape));
-                let source = first();
-                let channels = factor.0.len().max(source.0.len());
-                let scaled = Channels((0..channels).map(|c| product(factor.at(c), source.at(c))).collect());
-                scaled.plus(&Channels::of_bias(s.bias.as_ref(), shape))
-            }
-            Op::Add => operands.iter().map(|o| own(o).map(|i| hull(i, (0, 0)))).fold(one((0, 0)), |total, o| total.plus(&o)),
-            Op::Pad(p) => {
-                let fill = (p.value as i64, p.value as i64);
-                let keeps_channels = p.begin.first() == Some(&0) && p.end.first() == Some(&0);
-                if keeps_channels { first().map(|i| hull(i, fill)) } else { one(hull(all(), fill)) }
-            }
-            // What moves elements within their channels, or whole channels, leaves each its range.
-            Op::Concat { axis: 0 } if shape[0] <= MAX_CHANNELS => {
-                let channels = |o: &Operand<'_>| (0..o.shape[0]).map(|c| o.ranges.at(c)).collect::<Vec<_>>();
-                Channels(operands.iter().flat_map(channels).collect())
-            }
-            Op::Concat { .. } => {
-                let hulls = |all: Channels, o: &Operand<'_>| {
-                    let own = own(o);
-                    let channels = all.0.len().max(own.0.len());
-                    Channels((0..channels).map(|c| hull(all.at(c), own.at(c))).collect())
-                };
-                operands.iter().fold(one((0, 0)), hulls)
-            }
-            Op::Gather { axis: 0, indices } if indices.len() <= MAX_CHANNELS => {
-                Channels(indices.iter().map(|&c| operands[0].ranges.at(c)).collect())
-            }
-            Op::Slice(s) if !s.shape.is_empty() && s.shape[0] <= MAX_CHANNELS => {
-                let from = |i: usize| (s.start[0] as isize + i as isize * s.step[0]) as usize;
-                Channels((0..s.shape[0]).map(|i| operands[0].ranges.at(from(i))).collect())
-            }
-            Op::Gather { .. } => first(),
-            Op::Transpose { perm } if perm.first() == Some(&0) => first(),
-            // What earlier steps left over may come on top: it is half a coarse unit at most, either way.
-            Op::Requantize(r) => {
-                let half = 1i64 << (r.shift - 1);
-                let sent = |x: i64, rest: i64| r.of_sum(x.saturating_add(rest).clamp(i64::MIN >> 1, i64::MAX >> 1));
-                first().map(|(low, high)| (sent(low, -half), sent(high, half - 1)))
-            }
-            // The largest of a channel.
-            Op::Identity | Op::CumulativeMaxPool(_) => first(),
-            // Everything else moves elements, or takes the largest.
-            _ => one(all()),
-        }
-    }
-
     /// The bias of a matrix with one row per channel.
-    fn rows_bias(bias: Option<&Tensor>) -> Channels {
+    pub(crate) fn of_row_bias(bias: Option<&Tensor>) -> Channels {
         Channels::of_bias(bias, bias.map_or(&[], Tensor::shape))
     }
 }

@@ -6,6 +6,7 @@
 //! asks for a property ([`Firing::timing`], [`Firing::quanta_per_step`], ..) instead of a variant:
 //! a new firing mode is written here, and works wherever only properties are used.
 
+use crate::attr::{AttrError, Fields, kind};
 use crate::infer::{TypeError, broadcasts, shape_error};
 use crate::tensor::{Tensor, shape_broadcasts};
 use std::fmt;
@@ -447,6 +448,29 @@ impl Neuron {
     /// What it does in a step.
     pub fn dynamics(&self) -> Dynamics {
         Dynamics { firing: self.firing, reset: self.reset, signed: self.signed }
+    }
+
+    /// The attributes, on the way out or in.
+    pub(crate) fn fields(&mut self, f: &mut Fields) -> Result<(), AttrError> {
+        f.tensor("threshold", &mut self.threshold)?;
+        let nothing = Neuron::new(self.threshold.clone()).initial;
+        f.printed_tensor_or("init", &mut self.initial, nothing)?;
+        f.optional_tensor("schedule", &mut self.schedule)?;
+        let resets = [Reset::Subtract, Reset::Zero].map(|r| (r.word(), r));
+        f.printed_choice("reset", &mut self.reset, Reset::WORDS, &resets, Some(Reset::Subtract))?;
+        let amplitudes = [("threshold", Amplitude::Threshold), ("one", Amplitude::One)];
+        f.choice("amplitude", &mut self.amplitude, "threshold or one", &amplitudes, Amplitude::One)?;
+        let (mut word, mut lanes) = (self.firing.word().to_string(), self.firing.written_lanes().map(usize::from));
+        f.word_or("firing", &mut word, BINARY.word())?;
+        f.optional_size("lanes", &mut lanes)?;
+        let lanes = u8::try_from(lanes.unwrap_or(0)).unwrap_or(u8::MAX);
+        self.firing = Firing::of_word(&word, lanes).or_else(|_| kind("firing", Firing::WORDS))?;
+        f.flag("signed", &mut self.signed)?;
+        f.optional_float("rate", &mut self.rate)?;
+        if f.is_read() && self.rate.is_some_and(|r| !r.is_finite() || r < 0.0) {
+            return kind("rate", "a number of spikes per neuron and step, zero or more");
+        }
+        Ok(())
     }
 
     /// Whether the neurons form a population of `shape`.

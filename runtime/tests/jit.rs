@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use snn_ir::neuron::{Amplitude, BINARY, Firing, Neuron, Reset, TERNARY, TWO_PHASE, lanes};
 use snn_ir::op::{AvgPool, Conv, Divisor, Layer, Linear, Scale};
-use snn_ir::{Graph, Op, Signal, Tensor, Window};
+use snn_ir::{Graph, Op, Random, Signal, Tensor, Window};
 use snn_runtime::testing::{Form, random_graph, random_inputs};
 use snn_runtime::{Cpu, EngineKind, Network, RunError, Session};
 
@@ -67,20 +67,6 @@ fn firings() -> impl Strategy<Value = Vec<Firing>> {
     ]
 }
 
-/// A source of numbers for [`wide_graph`].
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) as usize % n
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
-
 /// A layer of neurons whose thresholds suit its synapses, so that rates stay between silence and saturation.
 fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: usize, firing: Firing) -> Op {
     let mut per_channel = |low: i32, n: usize| {
@@ -103,7 +89,7 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
 /// Channel counts around the widths of vectors and masks, weights at the ends of their types, and what fast kernels treat apart:
 /// borders, strides, dilations, groups, residuals by scale and by convolution, and currents between layers.
 fn wide_graph(seed: u64, firing: Firing) -> Graph {
-    let random = &mut Random(seed);
+    let random = &mut Random::new(seed);
     let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 120, 130, 192];
     let mut graph = Graph::new("wide");
     // Some rows are longer than what kernels take at a time.
