@@ -82,7 +82,7 @@ fn probability(name: &str) -> String {
     format!("output `{name}` is a probability")
 }
 
-/// Whether nothing but outputs, and what only moves elements, comes behind `id`.
+/// Whether nothing but outputs, and what only moves elements, comes after `id`.
 pub fn is_final(graph: &Graph, id: NodeId) -> bool {
     let mut reached = graph.users(id);
     while let Some(user) = reached.pop() {

@@ -18,7 +18,7 @@ use thiserror::Error;
 /// The recipe used when none is named.
 pub const DEFAULT: &str = "layerwise";
 
-/// The recipe used in its place for networks that lose too much with all layers in step ([`crate::driver::barrier`]).
+/// The recipe used in its place for networks that lose too much when all layers step together ([`crate::driver::barrier`]).
 pub const BARRIER: &str = "two-phase";
 
 /// The recipe used without calibration data, which the default recipe needs.

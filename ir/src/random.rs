@@ -48,6 +48,11 @@ impl Random {
     pub fn signed_unit(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
+
+    /// Nearly normal, with variance one: the sum of twelve uniform numbers.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
+    }
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ fn flipped_bits_are_refused() {
 }
 
 #[test]
-fn damage_behind_a_right_checksum_never_panics_and_leaves_only_sound_networks() {
+fn damage_under_a_right_checksum_never_panics_and_leaves_only_sound_networks() {
     let bytes = example();
     let mut random = Random::new(2);
     let mut taken = 0;
@@ -111,7 +111,7 @@ fn damage_behind_a_right_checksum_never_panics_and_leaves_only_sound_networks() 
 }
 
 #[test]
-fn prefixes_behind_a_right_checksum_are_refused() {
+fn prefixes_under_a_right_checksum_are_refused() {
     let bytes = example();
     for n in 20..bytes.len() {
         // A prefix that ends between two notes is a file of its own; before that, something is missing.

@@ -1,7 +1,7 @@
 //! The spiking kernels by family, at every CPU level this machine has: one layer of each of ResNet-20's three stages, 32 steps.
 //!
 //! Event lists are measured at three rates; the others do not depend on the rate. The count domain knows no steps: its layers are small
-//! networks that run whole, front end included.
+//! networks that run whole, prefix included.
 
 #![allow(missing_docs)]
 
@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use snn_ir::neuron::{Amplitude, Neuron, TWO_PHASE};
 use snn_ir::op::{Conv, Layer, Reduce};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
-use snn_runtime::cost_model::subject::{Family, LayerShape, Subject};
+use snn_runtime::cost::subject::{Family, LayerShape, Subject, computes};
 use snn_runtime::{Cpu, Network};
 use std::hint::black_box;
 
@@ -38,7 +38,7 @@ fn stepped(c: &mut Criterion) {
         let rates = &[0.03, 0.1, 0.25][..];
         for (family, rates) in [(Family::Event, rates), (Family::ByteEvent, rates), (Family::Matrix, &[0.1]), (Family::Table, &[0.1])] {
             let mut group = c.benchmark_group(format!("{family:?}/{cpu}").to_lowercase());
-            for shape in STAGES.into_iter().filter(|&shape| family.computes(cpu, shape)) {
+            for shape in STAGES.into_iter().filter(|&shape| computes(family, cpu, shape)) {
                 for &rate in rates {
                     let subject = Subject::new(cpu, family, shape, STEPS, rate).expect("the layer compiles");
                     let mut runner = subject.runner();

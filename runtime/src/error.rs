@@ -4,6 +4,9 @@ use crate::kernels::Cpu;
 use snn_ir::GraphError;
 use thiserror::Error;
 
+/// Most time steps a window may have.
+pub const MAX_TIMESTEPS: u32 = 1 << 16;
+
 /// Why a graph cannot be made ready to run.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum CompileError {
@@ -85,7 +88,7 @@ pub enum RunError {
     /// The system does not give the memory for a whole window of two-phase neurons.
     #[error("out of memory: the reference engine needs {0} bytes for this window, which this process does not get")]
     Memory(u64),
-    /// The window would be longer than [`crate::MAX_TIMESTEPS`].
-    #[error("a window has at most {} time steps", crate::MAX_TIMESTEPS)]
+    /// The window would be longer than [`MAX_TIMESTEPS`].
+    #[error("a window has at most {} time steps", MAX_TIMESTEPS)]
     WindowTooLong,
 }

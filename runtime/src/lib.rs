@@ -31,44 +31,38 @@
 //!
 //! ## Numbers
 //!
-//! Before `quantize` a network computes in `f32` and engines agree within rounding. After it everything behind
+//! Before `quantize` a network computes in `f32` and engines agree within rounding. After it everything after
 //! [`snn_ir::Op::Encode`] is exact integer arithmetic, whose bounds the compiler proved to fit 32 bits: engines agree bit for
 //! bit. The encoder rounds half away from zero. Readouts accumulate in 64 bits.
 //!
 //! ## The rooms
 //!
-//! [`analog`] runs the ANN itself, for calibration and import checks. [`synapses`] says how many synapses a spike crosses,
-//! [`cost_model`] what kernels cost.
-//! Private: `dense` has the kernels of stateless operations and of neurons outside a network, `front_end` what is computed
-//! once a window for every engine, `reference` the interpreter. The hidden module `testing` generates random networks for
-//! property tests of engines.
+//! [`analog`] runs the ANN itself, for calibration and import checks. [`spikes`] counts spikes and the synapses that they cross. [`cost`]
+//! says what kernels cost. Private: `prefix` is computed once a window for every engine, `reference` is the interpreter, `engine` what is
+//! faster, with its `plan`, and `kernels` has a folder for every set of instructions. `dense` has the stateless operations that the ANN,
+//! the prefix and the interpreter share. The hidden module `testing` generates random networks for property tests of engines.
 
 pub mod analog;
-pub mod cost_model;
+pub mod cost;
 pub mod error;
 pub mod network;
 pub mod session;
-pub mod statistics;
-pub mod synapses;
+pub mod spikes;
 
 #[doc(hidden)]
 pub mod testing;
 
-mod counts;
 mod dense;
 mod engine;
-mod front_end;
-mod jit;
 mod kernels;
-mod plan;
-mod populations;
+mod layout;
+mod prefix;
 mod reference;
-mod sums;
 
-pub use cost_model::CostModel;
-pub use error::{CompileError, RunError};
+pub use cost::CostModel;
+pub use engine::plan::{PlanSummary, PlannedNode};
+pub use error::{CompileError, MAX_TIMESTEPS, RunError};
 pub use kernels::{Cpu, encode};
 pub use network::{EngineKind, Network};
-pub use plan::{PlanSummary, PlannedNode};
-pub use session::{MAX_TIMESTEPS, Session};
-pub use statistics::{LayerStatistics, Statistics};
+pub use session::Session;
+pub use spikes::statistics::{LayerStatistics, Statistics};

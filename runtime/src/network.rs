@@ -1,12 +1,12 @@
 //! A network made ready to run.
 
-use crate::cost_model::CostModel;
-use crate::counts;
-use crate::engine::{Engine, Machine};
+use crate::cost::CostModel;
+use crate::engine::bits;
+use crate::engine::bytes;
+use crate::engine::plan::{Domain, PlanSummary};
+use crate::engine::{Engine, Machine, settles};
 use crate::error::CompileError;
-use crate::jit;
 use crate::kernels::{Cpu, KernelSet};
-use crate::plan::{Domain, PlanSummary};
 use crate::reference;
 use crate::session::Session;
 use snn_ir::limits::Needs;
@@ -59,8 +59,8 @@ impl Network {
         let kernels = KernelSet::of(cpu);
         Self::with(graph, || {
             Ok(match domain(graph) {
-                Domain::Bits => Box::new(jit::Program::compile(graph, kernels, costs)?),
-                domain => Box::new(counts::Program::compile(graph, domain, kernels)?),
+                Domain::Bits => Box::new(bits::Program::compile(graph, kernels, costs)?),
+                domain => Box::new(bytes::Program::compile(graph, domain, kernels)?),
             })
         })
     }
@@ -155,11 +155,6 @@ fn check_outputs(graph: &Graph) -> Result<(), CompileError> {
 fn domain(graph: &Graph) -> Domain {
     let neurons: Vec<&Neuron> = graph.ids().filter_map(|id| graph.op(id).neuron()).collect();
     if graph.is_quantized() { Domain::of(&neurons) } else { Domain::Bits }
-}
-
-/// Whether all neurons retract, so that the network comes to rest at counts that depend on the sum of its input alone.
-pub(crate) fn settles(graph: &Graph) -> bool {
-    graph.ids().filter_map(|id| graph.op(id).neuron()).all(|n| n.firing.may_retract())
 }
 
 fn has_window_barrier(op: &Op) -> bool {

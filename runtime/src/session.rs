@@ -1,12 +1,9 @@
 //! Running a network: one sample, one window of time steps at a time.
 
 use crate::engine::Machine;
-use crate::error::RunError;
+use crate::error::{MAX_TIMESTEPS, RunError};
 use crate::network::{Network, is_available};
-use crate::statistics::Statistics;
-
-/// Most time steps a window may have.
-pub const MAX_TIMESTEPS: u32 = 1 << 16;
+use crate::spikes::statistics::Statistics;
 
 /// The state of one network on one sample: buffers, potentials, counts. Made by [`Network::session`], reused for any
 /// number of samples.
@@ -52,7 +49,7 @@ impl<'n> Session<'n> {
     /// Runs `steps` more steps of the window. State persists: `advance(8)` twice is `advance(16)`.
     ///
     /// # Errors
-    /// Without a window, beyond [`MAX_TIMESTEPS`] or what the proof of no overflow covers, behind [`Session::settle`], or when a
+    /// Without a window, beyond [`MAX_TIMESTEPS`] or what the proof of no overflow covers, after [`Session::settle`], or when a
     /// network with two-phase neurons would have its window cut in two.
     pub fn advance(&mut self, steps: u32) -> Result<(), RunError> {
         let done = self.steps.ok_or(RunError::NotStarted)?;
@@ -78,7 +75,7 @@ impl<'n> Session<'n> {
         Ok(())
     }
 
-    /// Lets a network of ternary neurons settle behind its T steps of input: steps without input and without biases follow,
+    /// Lets a network of ternary neurons settle after its T steps of input: steps without input and without biases follow,
     /// at most `most_steps`, until nothing is sent any more. No count goes beyond T while it settles, so at rest each is
     /// `clip(floor((Σ I + v(0))/θ), 0, T)` whatever the order in which current arrived (ST-BIF+, as in SpikeZIP). A network of L
     /// layers is at rest after L·T steps at the latest. Returns the number of steps in which something was sent: the network is

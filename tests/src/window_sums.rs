@@ -2,7 +2,7 @@
 //!
 //! It knows no time, no spikes and no order: each node's value is its sum over T steps, and a neuron's count is
 //! `clip(floor((Σ I + v(0))/θ), 0, T)`. Written apart from the engines, one loop per operation, in 64 bits, so that it can say whether
-//! the exact modes are. The real-valued front end, which is the same in every step, is taken from the analog executor.
+//! the exact modes are. The real-valued prefix, which is the same in every step, is taken from the analog executor.
 
 use snn_ir::index_map::index_map;
 use snn_ir::neuron::Neuron;
@@ -16,7 +16,7 @@ pub struct WindowSums<'g> {
     graph: &'g Graph,
     order: Vec<NodeId>,
     /// Per `encode` node, the real-valued network before it.
-    front_ends: HashMap<NodeId, AnalogNetwork>,
+    prefixes: HashMap<NodeId, AnalogNetwork>,
     /// Per window operation and operand shape, its taps.
     taps: HashMap<(NodeId, usize), Vec<Tap>>,
 }
@@ -37,7 +37,7 @@ struct Tap {
 }
 
 fn ints(tensor: &Tensor) -> Vec<i64> {
-    tensor.to_i32_vec().expect("parameters behind an encode are integers").into_iter().map(i64::from).collect()
+    tensor.to_i32_vec().expect("parameters after an encode are integers").into_iter().map(i64::from).collect()
 }
 
 fn broadcast(tensor: &Tensor, shape: &[usize]) -> Vec<i64> {
@@ -70,8 +70,8 @@ fn taps(window: &Window, input: &[usize], output: &[usize]) -> Vec<Tap> {
 }
 
 /// Everything before an `encode`, as an analog network with the same inputs.
-fn front_end(graph: &Graph, encode: NodeId) -> AnalogNetwork {
-    let mut part = Graph::new("front_end");
+fn prefix(graph: &Graph, encode: NodeId) -> AnalogNetwork {
+    let mut part = Graph::new("prefix");
     let mut copies: HashMap<NodeId, NodeId> = HashMap::new();
     let source = graph.operands(encode)[0];
     for id in graph.topological().expect("the graph has no cycle") {
@@ -98,7 +98,7 @@ fn front_end(graph: &Graph, encode: NodeId) -> AnalogNetwork {
     }
     part.set_outputs([copies[&source]]);
     part.remove_dead();
-    AnalogNetwork::new(&part).expect("the front end is stateless")
+    AnalogNetwork::new(&part).expect("the prefix is stateless")
 }
 
 impl<'g> WindowSums<'g> {
@@ -106,7 +106,7 @@ impl<'g> WindowSums<'g> {
     pub fn new(graph: &'g Graph) -> Self {
         let order = graph.topological().expect("the graph has no cycle");
         let encodes = order.iter().filter(|&&id| matches!(graph.op(id), Op::Encode { .. }));
-        let front_ends = encodes.map(|&id| (id, front_end(graph, id))).collect();
+        let prefixes = encodes.map(|&id| (id, prefix(graph, id))).collect();
         let mut all = HashMap::new();
         for &id in order.iter().filter(|&&id| graph.ty(id).signal != Signal::Potential) {
             let spatial = |id: NodeId| graph.ty(id).shape.get(1..).unwrap_or_default();
@@ -123,7 +123,7 @@ impl<'g> WindowSums<'g> {
                 _ => {}
             }
         }
-        WindowSums { graph, order, front_ends, taps: all }
+        WindowSums { graph, order, prefixes, taps: all }
     }
 
     /// Evaluates one sample over a window of `steps`.
@@ -137,7 +137,7 @@ impl<'g> WindowSums<'g> {
             let shape = &graph.ty(id).shape;
             let value = match graph.op(id) {
                 Op::Encode { scale, limit } => {
-                    let real = self.front_ends[&id].run(inputs, &mut |_, _| {}).swap_remove(0);
+                    let real = self.prefixes[&id].run(inputs, &mut |_, _| {}).swap_remove(0);
                     let limit = f64::from(*limit);
                     let unit = |(&x, s): (&f32, f32)| (f64::from(x) * f64::from(s)).round().clamp(-limit, limit) as i64 * steps;
                     real.iter().zip(scale.expanded(shape)).map(unit).collect()

@@ -15,6 +15,19 @@ const IR: &[&[&str]] = &[
     &["text", "file"],
 ];
 
+/// Rooms of `snn-runtime` from the ground up.
+const RUNTIME: &[&[&str]] = &[
+    &["layout"],
+    &["kernels"],
+    &["error"],
+    &["dense"],
+    &["analog", "spikes", "prefix"],
+    &["engine", "cost"],
+    &["reference"],
+    &["network", "session"],
+    &["testing"],
+];
+
 /// Rooms of `snnc` from the ground up.
 const COMPILER: &[&[&str]] = &[
     &["files", "outputs", "progress", "suggest"],
@@ -116,7 +129,7 @@ fn climbing(name: &str, floors: &[&[&str]]) -> Vec<String> {
 
 #[test]
 fn no_room_uses_one_on_a_higher_floor() {
-    let wrong = [climbing("ir", IR), climbing("compiler", COMPILER)].concat();
+    let wrong = [climbing("ir", IR), climbing("runtime", RUNTIME), climbing("compiler", COMPILER)].concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -147,4 +160,24 @@ fn files_with(word: &str, allowed: &[&str]) -> Vec<String> {
 #[test]
 fn tract_is_named_in_the_importer_alone() {
     assert_eq!(files_with("tract_onnx", &["compiler/src/frontend/"]), [""; 0]);
+}
+
+#[test]
+fn cranelift_is_named_in_the_engine_for_bits_alone() {
+    assert_eq!(files_with("cranelift", &["runtime/src/engine/bits/"]), [""; 0]);
+}
+
+#[test]
+fn unsafe_code_is_in_kernels_and_at_their_calls_alone() {
+    let allowed = ["runtime/src/kernels/", "runtime/src/engine/bits/", "runtime/src/dense/", "runtime/src/analog/neurons.rs"];
+    assert_eq!(files_with("unsafe", &allowed), ["ir/src/lib.rs", "compiler/src/lib.rs"], "the two forbid it");
+}
+
+#[test]
+fn every_path_that_the_map_names_is_there() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is a map");
+    let crates = ["ir/", "runtime/", "compiler/", "tests/", "docs/"];
+    let named = map.split('`').skip(1).step_by(2).filter(|n| crates.iter().any(|c| n.starts_with(c)));
+    let gone: Vec<&str> = named.filter(|n| !root().join(n).exists()).collect();
+    assert_eq!(gone, [""; 0]);
 }

@@ -339,10 +339,10 @@ fn a_network_of_several_outputs_answers_with_all_of_them_by_name() {
     assert_eq!(std::fs::read(&all).unwrap(), std::fs::read(again).unwrap());
     let ((scores_shape, scores), (value_shape, values)) = (member(&all, "scores"), member(&all, "value"));
     assert_eq!((scores_shape, value_shape), (vec![20, 3], vec![20, 1]));
-    for i in 0..20 {
+    for (i, value) in values.iter().enumerate() {
         let best = &report["outputs"]["scores"]["samples"][i][0];
         assert_eq!(number(&best["potential"]) as f32, scores[3 * i + best["class"].as_u64().unwrap() as usize]);
-        assert_eq!(number(&report["outputs"]["value"]["samples"][i][0]) as f32, values[i]);
+        assert_eq!(number(&report["outputs"]["value"]["samples"][i][0]) as f32, *value);
     }
     let error = fail(&["run", &snn, "--input", &data, "-o", &one]);
     assert!(error.contains("has 2 outputs") && error.contains("value.npz") && error.contains("--output-name"), "{error}");

@@ -100,15 +100,16 @@ fn the_digits_network_keeps_its_accuracy() {
 }
 
 #[test]
-fn a_barrier_is_proposed_for_a_network_that_fails_in_step_and_for_no_other() {
+fn a_barrier_is_proposed_for_a_network_that_fails_without_one_and_for_no_other() {
     let calibration = digits_calibration();
     let ann = import(&models().join("digits/digits.onnx"), &ImportOptions::default()).unwrap().graph;
     let snn = |recipe, timesteps| compiled("digits/digits.onnx", recipe, timesteps, Some(&calibration), |_, _| {});
     let fits = Barrier::consider(&ann, &snn("layerwise", 32), 32, &calibration).unwrap();
-    assert!(fits.is_none(), "the network keeps nearly everything in step");
+    assert!(fits.is_none(), "the network keeps nearly everything without a barrier");
     // Thresholds as large as the largest activation let hardly a spike through in four steps.
-    let fails = Barrier::consider(&ann, &snn("deng2021", 4), 4, &calibration).unwrap().expect("it loses nearly everything in step");
+    let fails =
+        Barrier::consider(&ann, &snn("deng2021", 4), 4, &calibration).unwrap().expect("it loses nearly everything without a barrier");
     let gain = fails.gain(&snn("two-phase", 4)).unwrap().expect("the exact network has much more of the ANN");
-    assert!(gain.behind_barriers < 10.0 && gain.in_step > 10.0 && gain.latency_steps > 4, "{gain}");
+    assert!(gain.with_barriers < 10.0 && gain.synchronous > 10.0 && gain.latency_steps > 4, "{gain}");
     assert!(fails.gain(&snn("deng2021", 4)).unwrap().is_none(), "the same again gains nothing");
 }

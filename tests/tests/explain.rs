@@ -45,7 +45,7 @@ fn explained_digits(recipe: &str, timesteps: u32) -> Explanation {
 }
 
 #[test]
-fn the_order_of_spikes_costs_nothing_in_the_first_layer_and_nowhere_behind_a_window_barrier() {
+fn the_order_of_spikes_costs_nothing_in_the_first_layer_and_nowhere_in_a_windowed_network() {
     let binary = explained_digits("deng2021", 8);
     assert!(binary.layers[0].error.unevenness < ROUNDING);
     assert!(binary.layers[1..].iter().any(|l| l.error.unevenness > 1e-3));

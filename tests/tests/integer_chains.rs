@@ -7,11 +7,6 @@ use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 use snnc::{Compiled, Compiler, CompilerError, Recipe, Samples, Weights};
 
-/// Nearly normal, with variance one (sum of twelve uniforms).
-fn normal(random: &mut Random) -> f32 {
-    (0..12).map(|_| random.unit()).sum::<f32>() - 6.0
-}
-
 struct Builder {
     graph: Graph,
     random: Random,
@@ -38,11 +33,11 @@ impl Builder {
         let fan_in: usize = shape[1..].iter().product();
         let size = 10f32.powf(2.0 * self.random.unit() - 1.0) / (fan_in as f32).sqrt();
         let count = shape.iter().product();
-        Tensor::f32(shape, (0..count).map(|_| size * normal(&mut self.random)).collect::<Vec<_>>())
+        Tensor::f32(shape, (0..count).map(|_| size * self.random.normal()).collect::<Vec<_>>())
     }
 
     fn bias(&mut self, n: usize) -> Option<Tensor> {
-        (self.random.below(2) == 0).then(|| Tensor::f32([n], (0..n).map(|_| 0.1 * normal(&mut self.random)).collect::<Vec<_>>()))
+        (self.random.below(2) == 0).then(|| Tensor::f32([n], (0..n).map(|_| 0.1 * self.random.normal()).collect::<Vec<_>>()))
     }
 
     fn conv(&mut self, x: NodeId, out: usize, kernel: usize, depthwise: bool) -> NodeId {
@@ -150,7 +145,7 @@ fn chain(seed: u64, links: usize) -> Graph {
 fn samples(graph: &Graph, seed: u64, count: usize) -> Samples {
     let mut random = Random::new(seed ^ 0xabcd);
     let len = graph.ty(graph.inputs()[0]).len();
-    Samples::of(graph).with((0..count).map(|_| vec![(0..len).map(|_| normal(&mut random)).collect()])).unwrap()
+    Samples::of(graph).with((0..count).map(|_| vec![(0..len).map(|_| random.normal()).collect()])).unwrap()
 }
 
 fn compiled(graph: &Graph, recipe: &str, weights: Weights, timesteps: u32, calibration: &Samples) -> Result<Compiled, CompilerError> {

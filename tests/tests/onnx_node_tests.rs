@@ -141,7 +141,7 @@ fn no_official_node_test_is_converted_wrongly() {
     assert!(passed >= 250, "only {passed} pass");
 }
 
-/// The case's model with rectifiers in front of its first input and behind its outputs, the other inputs as constants, and the
+/// The case's model with rectifiers before its first input and after its outputs, the other inputs as constants, and the
 /// data of the first.
 fn between_rectifiers(folder: &Path) -> Option<(Vec<u8>, Vec<f32>)> {
     let mut proto = ModelProto::decode(&std::fs::read(folder.join("model.onnx")).ok()?[..]).ok()?;

@@ -352,7 +352,7 @@ fn an_output_that_spikes_cannot_carry_is_refused_where_it_is_used() {
 }
 
 #[test]
-fn obstacles_behind_a_refused_product_are_listed_as_well() {
+fn obstacles_after_a_refused_product_are_listed_as_well() {
     let gate = |name: &str, x: &str, y: &str| (format!("{name}.m"), x.to_string(), y.to_string());
     let mut model = Onnx::new(17).input("x", &[1, 4, 6, 6]).weight("w", &[4, 4, 1, 1]);
     for (name, x, y) in [gate("first", "x", "a"), gate("second", "a", "y")] {

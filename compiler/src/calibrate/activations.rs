@@ -10,7 +10,7 @@ use snn_runtime::analog::AnalogNetwork;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The axis of a rectifier's value that holds its channels: the last one behind a linear operation, else the first.
+/// The axis of a rectifier's value that holds its channels: the last one after a linear operation, else the first.
 pub fn channel_axis(graph: &Graph, relu: NodeId) -> usize {
     match graph.operands(relu).first().map(|&o| graph.op(o)) {
         Some(Op::Linear(_)) => graph.ty(relu).shape.len().saturating_sub(1),

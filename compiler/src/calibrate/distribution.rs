@@ -1,4 +1,4 @@
-//! How values in front of activation functions are distributed.
+//! How values before activation functions are distributed.
 
 use super::CalibrationError;
 use super::activations::fold_activations;

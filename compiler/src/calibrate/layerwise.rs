@@ -28,7 +28,7 @@ const FEWEST_SAMPLES: usize = 8;
 /// One sample of so many is held back from fits, to judge them by.
 const HELD_BACK: usize = 8;
 
-/// A population or an answer about to be simulated: what it receives can be looked at, and what stands in front of it changed.
+/// A population or an answer about to be simulated: what it receives can be looked at, and what is before it changed.
 pub struct Site<'a> {
     /// The neurons' node, or the readout.
     pub id: NodeId,
@@ -42,7 +42,7 @@ pub struct Site<'a> {
     pub fitted: usize,
     /// Upper bound of the ANN's activation.
     pub cap: f32,
-    /// What weights in front of neurons will be rounded to; none where they stay floats.
+    /// What weights before neurons will be rounded to; none where they stay floats.
     pub weight_range: Option<WeightRange>,
     /// The network; change it only between the populations before this one and this one.
     pub graph: &'a mut Graph,
@@ -53,8 +53,8 @@ pub struct Site<'a> {
 struct Past {
     ann: Graph,
     states: HashMap<NodeId, Vec<State>>,
-    /// What a quantum of each population is worth.
-    worths: HashMap<NodeId, Vec<f32>>,
+    /// The amplitude of a quantum of each population.
+    amplitudes: HashMap<NodeId, Vec<f32>>,
     /// Nodes without memory that something visited reads.
     read: HashSet<NodeId>,
     timesteps: usize,
@@ -62,7 +62,7 @@ struct Past {
     whole_windows: bool,
 }
 
-/// Computes a value in front of a population, for one sample after the other.
+/// Computes a value before a population, for one sample after the other.
 pub struct Reader<'a> {
     region: Region,
     /// The same part as it was before anything was changed, if it was there: what the ANN computes.
@@ -120,7 +120,7 @@ impl Reader<'_> {
 
     /// The value averaged over the window; a linear operation of the averages of what it reads.
     pub fn mean(&self, sample: usize) -> Vec<f32> {
-        let means: Vec<Vec<f32>> = self.sources(sample).map(|(state, worth)| state.mean(worth, self.past.timesteps)).collect();
+        let means: Vec<Vec<f32>> = self.sources(sample).map(|(state, amplitude)| state.mean(amplitude, self.past.timesteps)).collect();
         self.region.run(&means.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
@@ -134,33 +134,33 @@ impl Reader<'_> {
         ann.run(&inputs)
     }
 
-    /// Whether the value is the same in all steps, because only the input is behind it.
+    /// Whether the value is the same in all steps, because it depends on the input alone.
     pub fn is_steady(&self) -> bool {
         self.region.sources.iter().all(|s| self.past.states[s].iter().all(|s| matches!(s.train, Train::Steady)))
     }
 
-    /// What a spike of each element is worth; none where the value is not made of spikes alone.
-    pub fn worth(&self) -> Option<Vec<f32>> {
-        let worths = self.region.sources.iter().map(|s| self.past.worths.get(s).map(Vec::as_slice)).collect::<Option<Vec<_>>>()?;
-        Some(self.region.run(&worths))
+    /// The amplitude of a spike of each element; none where the value is not made of spikes alone.
+    pub fn amplitude(&self) -> Option<Vec<f32>> {
+        let amplitudes = self.region.sources.iter().map(|s| self.past.amplitudes.get(s).map(Vec::as_slice)).collect::<Option<Vec<_>>>()?;
+        Some(self.region.run(&amplitudes))
     }
 
     fn sources(&self, sample: usize) -> impl Iterator<Item = (&State, Option<&Vec<f32>>)> {
-        self.region.sources.iter().map(move |s| (&self.past.states[s][sample], self.past.worths.get(s)))
+        self.region.sources.iter().map(move |s| (&self.past.states[s][sample], self.past.amplitudes.get(s)))
     }
 
     fn steps(&self, sample: usize) -> Vec<f32> {
         let mut current = Vec::new();
         let mut buffers: Vec<Vec<f32>> = self.sources(sample).map(|(state, _)| state.analog.clone()).collect();
         for t in 0..self.past.timesteps {
-            for (buffer, (state, worth)) in buffers.iter_mut().zip(self.sources(sample)) {
+            for (buffer, (state, amplitude)) in buffers.iter_mut().zip(self.sources(sample)) {
                 let n = buffer.len();
                 match &state.train {
                     Train::Steady => {}
-                    // A maximum of what only the input is behind has a single step.
+                    // A maximum of what depends on the input alone has a single step.
                     Train::Values(values) if values.len() == n => buffer.copy_from_slice(values),
                     Train::Values(values) => buffer.copy_from_slice(&values[t * n..(t + 1) * n]),
-                    Train::Spikes(train) => train.write_step(t, worth.expect("spikes have a worth"), buffer),
+                    Train::Spikes(train) => train.write_step(t, amplitude.expect("spikes have an amplitude"), buffer),
                 }
             }
             current.extend(self.region.run(&buffers.iter().map(Vec::as_slice).collect::<Vec<_>>()));
@@ -169,11 +169,11 @@ impl Reader<'_> {
     }
 }
 
-/// What a node passes on to those behind it, for one sample.
+/// What a node passes on to those after it, for one sample.
 enum Train {
     /// The analog value in every step.
     Steady,
-    /// Spikes, each worth what [`Past::worths`] says.
+    /// Spikes, with amplitudes as [`Past::amplitudes`] says.
     Spikes(SpikeTrain),
     /// Real values, step-major; a single step where only the mean matters.
     Values(Vec<f32>),
@@ -185,7 +185,7 @@ struct State {
 }
 
 impl State {
-    fn mean(&self, worth: Option<&Vec<f32>>, timesteps: usize) -> Vec<f32> {
+    fn mean(&self, amplitude: Option<&Vec<f32>>, timesteps: usize) -> Vec<f32> {
         let n = self.analog.len();
         match &self.train {
             Train::Steady => self.analog.clone(),
@@ -197,8 +197,8 @@ impl State {
                 sum
             }
             Train::Spikes(train) => {
-                let worth = worth.expect("spikes have a worth");
-                train.counts(n).iter().zip(worth).map(|(&s, w)| s as f32 / timesteps as f32 * w).collect()
+                let amplitude = amplitude.expect("spikes have an amplitude");
+                train.counts(n).iter().zip(amplitude).map(|(&s, w)| s as f32 / timesteps as f32 * w).collect()
             }
         }
     }
@@ -220,14 +220,14 @@ pub struct Goal<'a> {
     pub ann: &'a Graph,
     /// Window length.
     pub timesteps: u32,
-    /// What weights in front of neurons will be rounded to; none where they stay floats.
+    /// What weights before neurons will be rounded to; none where they stay floats.
     pub weight_range: Option<WeightRange>,
     /// Told how far the visit has come.
     pub progress: Progress<'a>,
 }
 
 /// Visits every population of a spiking float graph (after `replace-relu`, before `normalize`) in topological order, and its
-/// readouts. `adjust` may change what stands in front of a population and its neurons, with which its spikes are then
+/// readouts. `adjust` may change what is before a population and its neurons, with which its spikes are then
 /// simulated.
 ///
 /// # Errors
@@ -250,7 +250,7 @@ pub fn visit<E: From<CalibrationError>>(
     let held_back = samples.len() / HELD_BACK;
 
     let mut past =
-        Past { ann: graph.clone(), states: HashMap::new(), worths: HashMap::new(), read: HashSet::new(), timesteps, whole_windows };
+        Past { ann: graph.clone(), states: HashMap::new(), amplitudes: HashMap::new(), read: HashSet::new(), timesteps, whole_windows };
     let mut uses: HashMap<NodeId, usize> = HashMap::new();
     let mut reads: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
     let reads_others = |op: &Op| !matches!(op, Op::Input(..)) && (has_memory(op) || is_site(op));
@@ -271,8 +271,8 @@ pub fn visit<E: From<CalibrationError>>(
                 past.states.insert(id, samples.values(index).map(of).collect());
             }
             Op::CumulativeMaxPool(_) | Op::CumulativeMax => {
-                let (worth, made) = maxima(graph, &past, id, samples.len())?;
-                worth.map(|worth| past.worths.insert(id, worth));
+                let (amplitude, made) = maxima(graph, &past, id, samples.len())?;
+                amplitude.map(|amplitude| past.amplitudes.insert(id, amplitude));
                 past.states.insert(id, made);
             }
             op if is_site(op) => {
@@ -297,11 +297,11 @@ pub fn visit<E: From<CalibrationError>>(
                         State { analog: trace.analog.iter().map(|&x| x.clamp(0.0, cap)).collect(), train }
                     };
                     let made: Vec<State> = (0..samples.len()).into_par_iter().map(simulate).collect();
-                    let worth = match neuron.amplitude {
+                    let amplitude = match neuron.amplitude {
                         Amplitude::Threshold => expanded.threshold,
                         Amplitude::One => vec![1.0; expanded.threshold.len()],
                     };
-                    past.worths.insert(id, worth);
+                    past.amplitudes.insert(id, amplitude);
                     past.states.insert(id, made);
                 }
                 done += 1;
@@ -338,7 +338,7 @@ fn choose(calibration: &Samples, budget: SampleBudget, steps: usize, order: &[No
     calibration.select(fitted.into_iter().chain(held_back))
 }
 
-/// The states of a cumulative maximum, and what its spikes are worth where it passes on spikes.
+/// The states of a cumulative maximum, and the amplitudes of its spikes where it passes on spikes.
 fn maxima(graph: &Graph, past: &Past, id: NodeId, samples: usize) -> Result<(Option<Vec<f32>>, Vec<State>), CalibrationError> {
     let operands = graph.operands(id);
     let mut part = Graph::new("maximum");
@@ -352,13 +352,13 @@ fn maxima(graph: &Graph, past: &Past, id: NodeId, samples: usize) -> Result<(Opt
     part.set_outputs([root]);
     let network = AnalogNetwork::new(&part)?;
     let maximum = |values: &[Vec<f32>]| network.run(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |_, _| {}).swap_remove(0);
-    let worth = operands.iter().map(|o| past.worths.get(o).cloned()).collect::<Option<Vec<_>>>().and_then(|worths| {
-        let negated: Vec<Vec<f32>> = worths.iter().map(|w| w.iter().map(|w| -w).collect()).collect();
-        let (most, least) = (maximum(&worths), maximum(&negated));
+    let amplitude = operands.iter().map(|o| past.amplitudes.get(o).cloned()).collect::<Option<Vec<_>>>().and_then(|amplitudes| {
+        let negated: Vec<Vec<f32>> = amplitudes.iter().map(|w| w.iter().map(|w| -w).collect()).collect();
+        let (most, least) = (maximum(&amplitudes), maximum(&negated));
         most.iter().zip(&least).all(|(a, b)| *a == -b).then_some(most)
     });
     let binary = |reader: &Reader<'_>, s: usize| reader.sources(s).all(|(x, _)| matches!(x.train, Train::Spikes(SpikeTrain::Masks(_))));
-    let worth = worth.filter(|_| !past.whole_windows && (0..samples).all(|s| readers.iter().all(|r| binary(r, s))));
+    let amplitude = amplitude.filter(|_| !past.whole_windows && (0..samples).all(|s| readers.iter().all(|r| binary(r, s))));
     let made = (0..samples).into_par_iter().map(|sample| {
         let traces: Vec<SampleTrace> = readers.iter().map(|r| r.trace(sample)).collect();
         let analog = maximum(&traces.iter().map(|t| t.analog.clone()).collect::<Vec<_>>());
@@ -367,24 +367,24 @@ fn maxima(graph: &Graph, past: &Past, id: NodeId, samples: usize) -> Result<(Opt
         let mut sums: Vec<Vec<f32>> = traces.iter().map(|t| vec![0.0; t.analog.len()]).collect();
         let mut before = vec![0.0; n];
         let mut values = Vec::new();
-        let mut words = vec![0u32; if worth.is_some() { n * steps.div_ceil(32) } else { 0 }];
+        let mut words = vec![0u32; if amplitude.is_some() { n * steps.div_ceil(32) } else { 0 }];
         for t in 0..steps {
             sums.iter_mut().zip(&traces).for_each(|(sum, trace)| sum.iter_mut().zip(trace.step(t)).for_each(|(s, v)| *s += v));
             let now = maximum(&sums);
             let step = now.iter().zip(&before).map(|(a, b)| a - b);
-            match &worth {
+            match &amplitude {
                 // The maximum of counts grows by one quantum or not at all.
-                Some(worth) => {
+                Some(amplitude) => {
                     let words = &mut words[t / 32 * n..][..n];
-                    words.iter_mut().zip(step.zip(worth)).for_each(|(word, (v, w))| *word |= u32::from(v > 0.5 * w) << (t % 32));
+                    words.iter_mut().zip(step.zip(amplitude)).for_each(|(word, (v, w))| *word |= u32::from(v > 0.5 * w) << (t % 32));
                 }
                 None => values.extend(step),
             }
             before = now;
         }
-        let train = if worth.is_some() { Train::Spikes(SpikeTrain::Masks(words)) } else { Train::Values(values) };
+        let train = if amplitude.is_some() { Train::Spikes(SpikeTrain::Masks(words)) } else { Train::Values(values) };
         State { analog, train }
     });
     let made = made.collect();
-    Ok((worth, made))
+    Ok((amplitude, made))
 }

@@ -1,4 +1,4 @@
-//! Ridge regression by the normal equations: the closed form behind weight refits.
+//! Ridge regression by the normal equations: the closed form of weight refits.
 
 use rayon::prelude::*;
 use snn_runtime::analog::matrix_product;

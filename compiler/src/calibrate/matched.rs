@@ -1,9 +1,9 @@
 //! Synthetic inputs that stand in for calibration data, matched to what the network's batch-norms say.
 //!
 //! A batch-norm states mean and variance of every channel over the training data. Synthetic inputs make other ones, and the more so the
-//! deeper the layer. So every node that a batch-norm speaks of gets a scale and a shift behind it, per channel, under which the
+//! deeper the layer. So every node that a batch-norm speaks of gets a scale and a shift after it, per channel, under which the
 //! synthetic inputs' mean and variance are the stated ones: `x' = (x − μ)·σ*/σ + μ*`, layer after layer, each with those before it. The
-//! activations that come of it have the right size everywhere, behind residual sums too, and shapes and correlations that the weights
+//! activations that come of it have the right size everywhere, after residual sums too, and shapes and correlations that the weights
 //! make; thresholds are balanced on them. Scales and shifts are linear, so the spiking network can be calibrated with them as well, and
 //! they are taken out again.
 
@@ -24,7 +24,7 @@ const FEWEST_SAMPLES: usize = 8;
 /// Bounds on `σ*/σ`: beyond them a channel is dead, and its statistics say nothing.
 const RATIO: (f64, f64) = (0.02, 50.0);
 
-/// Synthetic inputs, and the scale and shift behind every node that a batch-norm speaks of.
+/// Synthetic inputs, and the scale and shift after every node that a batch-norm speaks of.
 #[derive(Clone, Debug)]
 pub struct Matched {
     /// The inputs.

@@ -5,7 +5,7 @@ use snn_ir::op::Divisor;
 use snn_ir::{Graph, NodeId, Op};
 use std::collections::HashMap;
 
-/// Mean and variance of each channel, taken as Gaussian in front of a rectifier.
+/// Mean and variance of each channel, taken as Gaussian before a rectifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
     /// Per channel.
@@ -49,7 +49,7 @@ impl Moments {
         d
     }
 
-    /// Mean and variance behind a rectifier (moments of the rectified Gaussian; a cap is ignored).
+    /// Mean and variance after a rectifier (moments of the rectified Gaussian; a cap is ignored).
     fn rectified(&self) -> Moments {
         let (mean, variance) = (0..self.mean.len())
             .map(|c| {

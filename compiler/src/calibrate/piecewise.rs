@@ -198,8 +198,8 @@ impl<'a> Plan<'a> {
             let mut next = vec![f64::INFINITY; n];
             let mut origin = vec![0; n];
             for j in 1..n {
-                for i in 0..j {
-                    let total = cost[i] + self.chord(i, j);
+                for (i, so_far) in cost[..j].iter().enumerate() {
+                    let total = so_far + self.chord(i, j);
                     if total < next[j] {
                         (next[j], origin[j]) = (total, i);
                     }

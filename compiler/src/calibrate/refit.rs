@@ -1,11 +1,11 @@
-//! Refits the weights in front of a population or an answer to the spikes that they get.
+//! Refits the weights before a population or an answer to the spikes that they get.
 
 use super::CalibrationError;
 use super::layerwise::Site;
 use super::least_squares::{Factor, Gram, Rows};
 use super::places::Places;
 use super::rounding::Lattice;
-use super::terms::{column_worths, largest_currents, terms, weights};
+use super::terms::{column_amplitudes, largest_currents, terms, weights};
 use rayon::prelude::*;
 use snn_ir::op::{Conv, Linear};
 use snn_ir::{NodeId, Op, Tensor};
@@ -23,7 +23,7 @@ const CAUTIOUS_RIDGE: f64 = 1e-1;
 /// Gains below this part of a layer's largest make a channel's weights worthless for its current.
 const LEAST_GAIN: f32 = 1e-3;
 
-/// Weights in front of a population, with the mean spike input they get at the chosen places.
+/// Weights before a population, with the mean spike input they get at the chosen places.
 pub struct Refit {
     node: NodeId,
     groups: Vec<Group>,
@@ -76,7 +76,7 @@ impl Refit {
     /// stands before nothing that was visited.
     ///
     /// # Errors
-    /// When what is in front of it cannot be executed.
+    /// When what is before it cannot be executed.
     pub fn of(site: &Site<'_>, places: &Places) -> Result<Option<Refit>, CalibrationError> {
         for term in terms(site, places) {
             if matches!(site.graph.op(term.node), Op::Conv(_) | Op::Linear(_))
@@ -192,13 +192,13 @@ impl Refit {
     }
 
     /// The integers that `quantize` will make of the weights once `total` is added to them; `None` where it will not round them to
-    /// integers of the width of weights in front of neurons, or to a step that is not known yet.
+    /// integers of the width of weights before neurons, or to a step that is not known yet.
     ///
     /// # Errors
-    /// When what is in front of them cannot be executed.
+    /// When what is before them cannot be executed.
     pub fn round(&self, site: &Site<'_>, places: &Places, total: &WeightStep) -> Result<Option<Rounded>, CalibrationError> {
         let (Some(range), true) = (site.weight_range, self.is_exclusive) else { return Ok(None) };
-        let Some(worths) = column_worths(site, self.node)? else { return Ok(None) };
+        let Some(amplitudes) = column_amplitudes(site, self.node)? else { return Ok(None) };
         let columns = self.columns - 1;
         let mut largest = vec![0f64; self.gains.len()];
         let mut synapses = vec![site.graph.op(self.node)];
@@ -212,7 +212,7 @@ impl Refit {
         let most = range.of(synapses.into_iter());
         let weights = weights(site.graph.op(self.node));
         let lattices: Vec<Lattice> =
-            self.groups.par_iter().enumerate().map(|(g, group)| Lattice::new(&group.fitted.1, worths.of_group(g, columns))).collect();
+            self.groups.par_iter().enumerate().map(|(g, group)| Lattice::new(&group.fitted.1, amplitudes.of_group(g, columns))).collect();
         let row = |c: usize| -> (Vec<f64>, f32) {
             let lattice = &lattices[c / self.outputs_per_group];
             let gain = f64::from(self.gains[c].abs());

@@ -20,7 +20,7 @@ pub fn has_memory(op: &Op) -> bool {
 }
 
 impl Region {
-    /// The part in front of and with `root`.
+    /// The part before and with `root`.
     ///
     /// # Errors
     /// When it cannot be executed.

@@ -1,4 +1,4 @@
-//! Rounds the weights in front of a population to the integers that `quantize` will make of them, while what that does to the
+//! Rounds the weights before a population to the integers that `quantize` will make of them, while what that does to the
 //! currents can still be made up for.
 //!
 //! Rounded to the nearest integer, every weight of a channel is off by up to half a step, and as spikes are never negative these errors
@@ -42,31 +42,31 @@ pub struct Lattice {
     factor: Option<Vec<f64>>,
     /// Mean spike rates.
     means: Vec<f64>,
-    /// What a spike of each column is worth.
-    worths: Vec<f64>,
+    /// The amplitude of a spike of each column.
+    amplitudes: Vec<f64>,
 }
 
 impl Lattice {
-    /// For weights on the columns of `gram` but its last, the constant, where a spike is worth `worths`.
-    pub fn new(gram: &Gram, worths: Vec<f64>) -> Lattice {
-        let n = worths.len();
-        let (mut covariance, means) = gram.covariance(&worths);
+    /// For weights on the columns of `gram` but its last, the constant, where a spike has an amplitude of `amplitudes`.
+    pub fn new(gram: &Gram, amplitudes: Vec<f64>) -> Lattice {
+        let n = amplitudes.len();
+        let (mut covariance, means) = gram.covariance(&amplitudes);
         let damping = DAMPING * (0..n).map(|i| covariance[i * n + i]).sum::<f64>() / n.max(1) as f64;
         (0..n).for_each(|i| covariance[i * n + i] += damping + f64::MIN_POSITIVE);
         let factor = (n <= MANY_COLUMNS && cholesky(&mut covariance, n)).then_some(covariance);
-        Lattice { factor, means, worths }
+        Lattice { factor, means, amplitudes }
     }
 
     /// The largest current that one spike makes through `row`.
     pub fn largest(&self, row: &[f64]) -> f64 {
-        row.iter().zip(&self.worths).map(|(w, a)| (w * a).abs()).fold(0.0, f64::max)
+        row.iter().zip(&self.amplitudes).map(|(w, a)| (w * a).abs()).fold(0.0, f64::max)
     }
 
     /// What has to be added to `row` so that a spike through each of its weights makes a whole number of `unit`s, at most `most` of
     /// them; the bias's share last. The largest weight keeps its place, for it sets the unit.
     pub fn step(&self, row: &[f64], unit: f64, most: f64) -> Vec<f64> {
-        let n = self.worths.len();
-        let wanted: Vec<f64> = row.iter().zip(&self.worths).map(|(w, a)| w * a / unit).collect();
+        let n = self.amplitudes.len();
+        let wanted: Vec<f64> = row.iter().zip(&self.amplitudes).map(|(w, a)| w * a / unit).collect();
         let largest = (0..n).max_by(|&a, &b| wanted[a].abs().total_cmp(&wanted[b].abs()));
         let mut errors = vec![0.0; n];
         for i in (0..n).rev() {
@@ -78,7 +78,7 @@ impl Lattice {
             errors[i] = wanted[i] - target.round().clamp(-most, most);
         }
         let bias = errors.iter().zip(&self.means).map(|(e, m)| e * m).sum::<f64>() * unit;
-        errors.iter().zip(&self.worths).map(|(e, a)| -e * unit / a).chain([bias]).collect()
+        errors.iter().zip(&self.amplitudes).map(|(e, a)| -e * unit / a).chain([bias]).collect()
     }
 }
 
@@ -104,8 +104,8 @@ mod tests {
             let made = rows.values(&[step]).remove(0);
             (made.iter().sum::<f32>() / 4000.0, made.iter().map(|v| v * v).sum::<f32>() / 4000.0)
         };
-        for (w, (s, worth)) in row.iter().zip(step.iter().zip([2.0, 2.0, 1.0])) {
-            let steps = (w + s) * worth / unit;
+        for (w, (s, amplitude)) in row.iter().zip(step.iter().zip([2.0, 2.0, 1.0])) {
+            let steps = (w + s) * amplitude / unit;
             assert!((steps - steps.round()).abs() < 1e-9 && steps.abs() < 4.5, "{steps} is a whole number");
         }
         let nearest: Vec<f64> = row.iter().zip([2.0, 2.0, 1.0]).map(|(w, a)| (w * a / unit).round() * unit / a - w).chain([0.0]).collect();

@@ -1,6 +1,6 @@
 //! Finds the neuron that reproduces the ANN best from the currents it really gets.
 //!
-//! Per channel, θ, v(0) and a bias current are searched coordinate by coordinate; what a spike is worth is not searched: for
+//! Per channel, θ, v(0) and a bias current are searched coordinate by coordinate; the amplitude of a spike is not searched: for
 //! given counts `N` the best value `a` of `a·N/T ≈ x` is a ratio of sums, so a candidate is judged by the error that is left
 //! with its best `a`. All of it uses spike counts of the simulated neuron, so clipping, quantisation and unevenness
 //! errors are weighed as they occur.

@@ -125,10 +125,10 @@ impl SpikeTrain {
         sums
     }
 
-    /// What is sent in step `t`, where a quantum is worth `worth`.
-    pub fn write_step(&self, t: usize, worth: &[f32], out: &mut [f32]) {
-        let n = worth.len();
-        let out = out.iter_mut().zip(worth);
+    /// What is sent in step `t`, where a quantum of element i has the amplitude `amplitude[i]`.
+    pub fn write_step(&self, t: usize, amplitude: &[f32], out: &mut [f32]) {
+        let n = amplitude.len();
+        let out = out.iter_mut().zip(amplitude);
         match self {
             SpikeTrain::Counts(counts) => out.zip(counts).for_each(|((o, w), &c)| *o = if (t as i32) < c { *w } else { 0.0 }),
             SpikeTrain::Masks(words) => {

@@ -1,4 +1,4 @@
-//! What adds up to a population's current, and what a spike is worth on the way there.
+//! What adds up to a population's current, and which amplitude a spike has on the way there.
 
 use super::CalibrationError;
 use super::layerwise::Site;
@@ -47,36 +47,36 @@ fn counts_spikes(graph: &Graph, id: NodeId) -> bool {
     graph.ty(id).signal == Signal::Spikes || sums && counts_spikes(graph, graph.operands(id)[0])
 }
 
-/// What a spike is worth in the columns of a convolution or linear operation.
-pub(super) struct ColumnWorths {
+/// The amplitude of a spike in the columns of a convolution or linear operation.
+pub(super) struct ColumnAmplitudes {
     /// Per source channel (or element, for a linear operation).
-    worths: Vec<f64>,
+    amplitudes: Vec<f64>,
     channels_per_group: usize,
 }
 
-impl ColumnWorths {
+impl ColumnAmplitudes {
     /// Per column of a group.
     pub fn of_group(&self, group: usize, columns: usize) -> Vec<f64> {
-        let channels = &self.worths[group * self.channels_per_group..][..self.channels_per_group];
+        let channels = &self.amplitudes[group * self.channels_per_group..][..self.channels_per_group];
         let taps = columns / self.channels_per_group;
         channels.iter().flat_map(|&w| std::iter::repeat_n(w, taps)).collect()
     }
 }
 
 /// `None` when the columns are not spikes alone.
-pub(super) fn column_worths(site: &Site<'_>, node: NodeId) -> Result<Option<ColumnWorths>, CalibrationError> {
+pub(super) fn column_amplitudes(site: &Site<'_>, node: NodeId) -> Result<Option<ColumnAmplitudes>, CalibrationError> {
     let source = site.graph.operands(node)[0];
     if !counts_spikes(site.graph, source) {
         return Ok(None);
     }
-    let Some(values) = site.reader(source)?.worth() else { return Ok(None) };
+    let Some(values) = site.reader(source)?.amplitude() else { return Ok(None) };
     let (plane, channels_per_group) = match site.graph.op(node) {
         Op::Conv(c) => (site.graph.ty(source).shape[1..].iter().product(), c.weight.shape()[1]),
         Op::Linear(l) if values.len() == l.weight.shape()[1] => (1, l.weight.shape()[1]),
         _ => return Ok(None),
     };
-    let worths: Vec<f64> = values.chunks_exact(plane).map(|c| c.iter().fold(0f64, |m, &v| m.max(v.into()))).collect();
-    Ok(worths.iter().all(|&w| w > 0.0).then_some(ColumnWorths { worths, channels_per_group }))
+    let amplitudes: Vec<f64> = values.chunks_exact(plane).map(|c| c.iter().fold(0f64, |m, &v| m.max(v.into()))).collect();
+    Ok(amplitudes.iter().all(|&w| w > 0.0).then_some(ColumnAmplitudes { amplitudes, channels_per_group }))
 }
 
 /// The weights of a convolution or linear operation, none of others.
@@ -96,12 +96,12 @@ pub(super) fn largest_currents(site: &Site<'_>, term: &Term) -> Result<Option<Ve
         return Ok(term.gains.as_ref().map(|gains| vec![0.0; gains.len()]));
     }
     let (Op::Conv(_) | Op::Linear(_), Some(gains)) = (graph.op(term.node), &term.gains) else { return Ok(None) };
-    let Some(worths) = column_worths(site, term.node)? else { return Ok(None) };
+    let Some(amplitudes) = column_amplitudes(site, term.node)? else { return Ok(None) };
     let weights = weights(graph.op(term.node));
     let columns = weights.len() / gains.len();
-    let outputs_per_group = gains.len() * worths.channels_per_group / worths.worths.len();
+    let outputs_per_group = gains.len() * amplitudes.channels_per_group / amplitudes.amplitudes.len();
     let largest = |c: usize| {
-        let row = weights[c * columns..(c + 1) * columns].iter().zip(worths.of_group(c / outputs_per_group, columns));
+        let row = weights[c * columns..(c + 1) * columns].iter().zip(amplitudes.of_group(c / outputs_per_group, columns));
         row.map(|(&w, a)| (f64::from(w) * a).abs()).fold(0.0, f64::max) * f64::from(gains[c].abs())
     };
     Ok(Some((0..gains.len()).map(largest).collect()))

@@ -5,7 +5,7 @@ use super::{Failure, output};
 use clap::{Args, ValueEnum};
 use snn_ir::Limits;
 use snn_ir::file::Program;
-use snn_runtime::cost_model::CostModelError;
+use snn_runtime::cost::CostModelError;
 use snn_runtime::{CostModel, Cpu, EngineKind, Network};
 use snnc::files;
 use std::borrow::Cow;

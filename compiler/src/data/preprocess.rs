@@ -200,7 +200,7 @@ pub fn pixels_to_input(pixels: Pixels<'_>, preprocessing: &Preprocessing, target
     };
     let mut input = vec![0.0; fitted.len()];
     for place in 0..plane {
-        for channel in 0..fitted.channels {
+        for (channel, table) in tables.iter().enumerate() {
             let pixel = match (own, fitted.channels) {
                 (3, 1) => grey([at(0, place), at(1, place), at(2, place)]),
                 (1, _) => at(0, place),
@@ -210,7 +210,7 @@ pub fn pixels_to_input(pixels: Pixels<'_>, preprocessing: &Preprocessing, target
                 Layout::Chw => channel * plane + place,
                 Layout::Hwc => place * fitted.channels + channel,
             };
-            input[element] = tables[channel][usize::from(pixel)];
+            input[element] = table[usize::from(pixel)];
         }
     }
     Ok(input)

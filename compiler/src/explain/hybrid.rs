@@ -49,8 +49,8 @@ pub struct Population {
     pub name: String,
     /// The neurons.
     pub neurons: ExpandedNeuron,
-    /// What a spike is worth downstream.
-    worth: Arc<[f32]>,
+    /// The amplitude of a spike.
+    amplitude: Arc<[f32]>,
     /// Extent of the first axis.
     channels: usize,
     /// The ANN's activation, per neuron, that a current of one stands for.
@@ -94,7 +94,7 @@ impl Hybrid {
                 Op::Input(..) => Kind::Input(inputs.iter().position(|&i| i == id).unwrap_or_default()),
                 Op::If(neuron) => {
                     let neurons = ExpandedNeuron::new(neuron, &graph.ty(id).shape);
-                    let worth: Arc<[f32]> = match neuron.amplitude {
+                    let amplitude: Arc<[f32]> = match neuron.amplitude {
                         Amplitude::Threshold => neurons.threshold.as_slice().into(),
                         Amplitude::One => vec![1.0; neurons.threshold.len()].into(),
                     };
@@ -103,7 +103,7 @@ impl Hybrid {
                     let (_, most) = neuron.dynamics().output_interval::<f32>(1);
                     let cap = neurons.threshold.iter().map(|theta| theta * most).collect();
                     let unit = vec![1.0; neurons.threshold.len()];
-                    Kind::Neurons(Box::new(Population { name: graph.node(id).name().into(), neurons, worth, channels, unit, cap }))
+                    Kind::Neurons(Box::new(Population { name: graph.node(id).name().into(), neurons, amplitude, channels, unit, cap }))
                 }
                 Op::CumulativeMaxPool(_) | Op::CumulativeMax => Kind::Maximum(maximum(graph, id)?),
                 Op::Encode { scale, limit } => Kind::Encode { scale: scale.expanded(&graph.ty(id).shape), limit: *limit },
@@ -126,7 +126,7 @@ impl Hybrid {
         Ok(Hybrid { stages, timesteps: timesteps as usize })
     }
 
-    /// Learns from samples in which units the ANN has the activations that spikes stand for: what a spike is worth there, per channel,
+    /// Learns from samples in which units the ANN has the activations that spikes stand for: the amplitude of a spike there, per channel,
     /// by least squares.
     pub fn learn_units(&mut self, ann: &Ann, samples: &Samples) {
         let runs: Vec<Vec<Vec<(f64, f64)>>> = (0..samples.len()).into_par_iter().map(|s| self.products(ann, &samples.sample(s))).collect();
@@ -150,7 +150,7 @@ impl Hybrid {
             let Some(activation) = ann.activation(&ann_run, &p.name).filter(|a| a.len() == p.unit.len()) else { return products };
             let per_channel = activation.len() / p.channels;
             for (i, (&s, a)) in run.sent(at).iter().zip(activation).enumerate() {
-                let rate = f64::from(s / p.worth[i] * p.neurons.threshold[i]);
+                let rate = f64::from(s / p.amplitude[i] * p.neurons.threshold[i]);
                 let sum = &mut products[i / per_channel];
                 *sum = (sum.0 + f64::from(a) * rate, sum.1 + rate * rate);
             }
@@ -190,7 +190,7 @@ impl Hybrid {
     }
 
     /// Runs one sample with those populations spiking that `spikes` says. What stands before population `from` is taken from
-    /// `before`, a run in which the same of it spiked; with `ann`, what is behind behaves as the ANN.
+    /// `before`, a run in which the same of it spiked; with `ann`, what comes after behaves as the ANN.
     pub fn run(&self, inputs: &[&[f32]], spikes: impl Fn(usize) -> bool, before: Option<(&Run, usize)>, ann: Option<&AsAnn>) -> Run {
         let mut waves: Vec<Arc<Wave>> = before.map_or_else(Vec::new, |(run, from)| run.waves[..from].to_vec());
         for at in waves.len()..self.stages.len() {
@@ -287,12 +287,12 @@ impl Population {
 
     /// An activation in the unit of neuron `i`'s current, as what the neuron sends per step.
     pub fn output(&self, i: usize, activation: f32) -> f32 {
-        activation / self.neurons.threshold[i] * self.worth[i]
+        activation / self.neurons.threshold[i] * self.amplitude[i]
     }
 
-    /// What one spike of neuron `i` is worth.
-    pub fn worth(&self, i: usize) -> f32 {
-        self.worth[i]
+    /// The amplitude of a spike of neuron `i`.
+    pub fn amplitude(&self, i: usize) -> f32 {
+        self.amplitude[i]
     }
 
     /// The mean output of neuron `i` if its count were the clipped floor of its whole input, given its mean current.
@@ -300,7 +300,7 @@ impl Population {
         let window = timesteps as f32;
         let input = mean * window + self.neurons.initial[i];
         let count = self.neurons.dynamics.window_count(input, self.neurons.threshold[i], timesteps as u32);
-        count * self.worth[i] / window
+        count * self.amplitude[i] / window
     }
 
     /// Sets units and caps from sums of the ANN's activations times own ones, and of own ones squared, per channel. A channel that was
@@ -321,7 +321,7 @@ impl Population {
             return Wave::Values(Values::steady(mean.iter().enumerate().map(|(i, &x)| self.even_output(i, x, timesteps)).collect()));
         }
         let trace = SampleTrace { analog: vec![0.0; current.len], current: current.values };
-        Wave::Spikes { train: self.neurons.simulate(&trace, timesteps), worth: self.worth.clone(), steps: timesteps }
+        Wave::Spikes { train: self.neurons.simulate(&trace, timesteps), amplitude: self.amplitude.clone(), steps: timesteps }
     }
 }
 

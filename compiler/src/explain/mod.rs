@@ -209,7 +209,7 @@ fn explain_sample(ann: &Ann, hybrid: &Hybrid, populations: &[(usize, &Population
             let clipped = population.output(i, population.clipped(i, rectified));
             let rectified = population.output(i, rectified);
             let even = population.even_output(i, current[i], timesteps);
-            let squared = |value: f32| f64::from(value / population.worth(i)).powi(2);
+            let squared = |value: f32| f64::from(value / population.amplitude(i)).powi(2);
             tally.activation += squared(a);
             tally.error.inherited += squared(a - rectified);
             tally.error.clipping += squared(rectified - clipped);

@@ -40,12 +40,12 @@ impl Values {
 pub enum Wave {
     /// Real values.
     Values(Values),
-    /// Spikes, and what each is worth: a bit each where neurons are binary, so that whole runs fit the memory.
+    /// Spikes, and their amplitudes: a bit each where neurons are binary, so that whole runs fit the memory.
     Spikes {
         /// The spikes.
         train: SpikeTrain,
         /// Per neuron.
-        worth: Arc<[f32]>,
+        amplitude: Arc<[f32]>,
         /// Number of steps.
         steps: usize,
     },
@@ -61,9 +61,9 @@ impl Wave {
     pub fn step(&self, t: usize) -> Cow<'_, [f32]> {
         match self {
             Wave::Values(values) => Cow::Borrowed(values.step(t)),
-            Wave::Spikes { train, worth, .. } => {
-                let mut values = vec![0.0; worth.len()];
-                train.write_step(t, worth, &mut values);
+            Wave::Spikes { train, amplitude, .. } => {
+                let mut values = vec![0.0; amplitude.len()];
+                train.write_step(t, amplitude, &mut values);
                 Cow::Owned(values)
             }
         }
@@ -74,7 +74,7 @@ impl Wave {
         let (len, steps) = match self {
             Wave::Values(v) if v.is_steady() => return v.values.clone(),
             Wave::Values(v) => (v.len, v.values.len() / v.len.max(1)),
-            Wave::Spikes { worth, steps, .. } => (worth.len(), *steps),
+            Wave::Spikes { amplitude, steps, .. } => (amplitude.len(), *steps),
         };
         let mut mean = vec![0f32; len];
         (first..steps).for_each(|t| mean.iter_mut().zip(self.step(t).iter()).for_each(|(m, v)| *m += v));

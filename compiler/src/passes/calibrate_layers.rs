@@ -6,20 +6,20 @@
 //!    for what the layers before got wrong; λ is the one that leaves the least on samples held back, and where none leaves less
 //!    than there was the weights stay;
 //! 2. *search*: θ, v(0) and a bias current per channel by coordinate search on the simulated counts, what a spike is
-//!    worth by least squares (`amplitude = T·Σ N a / Σ N²`);
+//!    amplitude by least squares (`amplitude = T·Σ N a / Σ N²`);
 //! 3. *Gauss-Newton*: the refit again, on the residual `a − amplitude·N/T` of the simulated neuron, with a step length per
 //!    channel chosen among 0, 1/2, 1 and 2 on samples held back, taking the change of the current to be the same in every step;
 //!    then a finer search;
 //! 4. *rounding*: where `quantize` will make integers of the weights, they are rounded now ([`crate::calibrate::rounding`]), θ to a whole
-//!    number of their steps, so that the neurons and all layers behind are fitted to the spikes of the integer network.
+//!    number of their steps, so that the neurons and all layers after it are fitted to the spikes of the integer network.
 //!
-//! The weights in front of the answers are refitted to the ANN's answers in the end. Weights whose result others read, too (a residual
+//! The weights before the answers are refitted to the ANN's answers in the end. Weights whose result others read, too (a residual
 //! stream), are refitted once, to what the ANN has there.
 //!
 //! No labels and no gradients through the network. Related to the weight calibration of Li et al. 2021, which descends by
 //! gradients, and to GPTQ-style layer-wise reconstruction.
 //!
-//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it does nothing.
+//! Precondition: after `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it does nothing.
 
 use super::correct_bias::add_current;
 use super::populations::adjust_with;
@@ -127,8 +127,8 @@ impl Goal {
         let of = |c: usize| -> Vec<f32> {
             let entries = self.entries(c, &observed.current[c]);
             let counts = entries.counts(&found[c].0);
-            let worth = found[c].1.amplitude / self.timesteps as f32;
-            entries.target.iter().zip(&counts).map(|(x, n)| x - worth * n).collect()
+            let amplitude = found[c].1.amplitude / self.timesteps as f32;
+            entries.target.iter().zip(&counts).map(|(x, n)| x - amplitude * n).collect()
         };
         (0..found.len()).into_par_iter().map(of).collect()
     }
@@ -220,7 +220,7 @@ impl CalibrateLayers {
     }
 }
 
-/// Puts the found parameters into the graph. A spike is worth θ there, so a neuron whose spikes are worth `a` becomes one
+/// Puts the found parameters into the graph. A spike has amplitude θ there, so a neuron whose spikes have amplitude `a` becomes one
 /// with threshold `a` whose potential, bias and current are `a/θ` times what they were.
 fn write_back(
     site: &mut Site<'_>,

@@ -1,11 +1,11 @@
-//! `canonicalize`: one way to say each thing, so that the passes behind it need to know only that one.
+//! `canonicalize`: one way to say each thing, so that the passes after it need to know only that one.
 //!
 //! * `identity`, reshapes to the same shape and scales by one go;
 //! * padding with another number is padding with zeros and a constant on the padded places;
-//! * zero padding goes into the window of the conv or sum behind it;
-//! * a clip to `[0, c]` is a relu with a cap, as is one from below zero behind a relu or before one; a relu of what is never negative goes, or leaves only its cap;
-//! * a relu moves in front of max-pools, structural operations and concatenations (it commutes with all of them), so
-//!   that it stands right behind the weights and everything behind it works on spikes; but behind the max-pools of what is linear
+//! * zero padding goes into the window of the conv or sum after it;
+//! * a clip to `[0, c]` is a relu with a cap, as is one from below zero after a relu or before one; a relu of what is never negative goes, or leaves only its cap;
+//! * a relu moves before max-pools, structural operations and concatenations (it commutes with all of them), so
+//!   that it comes right after the weights and everything after it works on spikes; but after the max-pools of what is linear
 //!   in the input, which are computed once a window: there it leaves fewer neurons, and thresholds fit the maxima alone;
 //! * a softmax that leads only to outputs goes, and a sigmoid over a vector of scores: they change no ranking.
 
@@ -199,7 +199,7 @@ fn relu_forward(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool, G
     if !commutes || is_first_pool || graph.use_count(before) > 1 {
         return Ok(false);
     }
-    // The relu keeps its name at its new place; what it moves in front of is created anew behind it.
+    // The relu keeps its name at its new place; what it moves before is created anew after it.
     let name = graph.node(id).name().to_string();
     let before_op = graph.op(before).clone();
     let operands = graph.operands(before);

@@ -4,7 +4,7 @@
 //! averaged over calibration samples and space; repeated, since a bias changes counts in steps. Layers are visited in
 //! order and each sees the spikes that the corrected layers before it send; the answers are corrected last. Source: Li et al. 2021, "light" calibration.
 //!
-//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
+//! Precondition: after `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
 //! matched to batch-norm statistics, and does nothing where there are none.
 
 use super::populations::adjust_populations;
@@ -75,7 +75,7 @@ impl CorrectBias {
                     None => reader.mean(sample),
                     Some(neurons) => {
                         let counts = neurons.simulate(&trace, site.timesteps).counts(n);
-                        counts.iter().zip(&neurons.threshold).map(|(&c, worth)| c as f32 * worth / site.timesteps as f32).collect()
+                        counts.iter().zip(&neurons.threshold).map(|(&c, amplitude)| c as f32 * amplitude / site.timesteps as f32).collect()
                     }
                 };
                 let mut sums = vec![0f64; channels];
@@ -93,7 +93,7 @@ impl CorrectBias {
     }
 }
 
-/// Adds a constant current in front of the population `id`.
+/// Adds a constant current before the population `id`.
 pub(super) fn add_current(graph: &mut Graph, id: snn_ir::NodeId, bias: &[f32]) -> Result<(), PassError> {
     if bias.iter().all(|&b| b == 0.0) {
         return Ok(());

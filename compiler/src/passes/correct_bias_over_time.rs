@@ -6,7 +6,7 @@
 //! the corrected layers before it send. The neurons carry `−β` as their `schedule`; steps beyond T get that of step T.
 //! Source: forward temporal bias correction, FTBC (Wu et al. 2024), with all samples as one batch.
 //!
-//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`; neurons that fire step by step. Without calibration
+//! Precondition: after `replace-relu` and `shift-membrane`, before `normalize`; neurons that fire step by step. Without calibration
 //! data it works on synthetic inputs matched to batch-norm statistics, and does nothing where there are none.
 
 use super::populations::{NO_NEURONS, adjust_populations};

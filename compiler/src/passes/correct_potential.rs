@@ -5,7 +5,7 @@
 //! cannot; it costs one potential per neuron to store and holds for the T of the calibration. Layers are visited in order and each sees
 //! the spikes that the corrected layers before it send. Source: Li et al. 2021, potential calibration.
 //!
-//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
+//! Precondition: after `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
 //! matched to batch-norm statistics, and does nothing where there are none.
 
 use super::populations::{NO_NEURONS, adjust_populations};
@@ -70,8 +70,8 @@ impl CorrectPotential {
                     *sum += f64::from(x.clamp(0.0, site.cap)) * site.timesteps as f64;
                 }
                 let sent = expanded.simulate(&trace, site.timesteps).counts(n);
-                for ((sum, count), &worth) in sums.iter_mut().zip(sent).zip(&expanded.threshold) {
-                    *sum -= f64::from(count) * f64::from(worth);
+                for ((sum, count), &amplitude) in sums.iter_mut().zip(sent).zip(&expanded.threshold) {
+                    *sum -= f64::from(count) * f64::from(amplitude);
                 }
             };
             const CHUNK: usize = 16;

@@ -6,7 +6,7 @@
 //! charges first, where thresholds differ), rounded up; at least `keep` steps of the window stay. Source: Bu et al. 2025, delayed
 //! evaluation. `steps` sets the delay by hand. The window is not longer for it: of T steps, T − delay are counted.
 //!
-//! Precondition: behind `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data only `steps` has an effect.
+//! Precondition: after `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data only `steps` has an effect.
 
 use super::populations::ann;
 use super::{Condition, Facts, Pass, PassError, Report, Request};

@@ -1,7 +1,7 @@
 //! `fold-batch-norm`: batch-norms and constant scales go into the weights before them.
 //!
 //! Equation: with `a = γ/√(σ²+ε)` and `b = β − μ·a`, `a·(W x + c) + b = (a·W) x + (a·c + b)`, row by row.
-//! Precondition: the conv or linear before has no other user. What has none before it (batch-norm behind an add, a
+//! Precondition: the conv or linear before has no other user. What has none before it (batch-norm after an add, a
 //! concatenation or a pooling) becomes a `scale`: a weight and a bias current per channel. Neighbouring scales merge.
 
 use super::{Condition, Facts, Pass, PassError, Report, Request};

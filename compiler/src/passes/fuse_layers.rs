@@ -1,4 +1,4 @@
-//! `fuse-layers`: chains of linear operations and the neurons behind them become one layer.
+//! `fuse-layers`: chains of linear operations and the neurons after them become one layer.
 //!
 //! A layer is `{one synapse per source} + bias + neurons`. Sums, scales and biases between the sources and the neurons
 //! dissolve into weights and one bias; several weighted branches that meet in an add become several synapses of one

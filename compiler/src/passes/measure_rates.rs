@@ -4,7 +4,7 @@
 //! about what the network computes: the engine that makes machine code chooses kernels by it, since the time of some grows with the
 //! rate. Without calibration data, and for networks that only the reference engine runs, it does nothing and a rate is assumed.
 //!
-//! Precondition: behind everything that changes weights, thresholds or biases; behind `quantize`.
+//! Precondition: after everything that changes weights, thresholds or biases; after `quantize`.
 
 use super::{Condition, Facts, Pass, PassError, Report, Request};
 use crate::data::Samples;

@@ -1,9 +1,9 @@
 //! `normalize`: every threshold and every spike amplitude becomes 1.
 //!
-//! Equation: with spikes worth θ_pre and a threshold θ_post, `v ≥ θ_post` driven by `W·θ_pre·s` is the same as `v/θ_post ≥ 1`
+//! Equation: with spikes of amplitude θ_pre and a threshold θ_post, `v ≥ θ_post` driven by `W·θ_pre·s` is the same as `v/θ_post ≥ 1`
 //! driven by `(W·θ_pre/θ_post)·s`. Amplitudes travel along structural operations and max-pools, which keep spikes spikes,
 //! and go into the columns of the next weights; thresholds go into the rows of the weights before. Where there are no weights
-//! (an identity shortcut, a batch-norm behind an add) a `scale` carries the factor. After it a chip needs one threshold only.
+//! (an identity shortcut, a batch-norm after an add) a `scale` carries the factor. After it a chip needs one threshold only.
 //!
 //! Precondition: after `replace-relu`. The network's function does not change.
 
@@ -48,7 +48,7 @@ impl Pass for Normalize {
     }
 }
 
-/// What one event of each spike-valued node is worth, element by element; `None` where that is 1 everywhere.
+/// The amplitude of a spike of each node, element by element; `None` where that is 1 everywhere.
 type Amplitudes = HashMap<NodeId, Option<Vec<f32>>>;
 
 fn fold_amplitudes(graph: &mut Graph, report: &mut Report) -> Result<(), PassError> {

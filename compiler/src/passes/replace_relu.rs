@@ -1,7 +1,7 @@
 //! `replace-relu`: the analog network becomes a spiking one.
 //!
 //! Inputs and constants become currents, every relu a population of integrate-and-fire neurons with the threshold that
-//! `balance-thresholds` chose and spikes worth that threshold, every output gets a readout. A cap on the relu needs
+//! `balance-thresholds` chose and spikes of that amplitude, every output gets a readout. A cap on the relu needs
 //! nothing more: a neuron whose θ is at most the cap saturates there. A neuron with n lanes sends up to `2ⁿ − 1` quanta a step,
 //! so its quantum is `θ/(2ⁿ − 1)`. Source: Deng & Gu, ICLR 2021, section 3.
 //!

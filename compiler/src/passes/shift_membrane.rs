@@ -3,7 +3,7 @@
 //! Equation: `v(0) = f·θ`, f = 1/2. The count of a neuron is the floor of its input over θ; half a threshold to begin
 //! with makes it the nearest integer, so that the expected error of an input that is uniform within a step vanishes.
 //! The same total as adding θ/(2T) to the bias for T steps. Source: Deng & Gu, ICLR 2021, section 4.2; Bu et al. 2022.
-//! It applies to *every* neuron, those behind a residual add too, which the authors' code leaves out.
+//! It applies to *every* neuron, those after a residual add too, which the authors' code leaves out.
 
 use super::{Condition, Facts, Pass, PassError, Report, Request};
 use serde::Deserialize;

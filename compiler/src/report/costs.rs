@@ -1,7 +1,7 @@
 //! A measured cost model, and how well it describes what was measured.
 
 use super::table::{Align, table};
-use snn_runtime::cost_model::{Deviation, Measurement};
+use snn_runtime::cost::{Deviation, Measurement};
 
 /// The report for people: how far the model is from the measurements.
 pub fn deviations(measurement: &Measurement) -> String {

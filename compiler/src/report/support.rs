@@ -37,7 +37,7 @@ pub struct NodeReport {
     pub opset: i64,
     /// Shape of its first result at batch 1; of its inputs where it has none.
     pub shape: Option<String>,
-    /// `exact`, `approximated`, `folded` (evaluated at import or dropped), `refused`, or `unknown` behind a refused one.
+    /// `exact`, `approximated`, `folded` (evaluated at import or dropped), `refused`, or `unknown` after a refused one.
     pub support: &'static str,
     /// How it is approximated, or why it is refused.
     pub reason: Option<String>,

@@ -71,9 +71,9 @@ impl Slice {
         if [self.start.len(), self.step.len(), self.shape.len()] != [rank; 3] {
             return shape_error(format!("slice of rank {} does not fit {}", self.start.len(), operands[0]));
         }
-        for a in 0..rank {
+        for (a, &extent) in shape.iter().enumerate() {
             let last = (self.shape[a] as i128 - 1) * self.step[a] as i128 + self.start[a] as i128;
-            if self.shape[a] > 0 && (self.start[a] >= shape[a] || last < 0 || last >= shape[a] as i128) {
+            if self.shape[a] > 0 && (self.start[a] >= extent || last < 0 || last >= extent as i128) {
                 return shape_error(format!("slice leaves {} along axis {a}", operands[0]));
             }
         }

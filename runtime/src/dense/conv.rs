@@ -2,7 +2,7 @@
 
 use super::matmul::{COLUMNS, Panels, add_multiple, multiply_panel};
 use super::number::Number;
-use super::window::Geometry;
+use super::window::WindowRuns;
 use snn_ir::op;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ const MIN_PANEL_CHANNELS: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Conv<N> {
     bias: Option<Arc<[N]>>,
-    geometry: Geometry,
+    geometry: WindowRuns,
     /// Input and output channels of a group.
     channels: (usize, usize),
     taps: usize,
@@ -43,7 +43,7 @@ impl<N: Number> Conv<N> {
     pub fn new(conv: &op::Conv, operand: &[usize], result: &[usize]) -> Option<Self> {
         let weight = N::parameters(&conv.weight)?;
         let bias = conv.bias.as_ref().map(|b| N::parameters(b).ok_or(())).transpose().ok()?;
-        let geometry = Geometry::new(&conv.window, &operand[1..], &result[1..]);
+        let geometry = WindowRuns::new(&conv.window, &operand[1..], &result[1..]);
         let channels = (operand[0] / conv.groups, result[0] / conv.groups);
         let taps = conv.window.taps();
         let depth = channels.0 * taps;
@@ -117,7 +117,7 @@ impl<N: Number> Conv<N> {
 }
 
 /// The runs cut at panel borders, ordered by panel, and where each panel's begin.
-fn pieces(geometry: &Geometry) -> (Vec<Piece>, Vec<usize>) {
+fn pieces(geometry: &WindowRuns) -> (Vec<Piece>, Vec<usize>) {
     let panels = geometry.outputs.div_ceil(COLUMNS);
     let mut pieces: Vec<(usize, Piece)> = Vec::new();
     for run in &geometry.runs {
@@ -142,7 +142,7 @@ pub(crate) struct ConvTranspose<N> {
     weight: Arc<[N]>,
     bias: Option<Arc<[N]>>,
     /// The convolution from the result to the operand.
-    geometry: Geometry,
+    geometry: WindowRuns,
     /// Input and output channels of a group.
     channels: (usize, usize),
     taps: usize,
@@ -154,7 +154,7 @@ impl<N: Number> ConvTranspose<N> {
         Some(ConvTranspose {
             weight: N::parameters(&conv.weight)?,
             bias: conv.bias.as_ref().map(|b| N::parameters(b).ok_or(())).transpose().ok()?,
-            geometry: Geometry::new(&conv.window, &result[1..], &operand[1..]),
+            geometry: WindowRuns::new(&conv.window, &result[1..], &operand[1..]),
             channels: (operand[0] / conv.groups, result[0] / conv.groups),
             taps: conv.window.taps(),
         })

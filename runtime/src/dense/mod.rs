@@ -1,9 +1,8 @@
 //! Stateless operations, compiled for fixed shapes: linear operations, layers without neurons, and operations that only
-//! move elements. Both kinds of numbers, row-major, one sample. Beside them the neurons that calibration counts.
+//! move elements. Both kinds of numbers, row-major, one sample.
 
 mod conv;
 mod matmul;
-mod neurons;
 mod number;
 mod pool;
 mod structure;
@@ -13,11 +12,10 @@ mod window;
 mod tests;
 
 pub use matmul::matrix_product;
-pub use neurons::NeuronParameters;
 pub(crate) use number::Number;
 pub(crate) use pool::WindowMax;
 pub(crate) use structure::Moves;
-pub(crate) use window::Geometry;
+pub(crate) use window::WindowRuns;
 
 use conv::{Conv, ConvTranspose};
 use pool::{AxisSum, WindowSum};

@@ -1,21 +1,21 @@
 //! Sums, means and maxima: over sliding windows (ONNX AveragePool, MaxPool) and over whole axes (ONNX ReduceMean).
 
 use super::number::Number;
-use super::window::{Geometry, padded_taps};
+use super::window::{WindowRuns, padded_taps};
 use snn_ir::Window;
 use snn_ir::op::{AvgPool, Divisor, Reduce};
 
 /// A sum or mean over a sliding window.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowSum {
-    geometry: Geometry,
+    geometry: WindowRuns,
     /// Per element of an output plane; `None` leaves sums.
     divisors: Option<Vec<usize>>,
 }
 
 impl WindowSum {
     pub fn new(pool: &AvgPool, operand: &[usize], result: &[usize]) -> Self {
-        let geometry = Geometry::new(&pool.window, &operand[1..], &result[1..]);
+        let geometry = WindowRuns::new(&pool.window, &operand[1..], &result[1..]);
         let divisors = match pool.divisor {
             Divisor::One => None,
             Divisor::Valid => Some(geometry.valid_taps()),
@@ -50,12 +50,12 @@ impl WindowSum {
 /// The maximum over a sliding window; padding never wins.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowMax {
-    geometry: Geometry,
+    geometry: WindowRuns,
 }
 
 impl WindowMax {
     pub fn new(window: &Window, operand: &[usize], result: &[usize]) -> Self {
-        WindowMax { geometry: Geometry::new(window, &operand[1..], &result[1..]) }
+        WindowMax { geometry: WindowRuns::new(window, &operand[1..], &result[1..]) }
     }
 
     /// Elements of an operand whose result has so many.

@@ -10,7 +10,7 @@ pub(crate) struct Run {
     pub tap: usize,
     /// First output element of the plane.
     pub output: usize,
-    /// The input element of the plane it reads; the next one is [`Geometry::stride`] further.
+    /// The input element of the plane it reads; the next one is [`WindowRuns::stride`] further.
     pub input: usize,
     /// Number of elements.
     pub len: usize,
@@ -18,7 +18,7 @@ pub(crate) struct Run {
 
 /// A window over planes of fixed extents.
 #[derive(Clone, Debug)]
-pub(crate) struct Geometry {
+pub(crate) struct WindowRuns {
     /// Elements of an input plane.
     pub inputs: usize,
     /// Elements of an output plane.
@@ -59,9 +59,9 @@ fn axis_taps(window: &Window, axis: usize, input: usize, output: usize) -> Vec<A
         .collect()
 }
 
-impl Geometry {
+impl WindowRuns {
     /// The window over planes of extents `input`, giving planes of extents `output`.
-    pub fn new(window: &Window, input: &[usize], output: &[usize]) -> Geometry {
+    pub fn new(window: &Window, input: &[usize], output: &[usize]) -> WindowRuns {
         let last = window.rank() - 1;
         let mut runs = vec![Run { tap: 0, output: 0, input: 0, len: 1 }];
         for axis in 0..=last {
@@ -86,7 +86,7 @@ impl Geometry {
             runs = finer;
         }
         runs.sort_by_key(|r| (r.tap, r.output));
-        Geometry { inputs: input.iter().product(), outputs: output.iter().product(), stride: window.stride[last], runs }
+        WindowRuns { inputs: input.iter().product(), outputs: output.iter().product(), stride: window.stride[last], runs }
     }
 
     /// For every output element, the number of taps on real elements.
@@ -100,8 +100,8 @@ impl Geometry {
 /// For every output element, the number of taps inside the padded plane: all but the overhang of `ceil`.
 pub(crate) fn padded_taps(window: &Window, input: &[usize], output: &[usize]) -> Vec<usize> {
     let mut counts = vec![1];
-    for axis in 0..window.rank() {
-        let end = input[axis] + window.pad_begin[axis] + window.pad_end[axis];
+    for (axis, extent) in input.iter().enumerate() {
+        let end = extent + window.pad_begin[axis] + window.pad_end[axis];
         let along = |o: usize| {
             let room = end.saturating_sub(o * window.stride[axis]);
             room.div_ceil(window.dilation[axis]).min(window.kernel[axis])
@@ -120,7 +120,7 @@ mod tests {
         let window =
             Window { stride: vec![2, 3], dilation: vec![2, 1], pad_begin: vec![3, 0], pad_end: vec![0, 4], ..Window::unit([2, 4]) };
         let (input, output) = ([5usize, 7], window.output(&[5, 7]).unwrap());
-        let geometry = Geometry::new(&window, &input, &output);
+        let geometry = WindowRuns::new(&window, &input, &output);
         let mut found: Vec<(usize, usize, usize)> =
             geometry.runs.iter().flat_map(|r| (0..r.len).map(|i| (r.tap, r.output + i, r.input + i * geometry.stride))).collect();
         let mut expected = Vec::new();
@@ -139,6 +139,6 @@ mod tests {
     fn a_huge_kernel_over_a_small_plane_costs_no_more_than_the_plane() {
         let window = Window { pad_begin: vec![1 << 29], pad_end: vec![1 << 29], ..Window::unit([(1 << 30) - 2]) };
         let output = window.output(&[2]).unwrap();
-        assert_eq!(Geometry::new(&window, &[2], &output).runs.len(), 6);
+        assert_eq!(WindowRuns::new(&window, &[2], &output).runs.len(), 6);
     }
 }

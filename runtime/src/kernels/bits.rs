@@ -3,7 +3,7 @@
 /// Calls `visit` with every set channel of the mask of `bytes` bytes at `mask`.
 ///
 /// # Safety
-/// `bytes` bytes must be readable at `mask`; `bytes` is what [`crate::plan::mask_bytes`] gives.
+/// `bytes` bytes must be readable at `mask`; `bytes` is what [`crate::layout::mask_bytes`] gives.
 #[inline(always)]
 pub unsafe fn for_each_channel(mask: *const u8, bytes: usize, mut visit: impl FnMut(usize)) {
     let mut word = |at: usize, mut bits: u64| {

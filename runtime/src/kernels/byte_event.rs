@@ -5,9 +5,7 @@
 //! `high`, those of the low ones `all − (high << 8) − 128 n`: two additions and a shift for 64 synapses, in half the memory of 16-bit weights.
 
 use super::abi::SynapseShape;
-use crate::plan::MAX_CHUNK;
-use crate::plan::geometry::Plane;
-use crate::plan::memory::Size;
+use crate::layout::{MAX_CHUNK, Size, SlidingWindow};
 
 /// Constants of a layer whose rows of neurons are computed at once, in the module's read-only data. Pairs are rows and columns, or along
 /// them; strides go from pixel to pixel.
@@ -87,13 +85,13 @@ pub fn row_scratch(kernel: [usize; 2], stride: [usize; 2], channels: usize, step
 const MOST_LISTED: usize = 1 << 16;
 
 /// Whether lists have entries for all rows of `channels` inputs through `plane`, and [`RowShape`] for its numbers.
-pub fn fits(plane: &Plane, channels: usize) -> bool {
+pub fn fits(plane: &SlidingWindow, channels: usize) -> bool {
     let rows = [plane.kernel[0] + 1, plane.kernel[1], channels + 1].into_iter().fold(1, usize::saturating_mul);
     let numbers = [plane.input, plane.output, plane.stride, plane.pad];
     plane.dilation == [1, 1] && rows <= MOST_LISTED && numbers.as_flattened().iter().all(|&n| u32::try_from(n).is_ok())
 }
 
-/// The rows of one slice, `[input][output]`, in the kernel's layout: a multiple of [`LANES`] outputs, and a row of zeros behind the last.
+/// The rows of one slice, `[input][output]`, in the kernel's layout: a multiple of [`LANES`] outputs, and a row of zeros after the last.
 pub fn pack(rows: impl Iterator<Item = Vec<i8>>, lanes: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for row in rows.chain(std::iter::once(vec![0; lanes])) {

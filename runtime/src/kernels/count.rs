@@ -1,21 +1,21 @@
 //! Counting spikes: per element, and per class of pixels whose spikes cross the same synapses.
 //!
 //! Masks of a pixel are read as 64-bit words. A word holds the masks of four steps of up to 16 channels, of two of up to 32, or
-//! 64 channels of one step; its bits are added to a *tally*, 64 counters of a byte each.
+//! 64 channels of one step; its bits are added to 64 counters of a byte each.
 
 use super::KernelSet;
 use super::counted::Meaning;
-use crate::plan::mask_bytes;
+use crate::layout::mask_bytes;
 
 /// One count per bit of a word.
-type Tally = [u8; 64];
+type BitCounts = [u8; 64];
 
-/// Words that may be added to a tally before it must be emptied.
-const TALLY_WORDS: usize = 255;
+/// Words that may be added to counters before they must be emptied.
+const MOST_WORDS: usize = 255;
 
 /// The source of [`KernelSet::add_bits`], for any CPU.
 #[inline(always)]
-pub(super) fn add_bits(masks: &[u8], stride: usize, counters: &mut Tally) {
+pub(super) fn add_bits(masks: &[u8], stride: usize, counters: &mut BitCounts) {
     for at in (0..masks.len()).step_by(stride) {
         let mut word = word(masks, at);
         while word != 0 {
@@ -44,10 +44,10 @@ fn word_count(bytes: usize, steps: usize) -> usize {
     if bytes < 8 { (steps * bytes).div_ceil(8) } else { steps }
 }
 
-/// Adds `tally` of column `column` to one count per channel.
-fn empty(tally: &mut Tally, bytes: usize, column: usize, counts: &mut [u64]) {
+/// Adds the counters of column `column` to one count per channel.
+fn empty(counters: &mut BitCounts, bytes: usize, column: usize, counts: &mut [u64]) {
     let period = (8 * bytes).min(64);
-    for (bit, count) in tally.iter_mut().enumerate() {
+    for (bit, count) in counters.iter_mut().enumerate() {
         if let Some(total) = counts.get_mut(64 * column + (bit & (period - 1))) {
             *total += u64::from(*count);
         }
@@ -85,7 +85,7 @@ pub struct Crossings {
 pub struct Counts {
     counts: Vec<u64>,
     /// Per class and column of words: counts not yet in `counts`, and how many words they come from.
-    tallies: Vec<(Tally, usize)>,
+    waiting: Vec<(BitCounts, usize)>,
 }
 
 impl Counts {
@@ -117,7 +117,7 @@ impl Crossings {
     /// Room for the counts.
     pub fn counts(&self) -> Counts {
         let columns = mask_bytes(self.channels).div_ceil(8);
-        Counts { counts: vec![0; self.synapses.len()], tallies: vec![([0; 64], 0); self.synapses.len() / self.channels * columns] }
+        Counts { counts: vec![0; self.synapses.len()], waiting: vec![([0; 64], 0); self.synapses.len() / self.channels * columns] }
     }
 
     /// Adds the spikes of `steps` steps to `counts`.
@@ -125,17 +125,17 @@ impl Crossings {
         let bytes = mask_bytes(self.channels);
         let columns = bytes.div_ceil(8);
         let added = word_count(bytes, steps);
-        let Counts { counts, tallies } = counts;
+        let Counts { counts, waiting } = counts;
         let mut pixel = 0;
         while pixel < self.class.len() {
             let class = self.class[pixel];
             // Full chunks of neighbours of one class are one stretch of memory.
-            let most = if steps == chunk { TALLY_WORDS / added } else { 1 };
+            let most = if steps == chunk { MOST_WORDS / added } else { 1 };
             let run = self.class[pixel..].iter().take(most).take_while(|&&c| c == class).count();
             let masks = &masks[pixel * chunk * bytes..];
             for column in 0..columns {
-                let (counters, used) = &mut tallies[class as usize * columns + column];
-                if *used + run * added > TALLY_WORDS {
+                let (counters, used) = &mut waiting[class as usize * columns + column];
+                if *used + run * added > MOST_WORDS {
                     empty(counters, bytes, column, &mut counts[class as usize * self.channels..][..self.channels]);
                     *used = 0;
                 }
@@ -145,7 +145,7 @@ impl Crossings {
             }
             pixel += run;
         }
-        for (i, (counters, used)) in tallies.iter_mut().enumerate().filter(|(_, t)| t.1 > 0) {
+        for (i, (counters, used)) in waiting.iter_mut().enumerate().filter(|(_, t)| t.1 > 0) {
             empty(counters, bytes, i % columns, &mut counts[i / columns * self.channels..][..self.channels]);
             *used = 0;
         }

@@ -11,7 +11,7 @@ use super::matrix::{MatrixShape, TILE};
 /// Most output pixels of one call.
 pub const COLUMNS: usize = 32;
 
-/// How many spikes a byte stands for.
+/// How many spikes a byte means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// As many as it says.
@@ -33,7 +33,7 @@ pub enum Meaning {
 pub struct Product {
     /// [`MatrixShape`] and the slabs' offsets.
     words: Vec<u32>,
-    /// As [`crate::plan::matrix::MatrixPlan::pack`] lays them out.
+    /// As [`crate::engine::plan::matrix::MatrixPlan::pack`] lays them out.
     weights: Vec<u8>,
     /// Bytes that are read from a window's first.
     reach: usize,

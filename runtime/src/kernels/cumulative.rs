@@ -2,7 +2,7 @@
 
 use super::KernelSet;
 use super::count::per_element;
-use crate::plan::{MAX_CHUNK, mask_bytes};
+use crate::layout::{MAX_CHUNK, mask_bytes};
 
 /// The running sums of one maximum node.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Spikes<'a> {
 /// One number for each of 64 channels.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
-pub struct Lanes(pub [i8; 64]);
+pub struct PerChannel(pub [i8; 64]);
 
 /// How far a count that can still lead within a chunk is behind, at most; further behind is as good.
 const FURTHEST: i64 = 100;
@@ -75,8 +75,8 @@ impl Word {
 
 /// The source of [`KernelSet::pool`], for any CPU.
 #[inline(always)]
-pub(super) fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
-    let mut risen = Lanes([0; 64]);
+pub(super) fn pool(masks: &[&[u8]], behind: &mut [PerChannel], out: &mut [u8], word: Word) -> PerChannel {
+    let mut risen = PerChannel([0; 64]);
     for from in (0..out.len()).step_by(word.pitch) {
         let mut fired = 0u64;
         for (mask, behind) in masks.iter().zip(behind.iter_mut()) {
@@ -146,7 +146,7 @@ impl Running {
             for at in (0..bytes).step_by(8) {
                 let maximum = &mut maximum[8 * at..];
                 behind.clear();
-                behind.resize(seen.len(), Lanes([0; 64]));
+                behind.resize(seen.len(), PerChannel([0; 64]));
                 if !self.fresh {
                     for (behind, &first) in behind.iter_mut().zip(&seen) {
                         let sums = &self.sums[first..][..channels][8 * at..];

@@ -6,7 +6,7 @@
 //! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`, so that the taps of one window
 //! row are contiguous and the steps of a pixel stand at a fixed distance. Borders hold zeros.
 
-use crate::plan::memory::Size;
+use crate::layout::Size;
 
 /// Most bytes of a slab.
 pub const SLAB: usize = 64;
@@ -22,7 +22,7 @@ pub struct PlaneShape {
     pub input: [u32; 2],
     /// Rows and columns of the plane.
     pub size: [u32; 2],
-    /// Where the value's first pixel stands in the plane.
+    /// Where the value's first pixel is in the plane.
     pub pad: [u32; 2],
     /// Bytes of a mask.
     pub mask: u32,

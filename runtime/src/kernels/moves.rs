@@ -1,12 +1,11 @@
 //! Structural operations on stepped values: elements move, nothing is computed.
 
 use super::bits;
-use crate::plan::node::{ElementMap, Ends};
-use crate::plan::{PlanNode, mask_bytes};
+use crate::layout::{ElementMap, Ends, Extent, mask_bytes};
 
 /// Where the elements of a value come from, in the form that moves spikes fastest.
 #[derive(Debug)]
-pub enum Moves {
+pub enum SpikeMoves {
     /// Runs of channels, copied word by word: `runs[first[o]..first[o + 1]]` are those of operand `o`.
     Runs {
         /// Where the runs of each operand start.
@@ -68,9 +67,9 @@ impl Run {
     }
 }
 
-impl Moves {
+impl SpikeMoves {
     /// The moves of `map` from `operands` to a value of `channels` channels.
-    pub fn new(map: &ElementMap, operands: &[&PlanNode], channels: usize) -> Self {
+    pub fn new(map: &ElementMap, operands: &[Extent], channels: usize) -> Self {
         let (ends, mut runs) = (Ends::new(operands.iter().map(|o| o.len())), Vec::<Run>::new());
         for (to_pixel, row) in map.source.chunks_exact(channels).enumerate() {
             let mut expected = None;
@@ -90,7 +89,7 @@ impl Moves {
         if runs.len() * 4 <= map.source.len() {
             runs.sort_by_key(|run| run.operand);
             let first = (0..=operands.len()).map(|o| runs.partition_point(|run| (run.operand as usize) < o) as u32).collect();
-            return Moves::Runs { first, runs };
+            return SpikeMoves::Runs { first, runs };
         }
         let elements = ends.all();
         let mut first = vec![0u32; elements + 1];
@@ -102,30 +101,22 @@ impl Moves {
             to[next[source as usize] as usize] = target as u32;
             next[source as usize] += 1;
         }
-        Moves::Scatter { ends, first, to }
+        SpikeMoves::Scatter { ends, first, to }
     }
 
-    /// Moves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed before the first operand.
+    /// SpikeMoves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed before the first operand.
     /// Both hold `chunk` steps per pixel, of which `steps` are in use.
-    pub fn spikes(
-        &self,
-        index: usize,
-        operands: &[&PlanNode],
-        from: &[u8],
-        channels: usize,
-        out: &mut [u8],
-        (chunk, steps): (usize, usize),
-    ) {
+    pub fn spikes(&self, index: usize, operands: &[Extent], from: &[u8], channels: usize, out: &mut [u8], (chunk, steps): (usize, usize)) {
         let (from_bytes, out_bytes) = (mask_bytes(operands[index].channels), mask_bytes(channels));
         match self {
-            Moves::Runs { first, runs } => {
+            SpikeMoves::Runs { first, runs } => {
                 for run in &runs[first[index] as usize..first[index + 1] as usize] {
                     let from = &from[run.pixel as usize * chunk * from_bytes..][..steps * from_bytes];
                     let out = &mut out[run.to_pixel as usize * chunk * out_bytes..][..steps * out_bytes];
                     run.copy(from, from_bytes, out, out_bytes);
                 }
             }
-            Moves::Scatter { ends, first, to } => {
+            SpikeMoves::Scatter { ends, first, to } => {
                 let operand = operands[index];
                 let before = ends.start(index);
                 for p in 0..operand.pixels {

@@ -41,8 +41,8 @@ macro_rules! safe_kernels {
             /// each tap's count is ahead of the maximum (at most zero), and is used up. Writes the same word of `out` and
             /// returns how far the maximum has risen.
             pool = crate::kernels::cumulative::pool,
-                (masks: &[&[u8]], behind: &mut [crate::kernels::cumulative::Lanes], out: &mut [u8],
-                word: crate::kernels::cumulative::Word) -> crate::kernels::cumulative::Lanes;
+                (masks: &[&[u8]], behind: &mut [crate::kernels::cumulative::PerChannel], out: &mut [u8],
+                word: crate::kernels::cumulative::Word) -> crate::kernels::cumulative::PerChannel;
             /// Real currents to integers: see [`crate::encode`].
             encode = crate::kernels::encode::encode_body, (x: &[f32], scale: &[f32], limit: i32, out: &mut [i32]);
         }

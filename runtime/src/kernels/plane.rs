@@ -6,7 +6,7 @@ use super::matrix::PlaneShape;
 /// from step to step there, and the number of steps.
 ///
 /// # Safety
-/// `masks` and `plane` are as `shape` says, with 64 bytes of slack behind each.
+/// `masks` and `plane` are as `shape` says, with 64 bytes of slack after each.
 #[inline(always)]
 pub unsafe fn walk(masks: *const u8, plane: *mut u8, steps: usize, shape: &PlaneShape, mut pixel: impl FnMut(*const u8, *mut u8, usize)) {
     // SAFETY: the caller's.

@@ -66,7 +66,7 @@ impl Stepped {
         Some(Stepped { lanes, threshold, rule: Rule { lanes: binary_lanes, signed, hard: reset == Reset::Zero }, zero })
     }
 
-    /// How many spikes a byte stands for.
+    /// How many spikes a byte means.
     pub fn meaning(&self) -> super::counted::Meaning {
         match self.rule.lanes {
             Some(2..) => super::counted::Meaning::Lanes { zero: self.zero },
@@ -89,12 +89,12 @@ impl Stepped {
 }
 
 /// One number for each of 16 neighbouring channels.
-type Lanes = [i32; 16];
+type Sixteen = [i32; 16];
 
 /// A firing rule for 16 neurons.
 trait Fire {
     /// From θ, the potential and what was sent to the new potential and the quanta that are sent.
-    fn fire(&self, threshold: Lanes, v: Lanes, sent: Lanes) -> (Lanes, Lanes);
+    fn fire(&self, threshold: Sixteen, v: Sixteen, sent: Sixteen) -> (Sixteen, Sixteen);
 }
 
 /// `N` lanes, from the most valuable one on.
@@ -105,7 +105,7 @@ struct Quanta<const N: u32> {
 impl<const N: u32> Fire for Quanta<N> {
     /// `v >> k >= θ` just when `v >= θ·2ᵏ`, which then fits.
     #[inline(always)]
-    fn fire(&self, threshold: Lanes, v: Lanes, _: Lanes) -> (Lanes, Lanes) {
+    fn fire(&self, threshold: Sixteen, v: Sixteen, _: Sixteen) -> (Sixteen, Sixteen) {
         let (mut left, mut quanta) = (v, [0; 16]);
         for k in (0..N).rev() {
             for i in 0..16 {
@@ -127,7 +127,7 @@ struct Ternary {
 
 impl Fire for Ternary {
     #[inline(always)]
-    fn fire(&self, threshold: Lanes, v: Lanes, sent: Lanes) -> (Lanes, Lanes) {
+    fn fire(&self, threshold: Sixteen, v: Sixteen, sent: Sixteen) -> (Sixteen, Sixteen) {
         let (mut left, mut quanta) = (v, [0; 16]);
         for i in 0..16 {
             let back = (v[i] < 0) & (self.signed | (sent[i] > 0));
@@ -168,7 +168,7 @@ fn each_block((threshold, stride): (&[i32], usize), row: &[i32], zero: u8, pixel
 }
 
 #[inline(always)]
-fn sixteen(x: &[i32]) -> Lanes {
+fn sixteen(x: &[i32]) -> Sixteen {
     x[..16].try_into().expect("16 of them")
 }
 

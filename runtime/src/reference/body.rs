@@ -1,13 +1,13 @@
-//! Everything behind the front end, in one kind of number.
+//! Everything after the prefix, in one kind of number.
 
 use super::population::{Membranes, Population};
 use super::running_max::{RunningMax, Sums};
 use crate::dense::{Kernel, Number, WindowMax};
+use crate::engine::settles;
 use crate::error::CompileError;
-use crate::front_end::{FrontEnd, SteadyCurrent};
-use crate::network::settles;
-use crate::statistics::{LayerStatistics, Statistics};
-use crate::synapses::spike_sources;
+use crate::prefix::{Prefix, SteadyCurrent};
+use crate::spikes::statistics::{LayerStatistics, Statistics};
+use crate::spikes::synapses::spike_sources;
 use snn_ir::op::{Layer, Requantize};
 use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 /// neurons runs its whole window.
 const CHUNK: usize = 16;
 
-/// A number that front-end currents come in.
+/// A number that prefix currents come in.
 pub(super) trait BodyNumber: Number {
     /// The current, when it is of this kind.
     fn steady(current: &SteadyCurrent) -> Option<&[Self]>;
@@ -34,7 +34,7 @@ impl BodyNumber for i32 {
     }
 }
 
-/// The nodes behind the front end, in topological order.
+/// The nodes after the prefix, in topological order.
 pub(super) struct Body<N> {
     nodes: Vec<Node<N>>,
     outputs: Vec<Output>,
@@ -59,7 +59,7 @@ struct Spikes {
 
 #[derive(Clone, Copy)]
 enum Operand {
-    FrontEnd(usize),
+    Prefix(usize),
     Node(usize),
 }
 
@@ -68,7 +68,7 @@ enum Behaviour<N> {
     Neurons(Affine<N>, Population<N>),
     RunningMax(RunningMax),
     Requantize(Requantize),
-    /// Accumulates behind so many steps.
+    /// Accumulates after so many steps.
     Readout(u32),
 }
 
@@ -83,7 +83,7 @@ struct Affine<N> {
 enum Phase {
     /// The window: constant input and biases.
     Input,
-    /// Steps behind a window of so many steps of input: no input, no biases.
+    /// Steps after a window of so many steps of input: no input, no biases.
     Settling(i64),
 }
 
@@ -126,21 +126,21 @@ enum Value<N> {
 }
 
 impl<N: BodyNumber> Body<N> {
-    pub fn compile(graph: &Graph, front_end: &FrontEnd) -> Result<Self, CompileError> {
+    pub fn compile(graph: &Graph, prefix: &Prefix) -> Result<Self, CompileError> {
         let mut sources: HashMap<NodeId, Spikes> =
             spike_sources(graph)?.into_iter().map(|s| (s.node, Spikes { population: s.population, synapses: s.synapses })).collect();
         let mut at: HashMap<NodeId, usize> = HashMap::new();
         let mut body = Body { nodes: Vec::new(), outputs: Vec::new(), populations: Vec::new(), chunk: Some(CHUNK) };
         let settles = settles(graph);
         let affine = |kernel: Kernel<N>| Affine { linear_part: settles.then(|| kernel.linear_part()), kernel };
-        for id in graph.topological()?.into_iter().filter(|&id| !front_end.contains(id)) {
+        for id in graph.topological()?.into_iter().filter(|&id| !prefix.contains(id)) {
             let (op, ty) = (graph.op(id), graph.ty(id));
             let refuse = |why: &str| CompileError::Node { node: graph.node(id).name().into(), op: op.name(), why: why.into() };
             let ids = graph.operands(id);
-            if ids.iter().any(|&o| front_end.contains(o) && front_end.is_integer(o) != graph.is_quantized()) {
+            if ids.iter().any(|&o| prefix.contains(o) && prefix.is_integer(o) != graph.is_quantized()) {
                 return Err(refuse("real currents must pass an `encode` to where integers are, and nowhere else"));
             }
-            let operand = |o: &NodeId| front_end.result_of(*o).map(Operand::FrontEnd).or_else(|| at.get(o).copied().map(Operand::Node));
+            let operand = |o: &NodeId| prefix.result_of(*o).map(Operand::Prefix).or_else(|| at.get(o).copied().map(Operand::Node));
             let operands = ids.iter().map(operand).collect::<Option<Vec<_>>>().ok_or_else(|| refuse("an operand has no value"))?;
             let shapes: Vec<&[usize]> = ids.iter().map(|&o| graph.ty(o).shape.as_slice()).collect();
             let behaviour = match op {
@@ -195,7 +195,7 @@ impl<N: BodyNumber> Body<N> {
         self.chunk.is_none()
     }
 
-    /// The state at the start of a window with these front-end currents.
+    /// The state at the start of a window with these prefix currents.
     pub fn state(&self, front: Vec<SteadyCurrent>) -> State<N> {
         let nodes = self
             .nodes
@@ -219,7 +219,7 @@ impl<N: BodyNumber> Body<N> {
         }
     }
 
-    /// Steps without input behind a window of `window` steps, until one in which nothing is sent, `most` at most. Returns
+    /// Steps without input after a window of `window` steps, until one in which nothing is sent, `most` at most. Returns
     /// those in which something was.
     pub fn settle(&self, state: &mut State<N>, window: u32, most: u32) -> u32 {
         for current in &mut state.front {
@@ -283,7 +283,7 @@ impl<N: BodyNumber> Node<N> {
             .operands
             .iter()
             .map(|o| match o {
-                Operand::FrontEnd(f) => (N::steady(&front[*f]).unwrap_or_default(), true),
+                Operand::Prefix(f) => (N::steady(&front[*f]).unwrap_or_default(), true),
                 Operand::Node(n) => match &values[*n] {
                     Some(Value::Steady(x)) => (x.as_slice(), true),
                     Some(Value::Steps(x)) => (x.as_slice(), false),

@@ -1,24 +1,24 @@
 //! The interpreter: the oracle that everything faster must equal.
 //!
 //! It executes the graph as the definition reads, one node after the other and every node through all steps before the
-//! next, which in a feed-forward graph is the same as step by step. The front end runs once a window.
+//! next, which in a feed-forward graph is the same as step by step. The prefix runs once a window.
 
 mod body;
 mod population;
 mod running_max;
 
 use crate::dense::Number;
+use crate::engine::plan::PlanSummary;
 use crate::engine::{self, Engine};
 use crate::error::{CompileError, RunError};
-use crate::front_end::FrontEnd;
-use crate::plan::PlanSummary;
-use crate::statistics::Statistics;
+use crate::prefix::Prefix;
+use crate::spikes::statistics::Statistics;
 use body::{Body, BodyNumber, State};
 use snn_ir::Graph;
 
 /// A graph in execution order.
 pub(crate) struct Program {
-    front_end: FrontEnd,
+    prefix: Prefix,
     body: Numbers<Body<f32>, Body<i32>>,
     /// Elements of the largest value.
     widest: u64,
@@ -32,14 +32,14 @@ enum Numbers<R, I> {
 
 impl Program {
     pub(crate) fn compile(graph: &Graph) -> Result<Program, CompileError> {
-        let front_end = FrontEnd::compile(graph)?;
+        let prefix = Prefix::compile(graph)?;
         let body = if graph.is_quantized() {
-            Numbers::Integer(Body::compile(graph, &front_end)?)
+            Numbers::Integer(Body::compile(graph, &prefix)?)
         } else {
-            Numbers::Real(Body::compile(graph, &front_end)?)
+            Numbers::Real(Body::compile(graph, &prefix)?)
         };
         let widest = graph.ids().map(|id| graph.ty(id).len()).max().unwrap_or(0) as u64;
-        Ok(Program { front_end, body, widest })
+        Ok(Program { prefix, body, widest })
     }
 }
 
@@ -69,7 +69,7 @@ impl Engine for Program {
 
 /// The state of a [`Program`] on one sample.
 struct Machine<'n> {
-    front_end: &'n FrontEnd,
+    prefix: &'n Prefix,
     body: Numbers<Running<'n, f32>, Running<'n, i32>>,
 }
 
@@ -101,13 +101,13 @@ impl<'n> Machine<'n> {
             Numbers::Real(body) => Numbers::Real(Running::new(body)),
             Numbers::Integer(body) => Numbers::Integer(Running::new(body)),
         };
-        Machine { front_end: &program.front_end, body }
+        Machine { prefix: &program.prefix, body }
     }
 }
 
 impl engine::Machine for Machine<'_> {
     fn start(&mut self, inputs: &[&[f32]]) {
-        let front = self.front_end.run(inputs);
+        let front = self.prefix.run(inputs);
         either!(&mut self.body, (body, state) => *state = body.state(front))
     }
 

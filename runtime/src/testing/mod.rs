@@ -92,7 +92,7 @@ impl Builder<'_> {
         self.graph.ty(x).shape.clone()
     }
 
-    /// Whether parameters of operations on `x` are integers: everywhere behind the encoder.
+    /// Whether parameters of operations on `x` are integers: everywhere after the encoder.
     fn is_integer(&self, x: NodeId) -> bool {
         matches!(self.graph.op(x), Op::Encode { .. }) || self.graph.operands(x).iter().any(|&o| self.is_integer(o))
     }

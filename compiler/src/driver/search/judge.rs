@@ -13,7 +13,7 @@ use crate::passes::{Pass, Request};
 use rayon::prelude::*;
 use snn_ir::Graph;
 use snn_runtime::analog::AnalogNetwork;
-use snn_runtime::synapses::multiplications;
+use snn_runtime::spikes::synapses::multiplications;
 use snn_runtime::{EngineKind, Network, RunError, Statistics};
 
 /// Samples between two looks at whether a candidate's case is settled.

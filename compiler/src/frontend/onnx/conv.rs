@@ -81,11 +81,11 @@ pub fn window(node: &NodeView, kernel: Vec<usize>, spatial: &[usize]) -> Result<
         }
         AutoPad::Valid => {}
         AutoPad::Same { upper } => {
-            for a in 0..rank {
-                let out = spatial[a].div_ceil(w.stride[a]);
+            for (a, &extent) in spatial.iter().enumerate() {
+                let out = extent.div_ceil(w.stride[a]);
                 let covered =
                     w.extent(a).and_then(|e| (out.max(1) - 1).checked_mul(w.stride[a])?.checked_add(e)).ok_or("the kernel is too large")?;
-                split_padding(&mut w, a, covered.saturating_sub(spatial[a]), upper);
+                split_padding(&mut w, a, covered.saturating_sub(extent), upper);
             }
         }
     }

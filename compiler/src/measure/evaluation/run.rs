@@ -5,7 +5,7 @@ use super::super::window::run_window;
 use super::score::{Score, Scores, Scoring};
 use super::{EvaluationError, EvaluationRequest, Plan};
 use crate::outputs::Closing;
-use snn_runtime::synapses::multiplications;
+use snn_runtime::spikes::synapses::multiplications;
 use snn_runtime::{RunError, Session, Statistics};
 
 /// One window of one sample.

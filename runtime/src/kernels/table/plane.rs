@@ -1,6 +1,6 @@
 //! Index planes: where a layer's spikes are as indices of its tables.
 
-use crate::plan::memory::Size;
+use crate::layout::Size;
 
 /// The shape of an index plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct IndexPlane {
     pub input: [usize; 2],
     /// Rows of the plane.
     pub rows: usize,
-    /// Where the value's first pixel stands.
+    /// Where the value's first pixel is.
     pub pad: [usize; 2],
     /// Columns are stored by their remainder modulo this.
     pub stride: usize,

@@ -56,7 +56,7 @@ pub unsafe extern "C" fn event(
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
-    // SAFETY: every row has at least `at + 16 N` lanes, and so has `sums` behind it.
+    // SAFETY: every row has at least `at + 16 N` lanes, and so has `sums` after it.
     unsafe {
         let mut total = [_mm256_setzero_si256(); N];
         for &row in rows {

@@ -1,7 +1,7 @@
 //! Counting and pooling spikes, for AVX-512.
 
 use crate::kernels::count::word;
-use crate::kernels::cumulative::{Lanes, Word};
+use crate::kernels::cumulative::{PerChannel, Word};
 use std::arch::x86_64::*;
 
 /// Adds every bit of the words at every `stride`th byte of `masks` to its counter.
@@ -21,7 +21,7 @@ pub fn add_bits(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
 
 /// As [`crate::kernels::cumulative::pool`]: the counts of the usual numbers of taps stay in registers.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
+pub fn pool(masks: &[&[u8]], behind: &mut [PerChannel], out: &mut [u8], word: Word) -> PerChannel {
     match behind.len() {
         2 => pool_few::<2>(masks, behind, out, word),
         4 => pool_few::<4>(masks, behind, out, word),
@@ -34,7 +34,7 @@ pub fn pool(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -
 /// [`pool`] of exactly `N` taps.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn pool_few<const N: usize>(masks: &[&[u8]], behind: &[Lanes], out: &mut [u8], word: Word) -> Lanes {
+fn pool_few<const N: usize>(masks: &[&[u8]], behind: &[PerChannel], out: &mut [u8], word: Word) -> PerChannel {
     let (Some(masks), Some(lanes)) = (masks.first_chunk::<N>(), behind.first_chunk::<N>()) else { unreachable!("there are N taps") };
     // SAFETY: lanes are 64 bytes.
     let mut counts: [__m512i; N] = std::array::from_fn(|i| unsafe { _mm512_loadu_si512(lanes[i].0.as_ptr().cast()) });
@@ -52,7 +52,7 @@ fn pool_few<const N: usize>(masks: &[&[u8]], behind: &[Lanes], out: &mut [u8], w
 
 /// [`pool`] of any number of taps.
 #[target_feature(enable = "avx512f,avx512bw")]
-fn pool_any(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -> Lanes {
+fn pool_any(masks: &[&[u8]], behind: &mut [PerChannel], out: &mut [u8], word: Word) -> PerChannel {
     let mut risen = _mm512_setzero_si512();
     for from in (0..out.len()).step_by(word.pitch) {
         let before = risen;
@@ -73,8 +73,8 @@ fn pool_any(masks: &[&[u8]], behind: &mut [Lanes], out: &mut [u8], word: Word) -
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn stored(vector: __m512i) -> Lanes {
-    let mut lanes = Lanes([0; 64]);
+fn stored(vector: __m512i) -> PerChannel {
+    let mut lanes = PerChannel([0; 64]);
     // SAFETY: lanes are 64 bytes.
     unsafe { _mm512_storeu_si512(lanes.0.as_mut_ptr().cast(), vector) };
     lanes

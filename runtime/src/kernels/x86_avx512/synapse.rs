@@ -53,7 +53,7 @@ pub unsafe extern "C" fn event(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
 #[inline]
 unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
-    // SAFETY: every row has at least `at + 32 N` lanes, and so has `sums` behind it.
+    // SAFETY: every row has at least `at + 32 N` lanes, and so has `sums` after it.
     unsafe {
         let mut total = [_mm512_setzero_si512(); N];
         for &row in rows {
@@ -74,7 +74,7 @@ unsafe fn add_rows<const N: usize>(rows: &[u64], at: usize, sums: *mut i32) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
 #[inline]
 unsafe fn add_half_rows(rows: &[u64], at: usize, sums: *mut i32) {
-    // SAFETY: every row has at least `at + 16` lanes, and so has `sums` behind it.
+    // SAFETY: every row has at least `at + 16` lanes, and so has `sums` after it.
     unsafe {
         let mut total = _mm256_setzero_si256();
         for &row in rows {

@@ -121,7 +121,7 @@ impl Builder<'_> {
     /// A window over `space`: mostly an ordinary one, whatever the map; now and then one of extremes.
     fn window(&mut self, space: &[usize], pool: bool) -> Window {
         let mut w = Window::unit(vec![1; space.len()]);
-        for a in 0..space.len() {
+        for (a, &side) in space.iter().enumerate() {
             let kernels: &[usize] = if pool && self.random.one_in(12) { &[9, 100, 1 << 20, 1 << 30] } else { &[1, 1, 2, 3, 3, 4, 5] };
             w.kernel[a] = self.random.pick(kernels);
             w.dilation[a] = self.random.pick(&[1, 1, 1, 2, 3]);
@@ -133,7 +133,7 @@ impl Builder<'_> {
                 w.dilation[a] = self.random.pick(&[9, 100, 1 << 10, 1 << 20, if w.kernel[a] == 1 { 1 << 62 } else { 50 }]);
             }
             let extent = w.extent(a).unwrap_or(usize::MAX);
-            let wanted = extent.saturating_sub(space[a]);
+            let wanted = extent.saturating_sub(side);
             let pads = [0, 0, extent / 2, w.kernel[a] / 2, 1, 2];
             w.pad_begin[a] = self.random.pick(&pads);
             w.pad_end[a] = self.random.pick(&[0, 1, w.pad_begin[a], w.pad_begin[a], wanted]);

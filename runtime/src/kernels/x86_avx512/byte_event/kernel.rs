@@ -3,7 +3,7 @@
 use super::list::Lists;
 use crate::kernels::abi::{SynapseShape, Tap};
 use crate::kernels::byte_event::{LANES, MOST_ROWS, UNROLL};
-use crate::plan::MAX_CHUNK;
+use crate::layout::MAX_CHUNK;
 use std::arch::x86_64::*;
 
 /// Blocks of 16 outputs in a vector of weights.

@@ -2,7 +2,7 @@
 
 use crate::kernels::abi::{SynapseShape, Tap};
 use crate::kernels::byte_event::{UNROLL, room};
-use crate::plan::MAX_CHUNK;
+use crate::layout::MAX_CHUNK;
 use std::arch::x86_64::*;
 
 /// A place in each of the lists of a chunk.

@@ -177,6 +177,7 @@ impl Four {
     /// `N` steps of integrating `sums` and firing, with a reset to zero if `HARD`.
     #[target_feature(enable = "avx512f")]
     #[inline]
+    #[expect(clippy::needless_range_loop, reason = "the neurons of four outputs are in four arrays, and take turns")]
     fn fire<const N: usize, const HARD: bool>(&mut self, sums: &[[__m512i; STEPS]; 4], fired: &mut [__m512i; N]) {
         for (n, fired) in fired.iter_mut().enumerate() {
             for k in 0..4 {
