@@ -98,6 +98,7 @@ pub mod file;
 pub mod graph;
 pub mod index_map;
 pub mod infer;
+pub mod interval;
 pub mod limits;
 pub mod neuron;
 pub mod op;

@@ -23,8 +23,8 @@ pub use shape::{Pad, Slice};
 
 use crate::activation::Activation;
 use crate::attr::{AttrError, Fields};
-use crate::bounds::{Channels, Sources};
 use crate::infer::{Inferred, TypeError, broadcasts, require, same_shapes, structural_signal};
+use crate::interval::{Channels, Sources};
 use crate::neuron::Neuron;
 use crate::signal::{Signal, ValueType};
 use crate::tensor::Tensor;

@@ -1,6 +1,6 @@
 //! Analog functions of single elements.
 
-use crate::Activation;
+use crate::activation::Activation;
 use crate::attr::{AttrError, Fields};
 use crate::infer::{Inferred, TypeError, broadcasts, require};
 use crate::signal::{Signal, ValueType};

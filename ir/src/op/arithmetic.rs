@@ -1,8 +1,8 @@
 //! Elementwise arithmetic, and the way into and between integers.
 
 use crate::attr::{AttrError, Fields};
-use crate::bounds::{Channels, Sources, hull, product};
 use crate::infer::{Inferred, TypeError, broadcasts, linear_signal, require, same_shapes};
+use crate::interval::{Channels, Sources, hull, product};
 use crate::signal::{Signal, ValueType};
 use crate::tensor::Tensor;
 

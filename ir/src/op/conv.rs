@@ -1,8 +1,8 @@
 //! Weighted sums over neighbours: convolutions and matrix products.
 
 use crate::attr::{AttrError, Fields};
-use crate::bounds::{Channels, Sources};
 use crate::infer::{Inferred, TypeError, linear_signal, shape_error, spatial, windowed};
+use crate::interval::{Channels, Sources};
 use crate::signal::ValueType;
 use crate::tensor::Tensor;
 use crate::window::Window;

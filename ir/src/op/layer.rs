@@ -2,8 +2,8 @@
 
 use super::Op;
 use crate::attr::{AttrError, Fields};
-use crate::bounds::{Channels, Sources};
 use crate::infer::{Inferred, TypeError, broadcasts, infer, require, shape_error};
+use crate::interval::{Channels, Sources};
 use crate::neuron::Neuron;
 use crate::signal::{Signal, ValueType};
 use crate::tensor::Tensor;

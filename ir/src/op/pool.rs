@@ -1,8 +1,8 @@
 //! Sums, means and maxima over windows and whole axes.
 
 use crate::attr::{AttrError, Fields};
-use crate::bounds::{Channels, Sources, product};
 use crate::infer::{Inferred, linear_signal, require, shape_error, spatial, windowed};
+use crate::interval::{Channels, Sources, product};
 use crate::signal::{Signal, ValueType};
 use crate::window::Window;
 

@@ -1,8 +1,8 @@
 //! Operations that only move elements.
 
 use crate::attr::{AttrError, Fields};
-use crate::bounds::{Channels, MAX_CHANNELS, Sources, hull};
 use crate::infer::{Inferred, TypeError, shape_error, structural_signal};
+use crate::interval::{Channels, MAX_CHANNELS, Sources, hull};
 use crate::signal::{Signal, ValueType};
 use crate::tensor::element_count;
 
