@@ -1,4 +1,5 @@
-//! Operations as names with attributes: the one description that the text form and the `.snn` file share.
+//! Operations as names with attributes: the one description that the text form and the `.snn` file
+//! share.
 
 use crate::op::Op;
 use crate::signal::Signal;
@@ -263,7 +264,8 @@ impl Fields {
         self.or(key, value, default.to_string(), "a word", |w| Attr::Word(w.clone()), read)
     }
 
-    /// One of several words that is always written; `default` where it is not there, if it may be left out.
+    /// One of several words that is always written; `default` where it is not there, if it may be
+    /// left out.
     pub(crate) fn printed_choice<T: Copy + PartialEq>(
         &mut self,
         key: &str,
@@ -397,14 +399,16 @@ fn choose<T: Copy>(words: &[(&str, T)], attribute: Attr) -> Option<T> {
 }
 
 impl Op {
-    /// The attributes that, with the name, make up the operation. An input's signal and shape are part of its type.
+    /// The attributes that, with the name, make up the operation. An input's signal and shape are
+    /// part of its type.
     pub fn attributes(&self) -> Attrs {
         let mut fields = Fields::Write(Attrs::default());
         self.clone().fields(&mut fields).expect("writing does not fail");
         fields.written()
     }
 
-    /// The operation called `name` with `attributes`; `ty` is the written type, which only inputs and constants read.
+    /// The operation called `name` with `attributes`; `ty` is the written type, which only inputs
+    /// and constants read.
     ///
     /// # Errors
     /// [`AttrError`] naming the attribute that is missing, unknown or of the wrong kind.

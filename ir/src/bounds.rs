@@ -1,11 +1,12 @@
 //! How large the integers of a quantized graph can get: the proof that no engine overflows.
 //!
-//! Interval arithmetic, conservative in one place only: that every element of a value may take every value of its channel's
-//! interval, independently. Spikes lie in `{0, 1}`, `{−1, 0, 1}` or `0..2ⁿ`, encoded currents in `±limit`;
-//! weights, biases and thresholds are known. What this gives per output channel is exact for binary spikes.
+//! Interval arithmetic, conservative in one place only: that every element of a value may take
+//! every value of its channel's interval, independently. Spikes lie in `{0, 1}`, `{−1, 0, 1}` or
+//! `0..2ⁿ`, encoded currents in `±limit`; weights, biases and thresholds are known. What this gives
+//! per output channel is exact for binary spikes.
 //!
-//! Intervals of currents always contain zero, and every sum of *some* of a current's terms: an engine may add them in any
-//! order, skip those of silent synapses, and start from the bias or not.
+//! Intervals of currents always contain zero, and every sum of *some* of a current's terms: an
+//! engine may add them in any order, skip those of silent synapses, and start from the bias or not.
 
 use crate::graph::{Graph, NodeId};
 pub use crate::interval::Interval;
@@ -54,7 +55,8 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Analyses a graph that is acyclic and well typed. Graphs that are not quantized have no integers and no bounds.
+    /// Analyses a graph that is acyclic and well typed. Graphs that are not quantized have no
+    /// integers and no bounds.
     ///
     /// # Errors
     /// [`BoundsError::Current`].
@@ -81,8 +83,8 @@ impl Bounds {
         Ok(bounds)
     }
 
-    /// What the node's current (into its neurons, if it has some) can be in a step, and every partial sum of it; `None`
-    /// for nodes that compute in floats.
+    /// What the node's current (into its neurons, if it has some) can be in a step, and every
+    /// partial sum of it; `None` for nodes that compute in floats.
     pub fn current(&self, id: NodeId) -> Option<Interval> {
         self.currents.get(&id).copied()
     }
@@ -104,8 +106,9 @@ impl Bounds {
     }
 }
 
-/// What the integers of a graph may be, worked out node by node. [`Bounds`] proves a whole graph with
-/// it, and `quantize` chooses integers with it: so what a pass plans is what the verifier proves.
+/// What the integers of a graph may be, worked out node by node. [`Bounds`] proves a whole graph
+/// with it, and `quantize` chooses integers with it: so what a pass plans is what the verifier
+/// proves.
 #[derive(Clone, Debug)]
 pub struct Ranges {
     values: HashMap<NodeId, Channels>,
@@ -202,8 +205,8 @@ fn fits(v: i64) -> bool {
     i32::try_from(v).is_ok()
 }
 
-/// Most steps of a window in which what starts at `first` in the first step and may rise by `drift` in each further one
-/// is `most` at most.
+/// Most steps of a window in which what starts at `first` in the first step and may rise by `drift`
+/// in each further one is `most` at most.
 fn rising(first: i64, drift: i64, most: i64) -> u32 {
     match most.checked_sub(first) {
         Some(room) if room >= 0 => {
@@ -225,8 +228,8 @@ fn driving(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
     current.plus(&Channels::of_schedule(n, shape))
 }
 
-/// What neurons can send in a step, in quanta of θ, which have amplitude one. Those that send all they
-/// hold start a step at `θ − 1` at most, or at `v(0)`, and so send `(max(θ − 1, v(0)) + I)/θ`.
+/// What neurons can send in a step, in quanta of θ, which have amplitude one. Those that send all
+/// they hold start a step at `θ − 1` at most, or at `v(0)`, and so send `(max(θ − 1, v(0)) + I)/θ`.
 fn sent_by(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
     let (low, high) = n.firing.step_interval();
     if !n.firing.sends_all() {
@@ -245,9 +248,9 @@ fn sent_by(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
 
 /// Most steps in which no potential is larger than `most`, per channel, or one number for all.
 ///
-/// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and after it is at most
-/// `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most `max(0, I − kθ)` a step. Downwards there is
-/// no reset, except that signed neurons mirror it.
+/// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and
+/// after it is at most `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most
+/// `max(0, I − kθ)` a step. Downwards there is no reset, except that signed neurons mirror it.
 fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize], most: i64) -> Vec<u32> {
     let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
     let channels = [&threshold, &initial, current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
@@ -333,7 +336,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// Inputs are mostly the extremes, thresholds and currents a fair part of 2³¹, so that windows are short.
+        /// Inputs are mostly the extremes, thresholds and currents a fair part of 2³¹, so that
+        /// windows are short.
         #[test]
         fn no_potential_leaves_32_bits_in_a_window_that_is_said_to_be_safe(
             theta in 1i32..1 << 29, initial in -(1 << 28)..1 << 28, low in -(1i64 << 29)..=0, high in 0i64..1 << 29,

@@ -6,7 +6,8 @@ use crate::tensor::{Tensor, element_count};
 use crate::window::Window;
 use thiserror::Error;
 
-/// Largest number of elements a per-sample value may have (2 Gi): beyond it a shape is a mistake or an attack.
+/// Largest number of elements a per-sample value may have (2 Gi): beyond it a shape is a mistake or
+/// an attack.
 pub const MAX_ELEMENTS: usize = 1 << 31;
 
 /// Why an operation cannot be applied to its operands.
@@ -65,8 +66,8 @@ pub(crate) fn linear_signal(operands: &[&ValueType]) -> Result<Signal, TypeError
     }
 }
 
-/// The signal of an operation that only moves elements: that of its operands, or current where spikes meet currents.
-/// A potential is nobody's operand: it leaves the network.
+/// The signal of an operation that only moves elements: that of its operands, or current where
+/// spikes meet currents. A potential is nobody's operand: it leaves the network.
 pub(crate) fn structural_signal(operands: &[&ValueType]) -> Result<Signal, TypeError> {
     let first = operands[0].signal;
     if first != Signal::Potential && operands.iter().all(|o| o.signal == first) { Ok(first) } else { linear_signal(operands) }
@@ -105,7 +106,8 @@ pub(crate) fn windowed(channels: usize, window: &Window, out: Option<Vec<usize>>
     }
 }
 
-/// The type of `op` applied to operands of the given types. The rules are those of its family (`op/*.rs`).
+/// The type of `op` applied to operands of the given types. The rules are those of its family
+/// (`op/*.rs`).
 ///
 /// # Errors
 /// A [`TypeError`] that says which rule is broken; the caller adds the node's name.

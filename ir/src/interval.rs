@@ -127,7 +127,8 @@ impl Channels {
         n.schedule_steps().fold(Channels::one((0, 0)), |all, row| all.zip(&Channels::of_bias(Some(&row), shape), hull))
     }
 
-    /// Weighted sums: `channel(i)` is the output that weight `i` belongs to, `range(i)` what the number that it multiplies may be.
+    /// Weighted sums: `channel(i)` is the output that weight `i` belongs to, `range(i)` what the
+    /// number that it multiplies may be.
     pub(crate) fn weighted(
         weights: &Tensor,
         channels: usize,

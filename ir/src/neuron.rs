@@ -38,9 +38,11 @@ pub enum Firing {
     /// At most one spike per step, as soon as `v >= θ`.
     #[default]
     Binary,
-    /// `+1` when `v >= θ`, `−1` when `v < 0` and something was sent before: spikes can be taken back.
+    /// `+1` when `v >= θ`, `−1` when `v < 0` and something was sent before: spikes can be taken
+    /// back.
     Ternary,
-    /// Binary spikes after a window barrier: the neuron integrates all its input first, then emits its count.
+    /// Binary spikes after a window barrier: the neuron integrates all its input first, then emits
+    /// its count.
     TwoPhase,
     /// Up to `2ⁿ − 1` quanta of θ per step, sent on `n` binary lanes.
     Lanes(u8),
@@ -404,16 +406,18 @@ macro_rules! specialized {
     };
 }
 
-/// Parameters of a population of integrate-and-fire neurons. Tensors broadcast over the population's shape.
+/// Parameters of a population of integrate-and-fire neurons. Tensors broadcast over the
+/// population's shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neuron {
     /// θ, positive.
     pub threshold: Tensor,
     /// v(0), in the unit of the threshold tensor.
     pub initial: Tensor,
-    /// A current of its own for every step, `[steps, ..]` in the unit of the threshold tensor: row `t` broadcasts over the
-    /// population and is added in step `t`, the last row in all later steps (forward temporal bias, Wu et al. 2024). Only for
-    /// neurons whose firing [allows it](Firing::allows_schedule).
+    /// A current of its own for every step, `[steps, ..]` in the unit of the threshold tensor: row
+    /// `t` broadcasts over the population and is added in step `t`, the last row in all later steps
+    /// (forward temporal bias, Wu et al. 2024). Only for neurons whose firing [allows
+    /// it](Firing::allows_schedule).
     pub schedule: Option<Tensor>,
     /// Reset rule.
     pub reset: Reset,
@@ -421,11 +425,11 @@ pub struct Neuron {
     pub amplitude: Amplitude,
     /// Firing mode.
     pub firing: Firing,
-    /// Whether the count may go below zero: a line neuron, `y = x` instead of `y = max(x, 0)`. Only for neurons that
-    /// [retract](Firing::may_retract).
+    /// Whether the count may go below zero: a line neuron, `y = x` instead of `y = max(x, 0)`. Only
+    /// for neurons that [retract](Firing::may_retract).
     pub signed: bool,
-    /// Mean number of spikes per neuron and step on calibration samples, if it was measured. It changes nothing about what the
-    /// neurons do; engines choose kernels by it.
+    /// Mean number of spikes per neuron and step on calibration samples, if it was measured. It
+    /// changes nothing about what the neurons do; engines choose kernels by it.
     pub rate: Option<f32>,
 }
 
@@ -510,7 +514,8 @@ impl Neuron {
         }
     }
 
-    /// The rows of the schedule, one tensor a step, each of which broadcasts over the population; none without a schedule.
+    /// The rows of the schedule, one tensor a step, each of which broadcasts over the population;
+    /// none without a schedule.
     pub fn schedule_rows(&self) -> Vec<Tensor> {
         self.schedule_steps().collect()
     }

@@ -76,7 +76,8 @@ pub enum Op {
     Pad(Pad),
     /// Takes every `step`-th element of each axis.
     Slice(Slice),
-    /// Takes the elements at `indices` of one axis (nearest upsampling, reflection padding, channel choice).
+    /// Takes the elements at `indices` of one axis (nearest upsampling, reflection padding, channel
+    /// choice).
     Gather {
         /// Per-sample axis.
         axis: usize,
@@ -92,7 +93,8 @@ pub enum Op {
     MaxPool(Window),
     /// Elementwise maximum of two or more operands. Analog only.
     Maximum,
-    /// Softmax or its logarithm along an axis. Analog only; dropped at the end of a network, where it changes no ranking.
+    /// Softmax or its logarithm along an axis. Analog only; dropped at the end of a network, where
+    /// it changes no ranking.
     Softmax {
         /// Per-sample axis.
         axis: usize,
@@ -104,18 +106,20 @@ pub enum Op {
     /// Division by the root mean square over whole axes. Analog only.
     RmsNorm(RmsNorm),
 
-    /// `out(t) = max C(t) − max C(t−1)` over a window, where `C` is the running sum of the operand: the exact max-pool
-    /// of a spike train or a current. On analog values it is the maximum.
+    /// `out(t) = max C(t) − max C(t−1)` over a window, where `C` is the running sum of the operand:
+    /// the exact max-pool of a spike train or a current. On analog values it is the maximum.
     CumulativeMaxPool(Window),
     /// The same, elementwise over two or more operands.
     CumulativeMax,
 
-    /// Makes the integers of a current coarser, and keeps what rounding leaves over for the next step.
+    /// Makes the integers of a current coarser, and keeps what rounding leaves over for the next
+    /// step.
     Requantize(Requantize),
 
-    /// Rounds a real current to integers, `round(x · scale)` (half away from zero) clamped to `±limit`: the entry to
-    /// integer arithmetic. What stands before it depends on the input alone, so it is the same in every step: engines
-    /// compute it once a window, in f32, with the same code, and everything behind it in integers.
+    /// Rounds a real current to integers, `round(x · scale)` (half away from zero) clamped to
+    /// `±limit`: the entry to integer arithmetic. What stands before it depends on the input alone,
+    /// so it is the same in every step: engines compute it once a window, in f32, with the same
+    /// code, and everything behind it in integers.
     Encode {
         /// Integer units per unit of current, broadcast over the value.
         scale: Tensor,
@@ -124,14 +128,16 @@ pub enum Op {
     },
     /// A population of integrate-and-fire neurons driven by one current.
     If(Neuron),
-    /// A fused layer: the sum of one synapse per operand, a bias, and neurons (or, without them, a current).
+    /// A fused layer: the sum of one synapse per operand, a bias, and neurons (or, without them, a
+    /// current).
     Layer(Layer),
-    /// Accumulates its operand over time, divides by the number of steps accumulated and multiplies by `scale`: the network's
-    /// answer.
+    /// Accumulates its operand over time, divides by the number of steps accumulated and multiplies
+    /// by `scale`: the network's answer.
     Readout {
         /// Real units per accumulated unit, broadcast over the value.
         scale: Option<Tensor>,
-        /// Steps at the start of the window that are not accumulated: delayed evaluation (Bu et al. 2025).
+        /// Steps at the start of the window that are not accumulated: delayed evaluation (Bu et al.
+        /// 2025).
         delay: u32,
     },
 }
@@ -188,7 +194,8 @@ impl Op {
         }
     }
 
-    /// Whether the operation may stand among the synapses of a [`Layer`]: linear, one operand, no bias.
+    /// Whether the operation may stand among the synapses of a [`Layer`]: linear, one operand, no
+    /// bias.
     pub fn is_synapse(&self) -> bool {
         match self {
             Op::Identity | Op::AvgPool(_) | Op::Reduce(_) => true,
@@ -200,7 +207,8 @@ impl Op {
         }
     }
 
-    /// Whether the operation only moves elements (and may add zeros): result elements are operand elements.
+    /// Whether the operation only moves elements (and may add zeros): result elements are operand
+    /// elements.
     pub fn is_structural(&self) -> bool {
         match self {
             Op::Identity | Op::Concat { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Gather { .. } => true,
@@ -209,8 +217,8 @@ impl Op {
         }
     }
 
-    /// The operation with its integers as floats: it computes the same whole numbers, as far as an `f32`
-    /// holds them. [`Op::Requantize`] becomes the division that it rounds.
+    /// The operation with its integers as floats: it computes the same whole numbers, as far as an
+    /// `f32` holds them. [`Op::Requantize`] becomes the division that it rounds.
     pub fn in_floats(&self) -> Op {
         let floats = |t: &Option<Tensor>| t.as_ref().map(Tensor::to_floats);
         match self {
@@ -276,7 +284,8 @@ impl Op {
         out
     }
 
-    /// The operation called `name` with attributes that are still to be read; `ty` is the type of an input or constant.
+    /// The operation called `name` with attributes that are still to be read; `ty` is the type of
+    /// an input or constant.
     pub(crate) fn unread(name: &str, (signal, shape): (Signal, &[usize])) -> Option<Op> {
         let mut all = vec![
             Op::Input(signal, shape.to_vec()),
@@ -406,7 +415,8 @@ impl Op {
         }
     }
 
-    /// What the integers of the result (of neurons: their current) may be, given what those of the operands may be.
+    /// What the integers of the result (of neurons: their current) may be, given what those of the
+    /// operands may be.
     pub(crate) fn current(&self, sources: &Sources<'_>) -> Channels {
         match self {
             Op::Encode { limit, .. } => Channels::one((-i64::from(*limit), i64::from(*limit))),

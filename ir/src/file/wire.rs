@@ -1,8 +1,9 @@
-//! A look at a payload before it is decoded: whether it only has fields that the schema has, and how much memory it
-//! would take.
+//! A look at a payload before it is decoded: whether it only has fields that the schema has, and
+//! how much memory it would take.
 //!
-//! Tensor data costs what it does in the file. But an empty message of two bytes becomes a struct of hundreds, so a
-//! small file could ask for a lot of memory; and the decoder ignores fields that it does not know.
+//! Tensor data costs what it does in the file. But an empty message of two bytes becomes a struct
+//! of hundreds, so a small file could ask for a lot of memory; and the decoder ignores fields that
+//! it does not know.
 
 use super::DecodeError;
 
@@ -34,7 +35,8 @@ fn field(message: &str, number: u64) -> Option<(&'static str, Field)> {
     fields.iter().find(|f| f.0 == number).map(|&(_, name, field)| (name, field))
 }
 
-/// Upper bound of the memory, in bytes, that a message takes while it becomes part of a graph, without its fields.
+/// Upper bound of the memory, in bytes, that a message takes while it becomes part of a graph,
+/// without its fields.
 fn cost(message: &str) -> usize {
     match message {
         "Node" => 2048,
@@ -48,7 +50,8 @@ fn cost_of_number(message: &str, field: &str) -> usize {
     if (message, field) == ("Node", "operands") { 128 } else { 32 }
 }
 
-/// Checks the fields of a payload and that it can be decoded within the memory that the module's user may take.
+/// Checks the fields of a payload and that it can be decoded within the memory that the module's
+/// user may take.
 pub(super) fn check(payload: &[u8]) -> Result<(), DecodeError> {
     Scan { left: BUDGET }.message(payload, "Program", 0)
 }
@@ -97,7 +100,8 @@ impl Scan {
             };
             match (field, content) {
                 (Field::Message(inner), Some(content)) => self.message(content, inner, depth + 1)?,
-                // Packed: every number ends in a byte without the top bit; a float has four, so at most that many.
+                // Packed: every number ends in a byte without the top bit; a float has four, so at
+                // most that many.
                 (Field::Numbers, Some(content)) => {
                     let count = content.iter().filter(|&&b| b < 0x80).count().max(content.len() / 4);
                     self.spend(count.saturating_mul(cost_of_number(message, name)))?;

@@ -11,7 +11,8 @@ use crate::tensor::Tensor;
 pub struct Relu {
     /// Upper bound, as in ReLU6.
     pub cap: Option<f32>,
-    /// The balanced threshold that `replace-relu` will use, once `balance-thresholds` has chosen it.
+    /// The balanced threshold that `replace-relu` will use, once `balance-thresholds` has chosen
+    /// it.
     pub threshold: Option<Tensor>,
 }
 

@@ -47,11 +47,12 @@ pub(super) fn current_of_add(sources: &Sources<'_>) -> Channels {
     summands.fold(Channels::one((0, 0)), |total, o| total.plus(&o))
 }
 
-/// Parameters of [`Op::Requantize`](super::Op::Requantize): `out(t) = R(C(t)) − R(C(t−1))`, where `C` is the running sum of
-/// the operand and `R(x) = floor((x + 2^(shift−1)) / 2^shift)`.
+/// Parameters of [`Op::Requantize`](super::Op::Requantize): `out(t) = R(C(t)) − R(C(t−1))`, where
+/// `C` is the running sum of the operand and `R(x) = floor((x + 2^(shift−1)) / 2^shift)`.
 ///
-/// Over a window at most half a coarse unit is lost, however long the window is. So chains of linear
-/// layers fit 32 bits at any length (first-order error feedback, as in sigma-delta modulation).
+/// Over a window at most half a coarse unit is lost, however long the window is. So chains of
+/// linear layers fit 32 bits at any length (first-order error feedback, as in sigma-delta
+/// modulation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Requantize {
     /// Bits that every integer loses, from 1 to [`Requantize::MOST_BITS`].

@@ -114,7 +114,8 @@ impl ConvTranspose {
     }
 }
 
-/// Parameters of [`Op::Linear`](super::Op::Linear): `[.., in]` to `[.., out]` (ONNX Gemm, MatMul by a constant).
+/// Parameters of [`Op::Linear`](super::Op::Linear): `[.., in]` to `[.., out]` (ONNX Gemm, MatMul by
+/// a constant).
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Linear {
     /// `[out, in]`.

@@ -11,7 +11,8 @@ use crate::tensor::Tensor;
 /// Parameters of [`Op::Layer`].
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Layer {
-    /// One weighted linear operation per operand, in operand order, none with a bias of its own; see [`Op::is_synapse`].
+    /// One weighted linear operation per operand, in operand order, none with a bias of its own;
+    /// see [`Op::is_synapse`].
     pub synapses: Vec<Op>,
     /// Current added in every step; broadcasts over the layer's shape.
     pub bias: Option<Tensor>,

@@ -21,7 +21,8 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// The `(factor, summand)` per channel that the normalisation amounts to: `γ/√(σ²+ε)` and `β − μ·factor`.
+    /// The `(factor, summand)` per channel that the normalisation amounts to: `γ/√(σ²+ε)` and `β −
+    /// μ·factor`.
     pub fn factors(&self) -> (Vec<f32>, Vec<f32>) {
         let (gamma, beta) = (self.gamma.as_f32(), self.beta.as_f32());
         let (mean, variance) = (self.mean.as_f32(), self.variance.as_f32());
@@ -57,7 +58,8 @@ impl BatchNorm {
     }
 }
 
-/// Parameters of [`Op::Lrn`](super::Op::Lrn) (ONNX LRN): `x / (bias + alpha/size · Σ x²)^beta` over `size` neighbouring channels.
+/// Parameters of [`Op::Lrn`](super::Op::Lrn) (ONNX LRN): `x / (bias + alpha/size · Σ x²)^beta` over
+/// `size` neighbouring channels.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Lrn {
     /// Number of channels in the sum.
@@ -79,8 +81,8 @@ impl Lrn {
     }
 }
 
-/// Parameters of [`Op::RmsNorm`](super::Op::RmsNorm): `x / √(mean(x²) + ε)`, the mean over `axes`. With the mean taken off before it is the heart of
-/// instance, group and layer normalisation.
+/// Parameters of [`Op::RmsNorm`](super::Op::RmsNorm): `x / √(mean(x²) + ε)`, the mean over `axes`.
+/// With the mean taken off before it is the heart of instance, group and layer normalisation.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct RmsNorm {
     /// Per-sample axes, ascending.

@@ -9,7 +9,8 @@ use crate::window::Window;
 /// What an [`AvgPool`] window's sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Divisor {
-    /// The number of taps, padding included but not the overhang of `ceil` (ONNX `count_include_pad = 1`).
+    /// The number of taps, padding included but not the overhang of `ceil` (ONNX `count_include_pad
+    /// = 1`).
     #[default]
     Padded,
     /// The number of taps on real elements (ONNX `count_include_pad = 0`).
@@ -28,7 +29,8 @@ pub struct AvgPool {
 }
 
 impl AvgPool {
-    /// What each window's sum is divided by, row-major over `outputs`, for operands of spatial extents `inputs`.
+    /// What each window's sum is divided by, row-major over `outputs`, for operands of spatial
+    /// extents `inputs`.
     pub fn counts(&self, inputs: &[usize], outputs: &[usize]) -> Vec<usize> {
         let w = &self.window;
         let taps = |axis: usize, at: usize| {
@@ -103,7 +105,8 @@ pub(super) fn infer_max(w: &Window, operands: &[&ValueType], signals: &[Signal],
     if (0..w.rank()).any(|a| w.extent(a).is_none_or(|e| w.pad_begin[a] >= e || w.pad_end[a] >= e)) {
         return shape_error("max-pool padding must be smaller than the window".into());
     }
-    // A dilated window in the padding could otherwise step over all of a short axis and have no maximum.
+    // A dilated window in the padding could otherwise step over all of a short axis and have no
+    // maximum.
     if space.iter().enumerate().any(|(a, &extent)| w.pad_begin[a] > 0 && w.dilation[a] > extent) {
         return shape_error(format!("a padded max-pool window is too dilated for {}", operands[0]));
     }

@@ -47,7 +47,8 @@ impl Pad {
     }
 }
 
-/// Parameters of [`Op::Slice`](super::Op::Slice), one entry per axis: element `i` of the result is element `start + i·step`.
+/// Parameters of [`Op::Slice`](super::Op::Slice), one entry per axis: element `i` of the result is
+/// element `start + i·step`.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Slice {
     /// First index.
