@@ -30,7 +30,7 @@
 //!
 //! let compiled = Compiler::new(&ann).timesteps(32).calibrate(&samples).compile()?;
 //!
-//! let network = Network::compile(&compiled.graph, EngineKind::Jit)?;
+//! let network = Network::compile(&compiled.graph, EngineKind::Native)?;
 //! let mut session = network.session();
 //! session.start(&[&[0.75, 0.25]])?;
 //! session.advance(32)?;

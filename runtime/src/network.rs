@@ -16,8 +16,8 @@ use snn_ir::{Graph, Op, ValueType};
 /// Which engine runs a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EngineKind {
-    /// Machine code, compiled for this CPU.
-    Jit,
+    /// What is fastest for its neurons, with kernels and machine code for this CPU.
+    Native,
     /// The interpreter: slow, obvious, the oracle.
     Reference,
 }
@@ -39,7 +39,7 @@ impl Network {
     pub fn compile(graph: &Graph, engine: EngineKind) -> Result<Network, CompileError> {
         match engine {
             EngineKind::Reference => Self::with(graph, || Ok(Box::new(reference::Program::compile(graph)?))),
-            EngineKind::Jit => Self::compile_for(graph, Cpu::detect()),
+            EngineKind::Native => Self::compile_for(graph, Cpu::detect()),
         }
     }
 

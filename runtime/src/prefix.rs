@@ -64,7 +64,7 @@ impl Prefix {
             let real = |steps: &Vec<usize>| steps.iter().all(|&s| !prefix.steps[s].integer);
             let Some(steps) = steps.filter(real).filter(|_| has_no_state(op)) else {
                 if matches!(op, Op::Encode { .. }) {
-                    return Err(refuse("stands behind neurons or integers, where currents are integers already"));
+                    return Err(refuse("comes after neurons or integers, where currents are integers already"));
                 }
                 for operand in operands {
                     if let Some(&step) = prefix.members.get(&operand) {

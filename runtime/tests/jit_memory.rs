@@ -10,7 +10,7 @@ fn machine_code_is_never_writable_and_is_freed_with_its_network() {
     let maps = || std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
     let code = |maps: &str| maps.lines().filter(|l| l.contains("r-xp") && l.ends_with(" 0 ")).count();
     let graph = random_graph(5, Form::Integer, &[BINARY]);
-    let networks: Vec<Network> = (0..8).map(|_| Network::compile(&graph, EngineKind::Jit).expect("it runs")).collect();
+    let networks: Vec<Network> = (0..8).map(|_| Network::compile(&graph, EngineKind::Native).expect("it runs")).collect();
     let during = maps();
     assert!(code(&during) > 0 && !during.contains("rwxp"), "{during}");
     drop(networks);

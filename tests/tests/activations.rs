@@ -76,7 +76,7 @@ fn converts_with_a_true_report(file: &str, error: f64) {
 
     let analog = AnalogNetwork::new(&graph).unwrap();
     let of_ann = correct(test.inputs.iter().map(|x| analog.run(&[x], &mut |_, _| {}).swap_remove(0)), &test.labels);
-    let network = Network::compile(&compiled.graph, EngineKind::Jit).unwrap();
+    let network = Network::compile(&compiled.graph, EngineKind::Native).unwrap();
     let mut session = network.session();
     let spiking = test.inputs.iter().map(|x| {
         session.start(&[x]).unwrap();

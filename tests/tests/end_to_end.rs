@@ -65,7 +65,7 @@ fn both_engines_agree_bit_for_bit_on_a_trained_network() {
     let (inputs, _) = samples("digits/digits_test.npz", 100);
     for recipe in ["mmse", "layerwise", "deng2021"] {
         let graph = compiled("digits/digits.onnx", recipe, 16, Some(&calibration), |_, _| {});
-        let networks = [EngineKind::Jit, EngineKind::Reference].map(|engine| Network::compile(&graph, engine).unwrap());
+        let networks = [EngineKind::Native, EngineKind::Reference].map(|engine| Network::compile(&graph, engine).unwrap());
         inputs.par_iter().for_each(|input| {
             let run = |network: &Network| {
                 let mut session = network.session();
@@ -85,7 +85,7 @@ fn the_digits_network_keeps_its_accuracy() {
     // The ANN has 98.89 % of these 450; measured at T = 16 with 300 calibration images: mmse 98.89 %, at T = 4 layerwise 98.44 %.
     for (recipe, timesteps, floor) in [("mmse", 16, 435), ("layerwise", 4, 430)] {
         let graph = compiled("digits/digits.onnx", recipe, timesteps, Some(&calibration), |_, _| {});
-        let network = Network::compile(&graph, EngineKind::Jit).unwrap();
+        let network = Network::compile(&graph, EngineKind::Native).unwrap();
         let hits = inputs.par_iter().zip(&labels).filter(|(input, label)| {
             let mut session = network.session();
             session.start(&[&input[0]]).unwrap();

@@ -21,7 +21,7 @@ fn counts_are_exact(model: &Path, data: &Path, preprocessing: &Preprocessing, re
     let calibration = Samples::of(&graph).with((0..16).map(input)).unwrap();
     let compiler = Compiler::new(&graph).recipe(Recipe::load(recipe).unwrap()).timesteps(timesteps).calibrate(&calibration);
     let graph = compiler.compile().unwrap().graph;
-    let network = Network::compile(&graph, EngineKind::Jit).unwrap();
+    let network = Network::compile(&graph, EngineKind::Native).unwrap();
     let quantised_ann = WindowSums::new(&graph);
     let mut session = network.session();
     for sample in (0..samples).map(|i| input(16 + i)) {

@@ -195,7 +195,7 @@ fn chains_of_linear_operations_lose_no_more_in_integers_than_in_floats() {
             };
             let floats = make(Weights::Float).unwrap();
             let in_floats = error(&graph, &floats.graph, EngineKind::Reference, timesteps, &test);
-            let in_integers = error(&graph, &integers.graph, EngineKind::Jit, timesteps, &test);
+            let in_integers = error(&graph, &integers.graph, EngineKind::Native, timesteps, &test);
             let reference = error(&graph, &integers.graph, EngineKind::Reference, timesteps, &test);
             if reference != in_integers {
                 return Some(format!("{case}: the engines differ: {in_integers} and {reference}"));
@@ -214,7 +214,7 @@ fn errors(graph: &Graph, recipe: &str, timesteps: u32) -> (f64, f64) {
     let integers = compiled(graph, recipe, Weights::Recipe, timesteps, &calibration).unwrap();
     let floats = compiled(graph, recipe, Weights::Float, timesteps, &calibration).unwrap();
     assert!(integers.rounding.iter().all(|r| r.share < 0.02), "{:?}", integers.rounding);
-    let integers = error(graph, &integers.graph, EngineKind::Jit, timesteps, &test);
+    let integers = error(graph, &integers.graph, EngineKind::Native, timesteps, &test);
     (integers, error(graph, &floats.graph, EngineKind::Reference, timesteps, &test))
 }
 
@@ -268,7 +268,7 @@ fn windows_as_long_as_any_compile() {
         for timesteps in [8191, 8192, 20_000, 65_536] {
             let compiled = compiled(&graph, "deng2021", Weights::Recipe, timesteps, &calibration);
             let compiled = compiled.unwrap_or_else(|e| panic!("T = {timesteps}: {e}"));
-            let network = Network::compile(&compiled.graph, EngineKind::Jit).unwrap();
+            let network = Network::compile(&compiled.graph, EngineKind::Native).unwrap();
             let mut session = network.session();
             session.start(&calibration.sample(0)).unwrap();
             session.advance(timesteps).unwrap();

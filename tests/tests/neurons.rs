@@ -46,7 +46,7 @@ fn multi_spike_neurons_tell_digits_and_run_on_the_reference_engine_which_others_
         let graph = digits(recipe, "{firing: multi-spike}");
         let accuracy = accuracy(&graph, EngineKind::Reference);
         assert!(accuracy >= least, "{recipe}: {accuracy} %");
-        let error = Network::compile(&graph, EngineKind::Jit).err().expect("no kernel runs them").to_string();
+        let error = Network::compile(&graph, EngineKind::Native).err().expect("no kernel runs them").to_string();
         assert!(error.contains("multi_spike") && error.contains("a byte does not hold") && error.contains("--engine reference"), "{error}");
     }
 }
@@ -55,7 +55,7 @@ fn multi_spike_neurons_tell_digits_and_run_on_the_reference_engine_which_others_
 fn a_hard_reset_keeps_most_of_the_accuracy_where_thresholds_are_balanced_for_it() {
     for (recipe, least) in [("mmse", 90.0), ("layerwise", 96.0)] {
         let graph = digits(recipe, "{reset: zero}");
-        let accuracy = [EngineKind::Reference, EngineKind::Jit].map(|engine| accuracy(&graph, engine));
+        let accuracy = [EngineKind::Reference, EngineKind::Native].map(|engine| accuracy(&graph, engine));
         assert!(accuracy[0] == accuracy[1] && accuracy[0] >= least, "{recipe}: {accuracy:?} %");
     }
 }

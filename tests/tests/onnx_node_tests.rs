@@ -191,7 +191,7 @@ fn spiking_difference(folder: &Path) -> Option<Result<f32, String>> {
     if compiled.notes.iter().any(|n| n.contains("became a ramp") || n.contains("was dropped")) {
         return None;
     }
-    let network = match Network::compile(&compiled.graph, EngineKind::Jit) {
+    let network = match Network::compile(&compiled.graph, EngineKind::Native) {
         Ok(network) => network,
         Err(e) => return Some(Err(e.to_string())),
     };

@@ -178,7 +178,7 @@ fn go_through(graph: &Graph, recipe: Recipe, weights: Weights, calibration: Opti
         Ok(session.potentials())
     };
     let potentials = run(EngineKind::Reference)?;
-    if compiled.is_quantized() && run(EngineKind::Jit)? != potentials {
+    if compiled.is_quantized() && run(EngineKind::Native)? != potentials {
         return Err(format!("{name}: the engines disagree"));
     }
     // A network may have no neurons, or several outputs, to explain.
@@ -283,7 +283,7 @@ fn a_head_that_ends_in_a_scalar_converts() {
     let compiler = Compiler::new(&graph).recipe(Recipe::load("layerwise").unwrap()).timesteps(64).calibrate(&calibration);
     let compiled = compiler.compile().unwrap().graph;
     let ann = AnalogNetwork::new(&graph).unwrap();
-    let network = Network::compile(&compiled, EngineKind::Jit).unwrap();
+    let network = Network::compile(&compiled, EngineKind::Native).unwrap();
     let (mut expected, mut got) = (Vec::new(), Vec::new());
     for inputs in calibration.iter() {
         expected.extend(ann.run(&inputs, &mut |_, _| {}).swap_remove(0));

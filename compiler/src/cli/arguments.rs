@@ -28,7 +28,7 @@ pub enum Engine {
 impl From<Engine> for EngineKind {
     fn from(engine: Engine) -> Self {
         match engine {
-            Engine::Jit => EngineKind::Jit,
+            Engine::Jit => EngineKind::Native,
             Engine::Reference => EngineKind::Reference,
         }
     }

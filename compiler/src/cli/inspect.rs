@@ -27,7 +27,7 @@ pub struct Arguments {
     plan: bool,
     #[command(flatten)]
     engine: EngineArguments,
-    /// Say of every node of an .onnx model whether it converts exactly, is approximated, or stands in the way
+    /// Say of every node of an .onnx model whether it converts exactly, is approximated, or cannot be converted
     #[arg(long)]
     support: bool,
     /// Shape of the first input, for models that leave it open

@@ -52,7 +52,7 @@ impl Barrier {
     pub fn consider(ann: &Graph, spiking: &Graph, timesteps: u32, samples: &Samples) -> Result<Option<Barrier>, CompilerError> {
         let held_back = (0..samples.len()).filter(|&i| layerwise::is_held_back(i));
         let samples = samples.select(held_back.take(MOST_SAMPLES));
-        if samples.is_empty() || Network::compile(spiking, EngineKind::Jit).is_err() {
+        if samples.is_empty() || Network::compile(spiking, EngineKind::Native).is_err() {
             return Ok(None);
         }
         let mut judge = Judge::new(ann, samples)?;

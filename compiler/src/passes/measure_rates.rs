@@ -48,7 +48,7 @@ impl Pass for MeasureRates {
             report.network_declined("there are no calibration data: engines assume a rate");
             return Ok(());
         };
-        let network = match Network::compile(graph, EngineKind::Jit) {
+        let network = match Network::compile(graph, EngineKind::Native) {
             Ok(network) => network,
             Err(error) => {
                 report.network_declined(format!("only the reference engine runs this network, which needs no rates: {error}"));

@@ -72,7 +72,7 @@ impl<N: Number> Broadcast<N> {
 /// Why there is no kernel.
 pub(crate) type Refusal = &'static str;
 
-const OTHER_KIND: Refusal = "parameters are integers behind an `encode` and floats elsewhere";
+const OTHER_KIND: Refusal = "parameters are integers after an `encode` and floats elsewhere";
 const NO_MEAN: Refusal = "integers have no mean";
 
 fn optional<N: Number>(tensor: Option<&Tensor>, shape: &[usize]) -> Result<Option<Broadcast<N>>, Refusal> {

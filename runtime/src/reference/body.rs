@@ -266,7 +266,7 @@ impl<N: BodyNumber> Body<N> {
 }
 
 fn population<N: Number>(neuron: &snn_ir::neuron::Neuron, shape: &[usize]) -> Result<Population<N>, &'static str> {
-    Population::new(neuron, shape).ok_or("thresholds are integers behind an `encode` and floats elsewhere")
+    Population::new(neuron, shape).ok_or("thresholds are integers after an `encode` and floats elsewhere")
 }
 
 impl<N: BodyNumber> Node<N> {

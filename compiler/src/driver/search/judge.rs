@@ -61,7 +61,7 @@ impl Judge {
         best: Option<f64>,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Candidate, CompilerError> {
-        let network = match Network::compile(graph, EngineKind::Jit) {
+        let network = match Network::compile(graph, EngineKind::Native) {
             Ok(network) => network,
             Err(_) => Network::compile(graph, EngineKind::Reference)?,
         };

@@ -174,12 +174,12 @@ impl<'n> Machine<'n> {
         if node.is_spikes() {
             let Some(out) = plan.values[i] else { return };
             let (before, rest) = self.arena.bytes_mut().split_at_mut(out.offset);
-            let (masks, behind) = rest.split_at_mut(out.bytes);
+            let (masks, after) = rest.split_at_mut(out.bytes);
             let spikes = |o: &usize| {
                 let at = plan.values[*o]?;
                 // Buffers that are alive together do not overlap.
                 let masks = match at.offset.checked_sub(out.offset + out.bytes) {
-                    Some(offset) => &behind[offset..],
+                    Some(offset) => &after[offset..],
                     None => &before[at.offset..],
                 };
                 Some(Spikes { masks: &masks[..at.bytes], pixels: plan.nodes[*o].pixels })

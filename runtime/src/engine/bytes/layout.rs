@@ -44,12 +44,12 @@ const MAX_BORDER: usize = 64;
 fn window_on(geometry: &Geometry, grid: [usize; 2], output: [usize; 2]) -> Option<(SlidingWindow, [usize; 2], [usize; 2])> {
     let Geometry::Window(plane) = geometry else { return None };
     let plane = if plane.is_pointwise() { SlidingWindow { input: grid, output: grid, ..plane.clone() } } else { plane.clone() };
-    let behind = |a: usize| plane.reach(a).saturating_sub(plane.pad[a] + grid[a]);
-    let (before, behind) = (plane.pad, [behind(0), behind(1)]);
-    let borders = before.iter().chain(&behind).all(|&zeros| zeros <= MAX_BORDER);
+    let after = |a: usize| plane.reach(a).saturating_sub(plane.pad[a] + grid[a]);
+    let (before, after) = (plane.pad, [after(0), after(1)]);
+    let borders = before.iter().chain(&after).all(|&zeros| zeros <= MAX_BORDER);
     let fits = borders && plane.input == grid && plane.output == output;
-    let fits = fits && is_mostly([0, 1].map(|a| before[a] + grid[a] + behind[a]), grid);
-    fits.then_some((plane, before, behind))
+    let fits = fits && is_mostly([0, 1].map(|a| before[a] + grid[a] + after[a]), grid);
+    fits.then_some((plane, before, after))
 }
 
 impl Layout {
