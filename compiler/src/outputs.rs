@@ -1,7 +1,7 @@
 //! The outputs of a network: their names, and what the ANN closes them with.
 //!
 //! A spiking network's outputs are readouts. Each is called `NAME.readout`, with NAME the output's name in the ONNX file.
-//! What stands at the end of the ANN decides what an output means: `canonicalize` drops a closing softmax or sigmoid, so
+//! What is at the end of the ANN decides what an output means: `canonicalize` drops a closing softmax or sigmoid, so
 //! that the spiking network answers with scores where the ANN answers with probabilities. The notes in a `.snn` file tell.
 
 use snn_ir::activation::Activation;

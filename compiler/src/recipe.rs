@@ -5,7 +5,7 @@
 use crate::files;
 use crate::passes::approximate_activations::ApproximateActivations;
 use crate::passes::quantize::{Quantize, WeightType};
-use crate::passes::{AnyPass, OptionError, OrderError, from_yaml, order};
+use crate::passes::{AnyPass, OptionError, OrderError, Pass, from_yaml, order};
 use crate::suggest::nearest;
 use crate::yaml::{self, YamlError};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use thiserror::Error;
 /// The recipe used when none is named.
 pub const DEFAULT: &str = "layerwise";
 
-/// The recipe used in its place for networks that lose too much when all layers step together ([`crate::driver::barrier`]).
+/// The recipe used in its place for networks that lose too much with synchronous layers ([`crate::driver::barrier`]).
 pub const BARRIER: &str = "two-phase";
 
 /// The recipe used without calibration data, which the default recipe needs.
@@ -230,7 +230,7 @@ impl Recipe {
 fn rewritten(text: &str, place: usize, pass: &ApproximateActivations) -> Result<String, serde_yaml::Error> {
     let mut file: Value = serde_yaml::from_str(text)?;
     let mut item = serde_yaml::Mapping::new();
-    item.insert("approximate-activations".into(), serde_yaml::to_value(pass)?);
+    item.insert(pass.name().into(), serde_yaml::to_value(pass)?);
     file["passes"][place] = item.into();
     serde_yaml::to_string(&file)
 }

@@ -5,7 +5,7 @@
 //! per-sample *shape*. There is no batch dimension: samples never meet, and running many of them is the runtime's
 //! business.
 //!
-//! A graph has a text form ([`text`]) and a file ([`file`]); `snn_runtime` runs it:
+//! A graph has a text form ([`text`]) and a file ([`mod@file`]); `snn_runtime` runs it:
 //!
 //! ```
 //! use snn_ir::text::{Parameters, parse, print};

@@ -1,4 +1,5 @@
-//! How long the ANN takes in the analog executor: a network of ResNet-20's shape (40.8 M multiplications), one thread.
+//! How long the ANN takes in the analog executor: a network of ResNet-20's shape (40.8 M
+//! multiplications), one thread.
 
 #![allow(missing_docs)]
 

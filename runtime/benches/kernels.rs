@@ -1,7 +1,8 @@
-//! The spiking kernels by family, at every CPU level this machine has: one layer of each of ResNet-20's three stages, 32 steps.
+//! The spiking kernels by family, at every CPU level this machine has: one layer of each of
+//! ResNet-20's three stages, 32 steps.
 //!
-//! Event lists are measured at three rates; the others do not depend on the rate. The count domain knows no steps: its layers are small
-//! networks that run whole, prefix included.
+//! Event lists are measured at three rates; the others do not depend on the rate. The count domain
+//! knows no steps: its layers are small networks that run whole, prefix included.
 
 #![allow(missing_docs)]
 

@@ -13,8 +13,8 @@ pub enum CompileError {
     /// The graph itself is broken.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// A node's operation has no meaning for the engine: an analog operation in a spiking graph or the reverse, a mean
-    /// in an integer graph, and so on.
+    /// A node's operation has no meaning for the engine: an analog operation in a spiking graph or
+    /// the reverse, a mean in an integer graph, and so on.
     #[error("node `{node}` ({op}): {why}")]
     Node {
         /// Name of the node.

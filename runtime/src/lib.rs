@@ -1,8 +1,9 @@
 //! # What makes a spiking network go
 //!
-//! A [`Network`] is a spiking [`snn_ir::Graph`] made ready to run by one of two engines: machine code for this CPU
-//! ([`EngineKind::Native`]) or the interpreter that everything faster must equal ([`EngineKind::Reference`]). A [`Session`]
-//! runs it: a sample goes in as a constant current, time steps pass, potentials come out.
+//! A [`Network`] is a spiking [`snn_ir::Graph`] made ready to run by one of two engines: machine
+//! code for this CPU ([`EngineKind::Native`]) or the interpreter that everything faster must equal
+//! ([`EngineKind::Reference`]). A [`Session`] runs it: a sample goes in as a constant current, time
+//! steps pass, potentials come out.
 //!
 //! ```
 //! use snn_ir::neuron::Neuron;
@@ -31,16 +32,19 @@
 //!
 //! ## Numbers
 //!
-//! Before `quantize` a network computes in `f32` and engines agree within rounding. After it everything after
-//! [`snn_ir::Op::Encode`] is exact integer arithmetic, whose bounds the compiler proved to fit 32 bits: engines agree bit for
-//! bit. The encoder rounds half away from zero. Readouts accumulate in 64 bits.
+//! Before `quantize` a network computes in `f32` and engines agree within rounding. After it
+//! everything after [`snn_ir::Op::Encode`] is exact integer arithmetic, whose bounds the compiler
+//! proved to fit 32 bits: engines agree bit for bit. The encoder rounds half away from zero.
+//! Readouts accumulate in 64 bits.
 //!
 //! ## The rooms
 //!
-//! [`analog`] runs the ANN itself, for calibration and import checks. [`spikes`] counts spikes and the synapses that they cross. [`cost`]
-//! says what kernels cost. Private: `prefix` is computed once a window for every engine, `reference` is the interpreter, `engine` what is
-//! faster, with its `plan`, and `kernels` has a folder for every set of instructions. `dense` has the stateless operations that the ANN,
-//! the prefix and the interpreter share, `layout` how values lie in memory. The hidden module `testing` generates random networks for property tests of engines.
+//! [`analog`] runs the ANN itself, for calibration and import checks. [`spikes`] counts spikes and
+//! the synapses that they cross. [`cost`] says what kernels cost. Private: `prefix` is computed
+//! once a window for every engine, `reference` is the interpreter, `engine` what is faster, with
+//! its `plan`, and `kernels` has a folder for every set of instructions. `dense` has the stateless
+//! operations that the ANN, the prefix and the interpreter share, `layout` how values lie in
+//! memory. The hidden module `testing` generates random networks for property tests of engines.
 
 pub mod analog;
 pub mod cost;

@@ -22,7 +22,8 @@ pub enum EngineKind {
     Reference,
 }
 
-/// A network made ready to run: immutable, shared by as many threads as want to, each with a [`Session`] of its own.
+/// A network made ready to run: immutable, shared by as many threads as want to, each with a
+/// [`Session`] of its own.
 pub struct Network {
     inputs: Vec<ValueType>,
     outputs: Vec<ValueType>,
@@ -35,7 +36,8 @@ impl Network {
     /// Makes a spiking graph ready to run.
     ///
     /// # Errors
-    /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for it.
+    /// [`CompileError`] when the graph is no complete spiking network or the engine has no code for
+    /// it.
     pub fn compile(graph: &Graph, engine: EngineKind) -> Result<Network, CompileError> {
         match engine {
             EngineKind::Reference => Self::with(graph, || Ok(Box::new(reference::Program::compile(graph)?))),
@@ -43,7 +45,8 @@ impl Network {
         }
     }
 
-    /// [`Network::compile`] with the JIT engine, for less than this machine's CPU can do: how the kernels are tested against each other.
+    /// [`Network::compile`] with the JIT engine, for less than this machine's CPU can do: how the
+    /// kernels are tested against each other.
     ///
     /// # Errors
     /// As [`Network::compile`].
@@ -81,7 +84,8 @@ impl Network {
         })
     }
 
-    /// What the JIT engine does with each node, and why; `None` for the reference engine, which does what the graph says.
+    /// What the JIT engine does with each node, and why; `None` for the reference engine, which
+    /// does what the graph says.
     pub fn plan(&self) -> Option<PlanSummary> {
         self.engine.plan()
     }
@@ -101,7 +105,8 @@ impl Network {
         &self.outputs
     }
 
-    /// Whether neurons wait for the end of the window, so that it must be run in one call of [`Session::advance`].
+    /// Whether neurons wait for the end of the window, so that it must be run in one call of
+    /// [`Session::advance`].
     pub fn has_window_barrier(&self) -> bool {
         self.window_barrier
     }
@@ -127,8 +132,8 @@ impl Network {
     }
 }
 
-/// Whether the system would give so many bytes. They are not kept: a network takes its memory piece by piece, and an allocation that
-/// fails then ends the process.
+/// Whether the system would give so many bytes. They are not kept: a network takes its memory piece
+/// by piece, and an allocation that fails then ends the process.
 pub(crate) fn is_available(bytes: u64) -> bool {
     let mut memory = Vec::<u8>::new();
     let given = usize::try_from(bytes).is_ok_and(|bytes| memory.try_reserve_exact(bytes).is_ok());

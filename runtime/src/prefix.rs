@@ -1,6 +1,7 @@
-//! The prefix of a spiking network: everything that depends on the input alone and keeps no state. Its currents are
-//! the same in every step, so every engine computes them here, once a window, in `f32`; in an integer network
-//! [`Op::Encode`] ends it. One code for all engines is what lets them agree bit for bit after it.
+//! The prefix of a spiking network: everything that depends on the input alone and keeps no state.
+//! Its currents are the same in every step, so every engine computes them here, once a window, in
+//! `f32`; in an integer network [`Op::Encode`] ends it. One code for all engines is what lets them
+//! agree bit for bit after it.
 
 use crate::dense::{Kernel, WindowMax};
 use crate::error::CompileError;
@@ -100,7 +101,8 @@ impl Prefix {
         self.members.contains_key(&id)
     }
 
-    /// Where the current of prefix node `id` is among the results of [`Prefix::run`], when a node outside uses it.
+    /// Where the current of prefix node `id` is among the results of [`Prefix::run`], when a node
+    /// outside uses it.
     pub fn result_of(&self, id: NodeId) -> Option<usize> {
         self.result_of.get(&id).copied()
     }

@@ -1,4 +1,5 @@
-//! The ANN executor: every operation that has no kernel of its own elsewhere, by hand-computed values.
+//! The ANN executor: every operation that has no kernel of its own elsewhere, by hand-computed
+//! values.
 
 use snn_ir::op::{Lrn, Relu, RmsNorm};
 use snn_ir::{Activation, Graph, Op, Signal, Tensor, Window};

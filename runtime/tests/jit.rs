@@ -7,7 +7,8 @@ use snn_ir::{Graph, Op, Random, Signal, Tensor, Window};
 use snn_runtime::testing::{Form, random_graph, random_inputs};
 use snn_runtime::{Cpu, EngineKind, Network, RunError, Session};
 
-/// Settling steps at most: some networks of random signed neurons, whose potentials are not reset but set to zero, never rest.
+/// Settling steps at most: some networks of random signed neurons, whose potentials are not reset
+/// but set to zero, never rest.
 const SETTLING: [u32; 3] = [3, 2, 100];
 
 /// Compares all that the sessions of both engines tell.
@@ -23,7 +24,8 @@ fn compare_sessions(expected: &Session, got: &Session, context: &str) -> Result<
     Ok(())
 }
 
-/// Runs `graph` on both engines in windows cut as `cuts` say and until it rests, twice, and compares all that a session tells.
+/// Runs `graph` on both engines in windows cut as `cuts` say and until it rests, twice, and
+/// compares all that a session tells.
 fn compare(graph: &Graph, seed: u64, cuts: &[u32]) -> Result<(), TestCaseError> {
     let reference = Network::compile(graph, EngineKind::Reference).expect("the generator makes networks that run");
     for cpu in Cpu::available() {
@@ -35,7 +37,8 @@ fn compare(graph: &Graph, seed: u64, cuts: &[u32]) -> Result<(), TestCaseError> 
             expected.start(&inputs).expect("the sample fits");
             got.start(&inputs).expect("the sample fits");
             for &steps in cuts {
-                // Extreme weights may leave 32 bits no room for the whole window: an engine then says so and computes nothing.
+                // Extreme weights may leave 32 bits no room for the whole window: an engine then
+                // says so and computes nothing.
                 let ends = [expected.advance(steps), got.advance(steps)];
                 if ends.iter().any(|end| matches!(end, Err(RunError::Overflow(_)))) {
                     continue 'samples;
@@ -67,7 +70,8 @@ fn firings() -> impl Strategy<Value = Vec<Firing>> {
     ]
 }
 
-/// A layer of neurons whose thresholds suit its synapses, so that rates stay between silence and saturation.
+/// A layer of neurons whose thresholds suit its synapses, so that rates stay between silence and
+/// saturation.
 fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: usize, firing: Firing) -> Op {
     let mut per_channel = |low: i32, n: usize| {
         let values: Vec<i32> = (0..channels).map(|_| low + random.below(n) as i32).collect();
@@ -86,8 +90,9 @@ fn wide_layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold
     Op::Layer(Layer { synapses, bias: Some(per_channel(-(threshold as i32) / 20, threshold / 4)), neuron: Some(neuron) })
 }
 
-/// Channel counts around the widths of vectors and masks, weights at the ends of their types, and what fast kernels treat apart:
-/// borders, strides, dilations, groups, residuals by scale and by convolution, and currents between layers.
+/// Channel counts around the widths of vectors and masks, weights at the ends of their types, and
+/// what fast kernels treat apart: borders, strides, dilations, groups, residuals by scale and by
+/// convolution, and currents between layers.
 fn wide_graph(seed: u64, firing: Firing) -> Graph {
     let random = &mut Random::new(seed);
     let widths = [1, 4, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 120, 130, 192];

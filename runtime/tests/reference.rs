@@ -137,7 +137,8 @@ fn an_integer_network_computes_what_a_hand_does() {
     add(&mut graph, "sum", Op::Layer(sum), &["first"]);
     add(&mut graph, "readout", Op::Readout { scale: Some(Tensor::scalar(0.5)), delay: 0 }, &["sum"]);
     let network = compile(&graph);
-    // 1.25·2 rounds to 3, away from zero; 9 is cut to 4. Both neurons fire in every step; the second keeps 1 each time.
+    // 1.25·2 rounds to 3, away from zero; 9 is cut to 4. Both neurons fire in every step; the
+    // second keeps 1 each time.
     let mut session = start(&network, &[vec![1.25, 9.0]]);
     session.advance(4).unwrap();
     assert_eq!(session.spike_counts(0), Some(vec![4, 4]));
@@ -256,7 +257,8 @@ fn threads_share_a_network() {
 
 #[test]
 fn a_ternary_network_settles_at_the_clipped_floor_of_its_whole_input() {
-    // The second neuron gets 3 spikes early and 4 against them; the third shows that no count goes beyond the window.
+    // The second neuron gets 3 spikes early and 4 against them; the third shows that no count goes
+    // beyond the window.
     let mut graph = input(&[2]);
     add(&mut graph, "encode", Op::Encode { scale: Tensor::scalar(1.0), limit: 100 }, &["input"]);
     let ternary = |threshold: i32| Neuron { firing: TERNARY, ..neuron(Tensor::scalar_i32(threshold)) };
@@ -273,7 +275,8 @@ fn a_ternary_network_settles_at_the_clipped_floor_of_its_whole_input() {
     session.advance(4).unwrap();
     let taken = session.settle(100).unwrap();
     assert!(taken < 100, "it did not settle");
-    // 32 and 12 over 10; then 3 and 1 spikes: (18 - 9 + 4·2) / 5 = 3 and (75 + 1) / 5 = 15, but at most 4.
+    // 32 and 12 over 10; then 3 and 1 spikes: (18 - 9 + 4·2) / 5 = 3 and (75 + 1) / 5 = 15, but at
+    // most 4.
     assert_eq!(session.spike_counts(0), Some(vec![3, 1]));
     assert_eq!(session.spike_counts(1), Some(vec![3, 4]));
     assert_eq!(session.potentials(), [[0.75, 1.0]]);

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use snn_tests::onnx::{Onnx, noise, tensor};
 use snnc::data::npy::NpyHeader;
-use snnc::data::{npy, npz};
+use snnc::data::{Dataset, npy, npz};
+use snnc::{Compiler, Samples};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -161,6 +162,51 @@ fn dumps_are_numbered_in_pass_order_and_opt_continues_from_one() {
     let name = Path::new(&pass).file_stem().unwrap().to_str().unwrap()[3..].to_string();
     let again = succeed(&["opt", &before, "--pass", &name, "--params"]);
     assert_eq!(again, std::fs::read_to_string(after).unwrap());
+}
+
+#[test]
+fn the_library_makes_the_network_that_the_command_line_makes() {
+    let digits = digits();
+    let imported = snnc::import(Path::new(&digits.onnx), &snnc::ImportOptions::default()).expect("it is a model");
+    let data = Dataset::open(&models().join("digits/digits_calib.npz")).expect("it is data");
+    let program = snn_ir::file::read(&digits.snn).expect("it is a network");
+    let sample = |i| vec![data.input(i, &program.preprocessing, &[1, 8, 8]).expect("it fits")];
+    let samples = Samples::of(&imported.graph).with((0..data.len()).map(sample)).expect("they fit");
+    let names = imported.facts.outputs.iter().map(|o| o.tensor.as_str());
+    let compiled = Compiler::new(&imported.graph).output_names(names).calibrate(&samples).compile().expect("it compiles");
+    assert_eq!(compiled.recipe.name, "layerwise");
+    assert!(compiled.graph == program.graph, "the networks differ");
+}
+
+#[test]
+fn a_pass_says_what_it_made_of_each_node_and_why_not_more() {
+    let digits = digits();
+    let told = |arguments: &[&str]| String::from_utf8(snnc(arguments).stderr).expect("messages are UTF-8");
+    let (out, folder) = (digits.file("again.snn"), digits.file("ir"));
+    let rates = told(&[&digits.onnx, "-o", &out, "--why", "measure-rates", "--dump-ir-dir", &folder]);
+    assert!(rates.contains("| (the network) |") && rates.contains("declined: there are no calibration data"), "{rates}");
+    let folded = told(&[&digits.onnx, "-o", &out, "--why", "fold-batch-norm"]);
+    assert_eq!(folded.lines().filter(|l| l.contains("| batch_norm ") && l.contains("| changed")).count(), 6, "{folded}");
+    let stage = Path::new(&folder).join("01-canonicalize.snnir").display().to_string();
+    let summary = told(&["opt", &stage, "--pass", "fold-batch-norm, compose-linear"]);
+    assert!(
+        summary.contains("note: fold-batch-norm: 12 changed") && summary.contains("note: compose-linear: 0 changed; the network has no"),
+        "{summary}"
+    );
+    let error = fail(&["opt", &stage, "--pass", "quantize"]);
+    assert!(error.contains("it must come after `normalize`"), "{error}");
+    let error = fail(&[&digits.onnx, "-o", &out, "--why", "normalise"]);
+    assert!(error.contains("--why: there is no pass `normalise`") && error.contains("`normalize`"), "{error}");
+}
+
+#[test]
+fn a_recipe_whose_passes_are_in_a_wrong_order_is_refused_at_its_line() {
+    let digits = digits();
+    let recipe = digits.file("mine.yaml");
+    std::fs::write(&recipe, "name: mine\npasses:\n  - canonicalize\n  # Too early.\n  - replace-relu\n  - balance-thresholds\n").unwrap();
+    let error = fail(&[&digits.onnx, "-o", &digits.file("o.snn"), "--recipe", &recipe]);
+    assert!(error.contains(", line 5: `replace-relu` needs") && error.contains("after `balance-thresholds`"), "{error}");
+    assert!(!error.contains("report"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Backends: what writes a compiled network in a form that something else reads. One file or folder each.
 //!
-//! A backend mirrors a frontend. It first lists everything that stands between the network and its form
+//! A backend mirrors a frontend. It first lists everything that is in the way from the network to its form
 //! ([`Backend::obstacles`]), and writes only where there is nothing. The same network gives the same bytes.
 
 mod snn;

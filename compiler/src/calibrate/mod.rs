@@ -12,6 +12,7 @@ pub mod least_squares;
 pub mod matched;
 pub mod moments;
 pub mod normalisation;
+mod past;
 pub mod piecewise;
 pub mod places;
 pub mod refit;

@@ -6,14 +6,14 @@
 
 use super::distribution::Distribution;
 
-/// A continuous function that is linear between knots and constant in front of the first.
+/// A continuous function that is linear between knots and constant before the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PiecewiseLinear {
     /// Ascending; one more than there are segments.
     pub knots: Vec<f64>,
     /// The function at each knot.
     pub values: Vec<f64>,
-    /// Whether the last segment goes on behind the last knot; else the function is constant there.
+    /// Whether the last segment goes on after the last knot; else the function is constant there.
     pub grows: bool,
 }
 
@@ -144,7 +144,7 @@ fn widened(seen: &Distribution) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Indices of points at which a knot may stand.
+/// Indices of points at which a knot may be.
 fn candidates(points: &[(f64, f64, f64)]) -> Vec<usize> {
     let last = points.len() - 1;
     let mut places: Vec<usize> = (0..=CANDIDATES).map(|i| i * last / CANDIDATES).collect();
@@ -209,10 +209,10 @@ impl<'a> Plan<'a> {
             from.push(origin);
         }
         let whole = self.sums[self.sums.len() - 1];
-        let behind = |i: usize| whole.error(self.sums[self.places[i]], self.at[i], 0.0);
+        let after = |i: usize| whole.error(self.sums[self.places[i]], self.at[i], 0.0);
         let mut end = n - 1;
         if !self.grows {
-            end = (segments..n).min_by(|&a, &b| (cost[a] + behind(a)).total_cmp(&(cost[b] + behind(b)))).unwrap_or(end);
+            end = (segments..n).min_by(|&a, &b| (cost[a] + after(a)).total_cmp(&(cost[b] + after(b)))).unwrap_or(end);
         }
         let mut knots = vec![end];
         for origin in from.iter().rev() {

@@ -1,7 +1,7 @@
 //! Which neurons of a population a fit looks at, and what it sees there.
 
 use super::activations::channel_of;
-use super::layerwise::Reader;
+use super::past::Reader;
 use rayon::prelude::*;
 
 /// Places of a population: the same positions for every channel, others for each sample.

@@ -73,7 +73,7 @@ const LARGEST_STEP: f64 = 1e30;
 
 impl Refit {
     /// The first conv or linear node that reaches the site through sums, biases and factors per channel, gets spikes, and
-    /// stands before nothing that was visited.
+    /// is before nothing that was visited.
     ///
     /// # Errors
     /// When what is before it cannot be executed.

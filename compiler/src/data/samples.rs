@@ -73,7 +73,7 @@ impl Samples {
         Ok(self)
     }
 
-    /// The same samples, with where they came from: it stands in reports and in the `.snn` file.
+    /// The same samples, with where they came from, for reports and for the record in the `.snn` file.
     #[must_use]
     pub fn described(self, description: impl Into<String>) -> Self {
         Samples { description: description.into(), ..self }

@@ -99,6 +99,9 @@ pub fn run<'p>(
         let name = pass.name();
         let mut said = Report::default();
         pass.run(graph, request, &mut facts, &mut said).map_err(|source| PipelineError::Pass { pass: name, source })?;
+        if said.outcomes.is_empty() {
+            said.network_not_applicable("the network has no node of the kind that it looks at");
+        }
         let outcomes = std::mem::take(&mut said.outcomes);
         let changes = outcomes.iter().filter(|o| o.is_change()).count();
         let record = PassRecord { name, changes, time: started.elapsed(), outcomes };

@@ -5,7 +5,7 @@ use snn_ir::text::{Parameters, parse, print};
 use snn_ir::verify;
 
 /// Runs `pass` on `before`, which must become `after`. Both are graphs in text form without the line of the graph itself;
-/// parameters stand after the graph's end.
+/// parameters come after the graph's end.
 pub(super) fn check(pass: &dyn Pass, before: &str, after: &str) -> Report {
     let whole = |text: &str| {
         let (nodes, parameters) = text.split_once("---").unwrap_or((text, ""));

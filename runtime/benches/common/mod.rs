@@ -1,5 +1,5 @@
-//! A quantized network of the shape of ResNet-20 on CIFAR-10 (He et al. 2016), with random weights and thresholds that make
-//! neurons fire at rates like a trained network's.
+//! A quantized network of the shape of ResNet-20 on CIFAR-10 (He et al. 2016), with random weights
+//! and thresholds that make neurons fire at rates like a trained network's.
 
 use snn_ir::neuron::{Amplitude, BINARY, Neuron, Reset};
 use snn_ir::op::{Conv, Layer, Linear, Pad, Reduce, Scale, Slice};
@@ -36,8 +36,8 @@ fn layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: i32
     })
 }
 
-/// Standard deviation of the mean current of `inputs` synapses, in weight units, times eight: the threshold at which about a tenth of the
-/// neurons fire in a step.
+/// Standard deviation of the mean current of `inputs` synapses, in weight units, times eight: the
+/// threshold at which about a tenth of the neurons fire in a step.
 fn threshold(inputs: usize) -> i32 {
     (8.0 * 63.0 * (inputs as f64 * 0.02).sqrt()) as i32
 }

@@ -1,4 +1,5 @@
-//! The ANN itself: a fast `f32` executor of analog graphs, for calibration and for checking an import.
+//! The ANN itself: a fast `f32` executor of analog graphs, for calibration and for checking an
+//! import.
 
 mod neurons;
 
@@ -61,7 +62,8 @@ impl AnalogNetwork {
     /// Compiles an analog graph. Balanced thresholds that its ReLUs may carry play no part.
     ///
     /// # Errors
-    /// [`CompileError`] when the graph has no output, or a node is temporal or has integer parameters.
+    /// [`CompileError`] when the graph has no output, or a node is temporal or has integer
+    /// parameters.
     pub fn new(graph: &Graph) -> Result<AnalogNetwork, CompileError> {
         if graph.outputs().is_empty() {
             return Err(CompileError::NoOutput);
@@ -112,8 +114,8 @@ impl AnalogNetwork {
         &self.inputs
     }
 
-    /// Runs one sample and returns the outputs, row-major. `observe` sees the value of every node, inputs and constants
-    /// included, in topological order.
+    /// Runs one sample and returns the outputs, row-major. `observe` sees the value of every node,
+    /// inputs and constants included, in topological order.
     ///
     /// # Panics
     /// When number or lengths of the inputs do not fit [`AnalogNetwork::inputs`].

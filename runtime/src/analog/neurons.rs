@@ -1,9 +1,11 @@
-//! How often neurons fire within a window, in `f32` and without a network around them: what calibration asks for thousands
-//! of times. Compiled twice, for any CPU and for AVX2; both round alike.
+//! How often neurons fire within a window, in `f32` and without a network around them: what
+//! calibration asks for thousands of times. Compiled twice, for any CPU and for AVX2; both round
+//! alike.
 
 use snn_ir::neuron::Dynamics;
 
-/// Places that are simulated together, through all steps, so that their membrane potentials stay in registers.
+/// Places that are simulated together, through all steps, so that their membrane potentials stay in
+/// registers.
 const BLOCK: usize = 32;
 
 /// Parameters that neurons share, those of one channel for example.
@@ -18,8 +20,8 @@ pub struct NeuronParameters {
 }
 
 impl NeuronParameters {
-    /// Writes to `counts`, one element a neuron, how often each fires in a window of `timesteps`. `current` is step-major,
-    /// `timesteps × counts.len()`, or has a single step for all.
+    /// Writes to `counts`, one element a neuron, how often each fires in a window of `timesteps`.
+    /// `current` is step-major, `timesteps × counts.len()`, or has a single step for all.
     ///
     /// # Panics
     /// When `current` is shorter than that.

@@ -1,7 +1,7 @@
 //! Coefficients from measurements: least squares of relative errors, without negative coefficients.
 
-/// The coefficients `x ≥ 0` under which `features · x` is nearest to what was measured, relative to it. A measurement is its
-/// features and its value; all have `N` features.
+/// The coefficients `x ≥ 0` under which `features · x` is nearest to what was measured, relative to
+/// it. A measurement is its features and its value; all have `N` features.
 pub fn fit<const N: usize>(measurements: &[([f64; N], f64)]) -> [f64; N] {
     let mut used = [true; N];
     loop {

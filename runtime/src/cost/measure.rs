@@ -1,4 +1,5 @@
-//! Measures a cost model: single layers of typical shapes, computed by each family of kernels in turn.
+//! Measures a cost model: single layers of typical shapes, computed by each family of kernels in
+//! turn.
 
 use super::fit::fit;
 use super::subject::{FAMILIES, Family, LayerShape, Subject, computes};
@@ -49,8 +50,8 @@ pub struct Deviation {
 type Point<const N: usize> = ([f64; N], f64);
 
 impl CostModel {
-    /// Measures every CPU level that this machine has, on one thread. Takes seconds; other work on the machine falsifies it.
-    /// `progress` is called with each part's number and their total.
+    /// Measures every CPU level that this machine has, on one thread. Takes seconds; other work on
+    /// the machine falsifies it. `progress` is called with each part's number and their total.
     ///
     /// # Errors
     /// When a layer cannot be compiled.
@@ -71,7 +72,8 @@ impl CostModel {
 }
 
 fn level(cpu: Cpu, deviations: &mut Vec<Deviation>, progress: &mut dyn FnMut()) -> Result<Costs, CompileError> {
-    // Neurons; products: chunk, product; events: chunk, mask, event, row; the same by 8-bit weights.
+    // Neurons; products: chunk, product; events: chunk, mask, event, row; the same by 8-bit
+    // weights.
     let mut synapses: Vec<(Family, Point<11>)> = Vec::new();
     let mut tables = Vec::<Point<3>>::new();
     let shapes = SHAPES.map(|shape| STEPS.map(|steps| (shape, steps)));

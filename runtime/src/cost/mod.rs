@@ -1,7 +1,9 @@
-//! What kernels cost, as data: a table measured on some machine, by which the plan chooses among kernels that compute the same.
+//! What kernels cost, as data: a table measured on some machine, by which the plan chooses among
+//! kernels that compute the same.
 //!
-//! A table holds a few coefficients per CPU level and kernel family, in nanoseconds. [`CostModel::shipped`] is one of the machine that this
-//! program was developed on; [`CostModel::measure`] makes another on the machine at hand. A wrong table costs time, never
+//! A table holds a few coefficients per CPU level and kernel family, in nanoseconds.
+//! [`CostModel::shipped`] is one of the machine that this program was developed on;
+//! [`CostModel::measure`] makes another on the machine at hand. A wrong table costs time, never
 //! correctness.
 
 mod fit;
@@ -32,7 +34,8 @@ pub struct CostModel(BTreeMap<String, Costs>);
 pub struct Costs {
     /// The machine that was measured.
     pub machine: String,
-    /// Nanoseconds of the neurons of an output pixel, per 16 channels and step, where synapses are computed before them.
+    /// Nanoseconds of the neurons of an output pixel, per 16 channels and step, where synapses are
+    /// computed before them.
     pub neurons: f64,
     /// Event lists.
     pub event: EventCosts,

@@ -1,4 +1,5 @@
-//! One layer to measure: spikes at a chosen rate, through synapses that a chosen family of kernels computes, to neurons.
+//! One layer to measure: spikes at a chosen rate, through synapses that a chosen family of kernels
+//! computes, to neurons.
 
 use super::{CostModel, Costs, EventCosts, MatrixCosts, TableCosts};
 use crate::engine::Machine as _;
@@ -62,8 +63,8 @@ pub struct Runner<'s> {
 }
 
 impl Subject {
-    /// A layer of `shape` on `cpu`, computed by `family` where it can be, `steps` steps at a time (at most 32), whose input spikes at
-    /// `rate` per element and step.
+    /// A layer of `shape` on `cpu`, computed by `family` where it can be, `steps` steps at a time
+    /// (at most 32), whose input spikes at `rate` per element and step.
     ///
     /// # Errors
     /// When there is no code for it.

@@ -24,7 +24,8 @@ pub(crate) struct Conv<N> {
 enum Method<N> {
     /// Window elements gathered into panels and multiplied by all weights of a group.
     Panels { weights: Vec<Panels<N>>, pieces: Vec<Piece>, first_pieces: Vec<usize> },
-    /// One tap after the other, for depthwise and almost depthwise convolutions. `[C_out, C_in / groups, taps]`.
+    /// One tap after the other, for depthwise and almost depthwise convolutions. `[C_out, C_in /
+    /// groups, taps]`.
     Taps(Arc<[N]>),
 }
 
@@ -38,8 +39,8 @@ struct Piece {
 }
 
 impl<N: Number> Conv<N> {
-    /// The convolution of an operand and a result of the given shapes; `None` when the parameters are of the other kind
-    /// of number.
+    /// The convolution of an operand and a result of the given shapes; `None` when the parameters
+    /// are of the other kind of number.
     pub fn new(conv: &op::Conv, operand: &[usize], result: &[usize]) -> Option<Self> {
         let weight = N::parameters(&conv.weight)?;
         let bias = conv.bias.as_ref().map(|b| N::parameters(b).ok_or(())).transpose().ok()?;

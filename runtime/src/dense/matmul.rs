@@ -1,4 +1,5 @@
-//! The inner loops of dense linear operations. Each is compiled twice, for any CPU and for AVX2; both round alike.
+//! The inner loops of dense linear operations. Each is compiled twice, for any CPU and for AVX2;
+//! both round alike.
 
 use super::number::Number;
 
@@ -8,7 +9,8 @@ pub(crate) const ROWS: usize = 4;
 pub(crate) const COLUMNS: usize = 16;
 const LANES: usize = 32;
 
-/// Calls `$body::<N>` compiled for AVX2, or for the instruction sets that are named, where the CPU has them.
+/// Calls `$body::<N>` compiled for AVX2, or for the instruction sets that are named, where the CPU
+/// has them.
 macro_rules! for_this_cpu {
     ($body:ident($($arg:ident: $ty:ty),*)) => {
         for_this_cpu!("avx2", $body($($arg: $ty),*))
@@ -21,7 +23,8 @@ macro_rules! for_this_cpu {
                 $body::<N>($($arg),*)
             }
             if is_x86_feature_detected!($feature) {
-                // SAFETY: `wide` is safe code that only needs the instructions named, and the CPU has them.
+                // SAFETY: `wide` is safe code that only needs the instructions named, and the CPU
+                // has them.
                 return unsafe { wide::<N>($($arg),*) };
             }
         }
@@ -29,7 +32,8 @@ macro_rules! for_this_cpu {
     }};
 }
 
-/// A weight matrix `[rows, depth]` in panels of [`ROWS`] rows, each `[depth][ROWS]`, the last one filled with zeros.
+/// A weight matrix `[rows, depth]` in panels of [`ROWS`] rows, each `[depth][ROWS]`, the last one
+/// filled with zeros.
 #[derive(Clone, Debug)]
 pub(crate) struct Panels<N> {
     rows: usize,
@@ -50,8 +54,8 @@ impl<N: Number> Panels<N> {
     }
 }
 
-/// `out[row·pitch + column] = bias[row] + Σ_k weight[row][k]·data[k][column]` for the first `columns` columns of a data
-/// panel `[depth][COLUMNS]`.
+/// `out[row·pitch + column] = bias[row] + Σ_k weight[row][k]·data[k][column]` for the first
+/// `columns` columns of a data panel `[depth][COLUMNS]`.
 pub(crate) fn multiply_panel<N: Number>(
     weight: &Panels<N>,
     bias: Option<&[N]>,
@@ -82,7 +86,8 @@ pub(crate) fn multiply_panel<N: Number>(
     }
 }
 
-/// Whether the CPU has registers for the sums of two panels; without them they would go through memory at every product.
+/// Whether the CPU has registers for the sums of two panels; without them they would go through
+/// memory at every product.
 fn holds_two_panels() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("avx512f");

@@ -1,5 +1,5 @@
-//! Stateless operations, compiled for fixed shapes: linear operations, layers without neurons, and operations that only
-//! move elements. Both kinds of numbers, row-major, one sample.
+//! Stateless operations, compiled for fixed shapes: linear operations, layers without neurons, and
+//! operations that only move elements. Both kinds of numbers, row-major, one sample.
 
 mod conv;
 mod matmul;
@@ -57,7 +57,8 @@ pub(crate) enum Kernel<N> {
 pub(crate) struct Broadcast<N>(Vec<N>);
 
 impl<N: Number> Broadcast<N> {
-    /// `None` when the parameter is of the other kind of number (or does not broadcast, which the graph rules out).
+    /// `None` when the parameter is of the other kind of number (or does not broadcast, which the
+    /// graph rules out).
     pub fn new(tensor: &Tensor, shape: &[usize]) -> Option<Self> {
         let data = N::parameters(tensor).filter(|_| tensor.broadcasts_to(shape))?;
         Some(Broadcast(tensor.broadcast_indices(shape).into_iter().map(|i| data[i as usize]).collect()))
@@ -83,7 +84,8 @@ impl<N: Number> Kernel<N> {
     /// The kernel of `op`, which fits the shapes (the graph checked that).
     ///
     /// # Errors
-    /// In words, when the operation has state, is none on this kind of numbers, or its parameters are of the other kind.
+    /// In words, when the operation has state, is none on this kind of numbers, or its parameters
+    /// are of the other kind.
     pub fn new(op: &Op, operands: &[&[usize]], result: &[usize]) -> Result<Self, Refusal> {
         let integers = N::divide(N::Sum::default(), 1).is_none();
         Ok(match op {

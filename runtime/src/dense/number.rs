@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 /// `f32` before `quantize`, `i32` after it.
 pub(crate) trait Number: Copy + Default + PartialOrd + Send + Sync + 'static {
-    /// What products are added up in, and membrane potentials: `f32`; `i64`, in which sums of 32-bit products are exact.
+    /// What products are added up in, and membrane potentials: `f32`; `i64`, in which sums of
+    /// 32-bit products are exact.
     type Sum: Copy + Default + PartialOrd + Send + Sync;
     /// What whole windows are added up in: `f64`; `i64`.
     type Total: neuron::Number + Default + Send + Sync;
@@ -44,7 +45,8 @@ pub(crate) trait Number: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn requantize(op: Requantize, rest: &mut i64, x: Self) -> Self;
     /// The real constant `x`; `None` when it is no such number.
     fn constant(x: f32) -> Option<Self>;
-    /// The elements of a parameter, shared with it where it can be; `None` when they are of the other kind.
+    /// The elements of a parameter, shared with it where it can be; `None` when they are of the
+    /// other kind.
     fn parameters(tensor: &Tensor) -> Option<Arc<[Self]>>;
 }
 

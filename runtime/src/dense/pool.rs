@@ -1,4 +1,5 @@
-//! Sums, means and maxima: over sliding windows (ONNX AveragePool, MaxPool) and over whole axes (ONNX ReduceMean).
+//! Sums, means and maxima: over sliding windows (ONNX AveragePool, MaxPool) and over whole axes
+//! (ONNX ReduceMean).
 
 use super::number::Number;
 use super::window::{WindowRuns, padded_taps};

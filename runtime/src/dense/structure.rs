@@ -52,7 +52,8 @@ impl Moves {
         }
     }
 
-    /// Moves backwards: adds every result element of `result` to the operand element that it came from.
+    /// Moves backwards: adds every result element of `result` to the operand element that it came
+    /// from.
     pub fn run_backwards(&self, result: &[u64], operands: &mut [Vec<u64>]) {
         let positions: Vec<Vec<usize>> = operands.iter().map(|o| (0..o.len()).collect()).collect();
         // (operand, element) of every result element.

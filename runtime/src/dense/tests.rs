@@ -1,5 +1,5 @@
-//! Kernels against the definitions, written out naively, over random geometries. Values are small integers, so that every
-//! kind of number must agree exactly.
+//! Kernels against the definitions, written out naively, over random geometries. Values are small
+//! integers, so that every kind of number must agree exactly.
 
 use super::{Kernel, Number};
 use proptest::prelude::*;

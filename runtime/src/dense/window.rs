@@ -1,9 +1,10 @@
-//! A sliding window as runs of elements: what convolutions, poolings and fan-outs share, for any number of axes.
+//! A sliding window as runs of elements: what convolutions, poolings and fan-outs share, for any
+//! number of axes.
 
 use snn_ir::Window;
 
-/// For one tap of the window, consecutive output elements along the last axis and the input elements the tap reads for
-/// them. Taps that only ever see padding have none.
+/// For one tap of the window, consecutive output elements along the last axis and the input
+/// elements the tap reads for them. Taps that only ever see padding have none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     /// Row-major index of the tap in the kernel.
@@ -41,7 +42,8 @@ fn axis_taps(window: &Window, axis: usize, input: usize, output: usize) -> Vec<A
     let [kernel, stride, dilation, pad] =
         [window.kernel[axis], window.stride[axis], window.dilation[axis], window.pad_begin[axis]].map(|x| x as i128);
     let (input, output) = (input as i128, output as i128);
-    // Only taps that can reach an element: `0 <= o·stride + tap·dilation − pad < input` for some `o`.
+    // Only taps that can reach an element: `0 <= o·stride + tap·dilation − pad < input` for some
+    // `o`.
     let first_tap = (pad - (output - 1) * stride).max(0).div_euclid(dilation);
     let last_tap = ((input - 1 + pad) / dilation).min(kernel - 1);
     (first_tap..=last_tap)
@@ -97,7 +99,8 @@ impl WindowRuns {
     }
 }
 
-/// For every output element, the number of taps inside the padded plane: all but the overhang of `ceil`.
+/// For every output element, the number of taps inside the padded plane: all but the overhang of
+/// `ceil`.
 pub(crate) fn padded_taps(window: &Window, input: &[usize], output: &[usize]) -> Vec<usize> {
     let mut counts = vec![1];
     for (axis, extent) in input.iter().enumerate() {

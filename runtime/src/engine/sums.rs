@@ -1,5 +1,6 @@
-//! Stateless nodes on sums over time. What is linear commutes with the sum, and so does the difference of a running maximum, whose
-//! window sum is the maximum of its operands'. Everything is pixel-major and in 64 bits, which no window of 32-bit currents fills.
+//! Stateless nodes on sums over time. What is linear commutes with the sum, and so does the
+//! difference of a running maximum, whose window sum is the maximum of its operands'. Everything is
+//! pixel-major and in 64 bits, which no window of 32-bit currents fills.
 
 use crate::engine::plan::geometry::Geometry;
 use crate::engine::plan::node::{LayerWork, PerElement, PlanNode, pixel_major};
@@ -60,7 +61,8 @@ pub(crate) fn widened(x: &[i32]) -> Vec<i64> {
     x.iter().map(|&x| i64::from(x)).collect()
 }
 
-/// Bias and constant operands of a layer, one value per element: a current of one step, which fits 32 bits.
+/// Bias and constant operands of a layer, one value per element: a current of one step, which fits
+/// 32 bits.
 pub(crate) fn constant_current(work: &LayerWork, node: &PlanNode, constants: &[Vec<i32>], nodes: &[PlanNode]) -> Vec<i32> {
     let mut out: Vec<i32> = match &work.bias {
         PerElement::Channel(row) => row.repeat(node.pixels),
@@ -90,7 +92,8 @@ fn biased(bias: &PerElement, node: &PlanNode, factor: i64) -> Vec<i64> {
     }
 }
 
-/// A node without state, on constant values (`steps` = 1) or on sums over `steps` steps; everything pixel-major.
+/// A node without state, on constant values (`steps` = 1) or on sums over `steps` steps; everything
+/// pixel-major.
 pub(crate) fn linear(node: &PlanNode, operands: &[Vec<i64>], steps: i64, nodes: &[PlanNode]) -> Vec<i64> {
     match &node.work {
         Work::Layer(work) => {

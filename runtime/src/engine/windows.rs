@@ -52,7 +52,8 @@ impl<'n> Machine<'n> {
         self.steps <= NARROW.min(self.program.max_steps)
     }
 
-    /// Whether node `i` can be computed on bytes: a sum over the window that is no potential is not among what the proof covers.
+    /// Whether node `i` can be computed on bytes: a sum over the window that is no potential is not
+    /// among what the proof covers.
     fn fits(&self, i: usize) -> bool {
         let current = self.program.layouts[i].is_none();
         self.is_narrow() && (!current || self.program.largest[i].saturating_mul(i64::from(self.steps)) <= i64::from(i32::MAX))
@@ -86,8 +87,8 @@ impl<'n> Machine<'n> {
         self.planes[i] = plane;
     }
 
-    /// What the currents of layer `i` start from: `T · (bias + constant operands) + v(0)`, in rows of lanes, a row for all pixels or one
-    /// for each.
+    /// What the currents of layer `i` start from: `T · (bias + constant operands) + v(0)`, in rows
+    /// of lanes, a row for all pixels or one for each.
     fn set_steady(&mut self, i: usize, work: &LayerWork, by_pixel: bool, lanes: usize) {
         let node = &self.program.nodes[i];
         let steps = self.steps as i32;

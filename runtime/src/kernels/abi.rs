@@ -1,7 +1,7 @@
 //! What compiled layers hand to kernels: constants in the module's read-only data, and arguments.
 //!
-//! Up to six arguments are parameters. Kernels that take more get a pointer to a struct of them, which the compiled layer keeps in its
-//! frame and fills before a call.
+//! Up to six arguments are parameters. Kernels that take more get a pointer to a struct of them,
+//! which the compiled layer keeps in its frame and fills before a call.
 
 use super::byte_event::RowShape;
 use super::matrix::{MatrixShape, PlaneShape};
@@ -40,8 +40,8 @@ impl SynapseShape {
     }
 }
 
-/// A synaptic kernel: adds to `currents` (`[step][lane]`) what `steps` steps of `taps` contribute. `list` has room for
-/// one pointer per input element of the taps, and 64 bytes more.
+/// A synaptic kernel: adds to `currents` (`[step][lane]`) what `steps` steps of `taps` contribute.
+/// `list` has room for one pointer per input element of the taps, and 64 bytes more.
 pub type Synaptic =
     unsafe extern "C" fn(taps: *const Tap, count: usize, currents: *mut i32, steps: usize, shape: *const SynapseShape, list: *mut u64);
 
@@ -156,7 +156,8 @@ pub type Begin = unsafe extern "C" fn(steps: usize, quads: usize);
 /// Gives tiles back.
 pub type End = unsafe extern "C" fn();
 
-/// A row of neurons whose currents are a base, the weights of spikes, and those of a residual, through all steps of a chunk.
+/// A row of neurons whose currents are a base, the weights of spikes, and those of a residual,
+/// through all steps of a chunk.
 pub type EventRow = unsafe extern "C" fn(arguments: &EventRowArguments);
 
 /// Arguments of [`EventRow`]. Pointers are to the layer's first pixel.

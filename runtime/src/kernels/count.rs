@@ -1,7 +1,8 @@
 //! Counting spikes: per element, and per class of pixels whose spikes cross the same synapses.
 //!
-//! Masks of a pixel are read as 64-bit words. A word holds the masks of four steps of up to 16 channels, of two of up to 32, or
-//! 64 channels of one step; its bits are added to 64 counters of a byte each.
+//! Masks of a pixel are read as 64-bit words. A word holds the masks of four steps of up to 16
+//! channels, of two of up to 32, or 64 channels of one step; its bits are added to 64 counters of a
+//! byte each.
 
 use super::KernelSet;
 use super::counted::Meaning;
@@ -55,7 +56,8 @@ fn empty(counters: &mut BitCounts, bytes: usize, column: usize, counts: &mut [u6
     }
 }
 
-/// Adds the spikes of `steps` steps to `sums` (`[pixel][channel]`). `masks` holds `chunk` steps per pixel.
+/// Adds the spikes of `steps` steps to `sums` (`[pixel][channel]`). `masks` holds `chunk` steps per
+/// pixel.
 pub fn per_element(kernels: &KernelSet, masks: &[u8], channels: usize, (chunk, steps): (usize, usize), sums: &mut [i64]) {
     let bytes = mask_bytes(channels);
     let mut counts = vec![0; channels];
@@ -84,7 +86,8 @@ pub struct Crossings {
 #[derive(Debug)]
 pub struct Counts {
     counts: Vec<u64>,
-    /// Per class and column of words: counts not yet in `counts`, and how many words they come from.
+    /// Per class and column of words: counts not yet in `counts`, and how many words they come
+    /// from.
     waiting: Vec<(BitCounts, usize)>,
 }
 
@@ -96,8 +99,8 @@ impl Counts {
 }
 
 impl Crossings {
-    /// From the synapses of every element, row-major. Pixels that agree in all channels form a class: interior pixels of a
-    /// convolution are one.
+    /// From the synapses of every element, row-major. Pixels that agree in all channels form a
+    /// class: interior pixels of a convolution are one.
     pub fn new(synapses: &[u64], channels: usize) -> Self {
         let pixels = synapses.len() / channels;
         let mut classes = std::collections::HashMap::new();
@@ -156,7 +159,8 @@ impl Crossings {
         vec![0; self.synapses.len()]
     }
 
-    /// Adds the spikes of a row of neurons, a byte each, from pixel `first` on and `pitch` bytes from pixel to pixel.
+    /// Adds the spikes of a row of neurons, a byte each, from pixel `first` on and `pitch` bytes
+    /// from pixel to pixel.
     pub fn add_row(
         &self,
         kernels: &KernelSet,

@@ -1,8 +1,9 @@
-//! Kernels on counts, of a whole window or of one step: bytes `[row][column][channel]`, with a border of silence, on which a convolution
-//! is a matrix product of a row of output pixels × taps by taps × outputs, in the layout of [`super::matrix`] with pixels in place of
-//! steps.
+//! Kernels on counts, of a whole window or of one step: bytes `[row][column][channel]`, with a
+//! border of silence, on which a convolution is a matrix product of a row of output pixels × taps
+//! by taps × outputs, in the layout of [`super::matrix`] with pixels in place of steps.
 //!
-//! Sums are 32 bits that wrap: the compiler proved that what a neuron ends up with fits, whatever lies between.
+//! Sums are 32 bits that wrap: the compiler proved that what a neuron ends up with fits, whatever
+//! lies between.
 
 use super::KernelSet;
 use super::abi::ProductArguments;
@@ -60,8 +61,8 @@ impl Product {
         }
     }
 
-    /// The currents of `columns` pixels, `[pixel][lane]`, whose first window begins at byte `window` of `plane`: added to what is
-    /// there, or to the row `base`, as the shape says.
+    /// The currents of `columns` pixels, `[pixel][lane]`, whose first window begins at byte
+    /// `window` of `plane`: added to what is there, or to the row `base`, as the shape says.
     ///
     /// # Panics
     /// When a window is not within the plane, or there are more than [`COLUMNS`].
@@ -79,8 +80,9 @@ impl Product {
             pixels: 1,
             base: base.as_ptr(),
         };
-        // SAFETY: the set is this CPU's; windows, currents, base and weights are as long as the kernels read and write, as was just
-        // checked and in `new`; the shape is followed by its offsets.
+        // SAFETY: the set is this CPU's; windows, currents, base and weights are as long as the
+        // kernels read and write, as was just checked and in `new`; the shape is followed by its
+        // offsets.
         unsafe { product(&arguments) }
     }
 
@@ -107,7 +109,8 @@ impl Product {
     }
 }
 
-/// Thresholds of a layer, in rows of lanes: one for all pixels or one for each. Lanes that are no channel count zero.
+/// Thresholds of a layer, in rows of lanes: one for all pixels or one for each. Lanes that are no
+/// channel count zero.
 #[derive(Debug)]
 pub struct Neurons {
     lanes: usize,
@@ -129,10 +132,12 @@ impl Neurons {
         Neurons { lanes, largest: thresholds.iter().copied().max().unwrap_or(1), threshold, inverse, narrow }
     }
 
-    /// From currents `[pixel][lane]`, of pixel `first` on, to counts, `pitch` bytes a pixel: `clip(floor(v / θ), 0, most)`.
+    /// From currents `[pixel][lane]`, of pixel `first` on, to counts, `pitch` bytes a pixel:
+    /// `clip(floor(v / θ), 0, most)`.
     ///
-    /// In `f64` the floor of `(v + 1/2) / θ` is exact: it is at least `1 / 2θ` away from every integer, and less is lost. In `f32` the
-    /// quotient of up to 255 is off by less than one, which the remainder tells.
+    /// In `f64` the floor of `(v + 1/2) / θ` is exact: it is at least `1 / 2θ` away from every
+    /// integer, and less is lost. In `f32` the quotient of up to 255 is off by less than one, which
+    /// the remainder tells.
     pub fn fire(&self, kernels: &KernelSet, first: usize, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize) {
         let rows = if self.threshold.len() > self.lanes { first * self.lanes..first * self.lanes + currents.len() } else { 0..self.lanes };
         let fits = i64::from(most) * i64::from(self.largest) <= i64::from(i32::MAX);
@@ -159,7 +164,8 @@ pub(super) fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, 
     }
 }
 
-/// Adds up the spikes that the bytes of all pixels of `row` stand for, `pitch` bytes a pixel, by channel.
+/// Adds up the spikes that the bytes of all pixels of `row` stand for, `pitch` bytes a pixel, by
+/// channel.
 #[inline(always)]
 pub(super) fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32]) {
     #[inline(always)]
@@ -186,8 +192,8 @@ pub(super) fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32
     }
 }
 
-/// Adds to `currents` (`[pixel][lane]`) the counts of every tap times its weights: tap `k` of pixel `p` begins at byte
-/// `window + p·pitch + taps[k]`, its row of weights is the `k`th of `weights`.
+/// Adds to `currents` (`[pixel][lane]`) the counts of every tap times its weights: tap `k` of pixel
+/// `p` begins at byte `window + p·pitch + taps[k]`, its row of weights is the `k`th of `weights`.
 #[inline(always)]
 pub(super) fn channels(plane: &[u8], window: usize, pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]) {
     let bytes = weights.len() / taps.len();
@@ -201,7 +207,8 @@ pub(super) fn channels(plane: &[u8], window: usize, pitch: usize, taps: &[usize]
     }
 }
 
-/// The largest count of all taps, which begin as those of [`channels`], for `pixel` bytes from `out` to `out`.
+/// The largest count of all taps, which begin as those of [`channels`], for `pixel` bytes from
+/// `out` to `out`.
 #[inline(always)]
 pub(super) fn maximum(plane: &[u8], window: usize, pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize) {
     for (p, out) in out.chunks_exact_mut(pixel).enumerate() {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// A set of features that kernels may use: what a machine has, or what a user allows. A feature is a group of instructions that
-/// kernels use together. The sets that have a name are [`Cpu::LEVELS`].
+/// A set of features that kernels may use: what a machine has, or what a user allows. A feature is
+/// a group of instructions that kernels use together. The sets that have a name are
+/// [`Cpu::LEVELS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cpu(u8);
 
@@ -27,7 +28,8 @@ impl Cpu {
     /// x86-64 with AMX for 8-bit integers (Sapphire Rapids and later).
     pub const AMX: Cpu = Cpu(Cpu::AVX512.0 | feature::AMX);
 
-    /// The sets that have a name, on the command line and in reports. Where one has all features of another, it comes later.
+    /// The sets that have a name, on the command line and in reports. Where one has all features of
+    /// another, it comes later.
     pub const LEVELS: [Cpu; 4] = [Cpu::PORTABLE, Cpu::AVX2, Cpu::AVX512, Cpu::AMX];
 
     /// The features of this machine.

@@ -1,4 +1,5 @@
-//! The exact max-pool of spike trains and currents: the step-to-step difference of the maximum of running sums.
+//! The exact max-pool of spike trains and currents: the step-to-step difference of the maximum of
+//! running sums.
 
 use super::KernelSet;
 use super::count::per_element;
@@ -18,7 +19,8 @@ pub struct Running {
 /// Calls its second argument with `(operand, pixel)` for everything the output pixel sees.
 pub type PixelTaps<'a> = dyn Fn(usize, &mut dyn FnMut(usize, usize)) + 'a;
 
-/// Calls its second argument with the index of the first channel of every operand pixel the output pixel sees.
+/// Calls its second argument with the index of the first channel of every operand pixel the output
+/// pixel sees.
 pub type RowTaps<'a> = dyn Fn(usize, &mut dyn FnMut(usize)) + 'a;
 
 /// Masks of one operand of a spiking maximum.
@@ -34,11 +36,13 @@ pub struct Spikes<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct PerChannel(pub [i8; 64]);
 
-/// How far a count that can still lead within a chunk is behind, at most; further behind is as good.
+/// How far a count that can still lead within a chunk is behind, at most; further behind is as
+/// good.
 const FURTHEST: i64 = 100;
 const _: () = assert!(MAX_CHUNK < FURTHEST as usize && FURTHEST <= -(i8::MIN as i64));
 
-/// Where the masks of a word of channels are: the first byte, bytes of a word (2, 4 or 8), bytes from step to step.
+/// Where the masks of a word of channels are: the first byte, bytes of a word (2, 4 or 8), bytes
+/// from step to step.
 #[derive(Clone, Copy, Debug)]
 pub struct Word {
     /// First byte.
@@ -164,7 +168,8 @@ impl Running {
         self.fresh = false;
     }
 
-    /// Currents, one step: `current(e)` is operand element `e` (operands end to end), and `emit(e, x)` takes the result.
+    /// Currents, one step: `current(e)` is operand element `e` (operands end to end), and `emit(e,
+    /// x)` takes the result.
     pub fn currents(&mut self, current: impl Fn(usize) -> i32, taps: &RowTaps, channels: usize, mut emit: impl FnMut(usize, i32)) {
         self.sums.iter_mut().enumerate().for_each(|(e, sum)| *sum += i64::from(current(e)));
         for (p, maximum) in self.maximum.chunks_exact_mut(channels).enumerate() {

@@ -2,8 +2,9 @@
 
 use super::KernelSet;
 
-/// `round(x · scale)`, half away from zero, clamped to `±limit`. The product is exact in `f64`, and with at most 48 bits so is the half
-/// that is added to it. What [`snn_ir::Op::Encode`] does, in every engine.
+/// `round(x · scale)`, half away from zero, clamped to `±limit`. The product is exact in `f64`, and
+/// with at most 48 bits so is the half that is added to it. What [`snn_ir::Op::Encode`] does, in
+/// every engine.
 pub fn encode(x: &[f32], scale: &[f32], limit: i32) -> Vec<i32> {
     let mut out = vec![0; x.len()];
     KernelSet::native().encode(x, scale, limit, &mut out);

@@ -1,10 +1,13 @@
-//! Matrix products of byte planes and 8-bit weights, as far as they are the same for every set of kernels.
+//! Matrix products of byte planes and 8-bit weights, as far as they are the same for every set of
+//! kernels.
 //!
-//! For one output pixel, the rows of the left matrix are its steps and the columns its taps' channels, cut into *slabs* of up to 64
-//! bytes; the right matrix is the weights, `[slab][block of 16 outputs][quad][output][4]`.
+//! For one output pixel, the rows of the left matrix are its steps and the columns its taps'
+//! channels, cut into *slabs* of up to 64 bytes; the right matrix is the weights, `[slab][block of
+//! 16 outputs][quad][output][4]`.
 //!
-//! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`, so that the taps of one window
-//! row are contiguous and the steps of a pixel stand at a fixed distance. Borders hold zeros.
+//! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`,
+//! so that the taps of one window row are contiguous and the steps of a pixel stand at a fixed
+//! distance. Borders hold zeros.
 
 use crate::layout::Size;
 

@@ -6,14 +6,16 @@ use crate::layout::{ElementMap, Ends, Extent, mask_bytes};
 /// Where the elements of a value come from, in the form that moves spikes fastest.
 #[derive(Debug)]
 pub enum SpikeMoves {
-    /// Runs of channels, copied word by word: `runs[first[o]..first[o + 1]]` are those of operand `o`.
+    /// Runs of channels, copied word by word: `runs[first[o]..first[o + 1]]` are those of operand
+    /// `o`.
     Runs {
         /// Where the runs of each operand start.
         first: Vec<u32>,
         /// The runs.
         runs: Vec<Run>,
     },
-    /// Single elements, moved spike by spike: input element `e` (operands end to end) goes to `to[first[e]..first[e + 1]]`.
+    /// Single elements, moved spike by spike: input element `e` (operands end to end) goes to
+    /// `to[first[e]..first[e + 1]]`.
     Scatter {
         /// Where the elements of each operand end.
         ends: Ends,
@@ -104,8 +106,8 @@ impl SpikeMoves {
         SpikeMoves::Scatter { ends, first, to }
     }
 
-    /// SpikeMoves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed before the first operand.
-    /// Both hold `chunk` steps per pixel, of which `steps` are in use.
+    /// SpikeMoves the spikes of operand `index` (its value in `from`) into `out`, which was zeroed
+    /// before the first operand. Both hold `chunk` steps per pixel, of which `steps` are in use.
     pub fn spikes(&self, index: usize, operands: &[Extent], from: &[u8], channels: usize, out: &mut [u8], (chunk, steps): (usize, usize)) {
         let (from_bytes, out_bytes) = (mask_bytes(operands[index].channels), mask_bytes(channels));
         match self {

@@ -2,8 +2,8 @@
 
 use super::matrix::PlaneShape;
 
-/// Walks the plane: zeroes its borders, and calls `pixel` with the masks of every pixel in it, where its bytes go, the distance
-/// from step to step there, and the number of steps.
+/// Walks the plane: zeroes its borders, and calls `pixel` with the masks of every pixel in it,
+/// where its bytes go, the distance from step to step there, and the number of steps.
 ///
 /// # Safety
 /// `masks` and `plane` are as `shape` says, with 64 bytes of slack after each.

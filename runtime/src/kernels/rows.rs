@@ -1,10 +1,11 @@
-//! The frame of matrix products by vectors, whatever they multiply with: a few rows (steps of a pixel, or pixels) by 16 outputs at a time,
-//! whose sums stay in registers.
+//! The frame of matrix products by vectors, whatever they multiply with: a few rows (steps of a
+//! pixel, or pixels) by 16 outputs at a time, whose sums stay in registers.
 
 use super::abi::ProductArguments;
 use super::matrix::{MatrixShape, TILE};
 
-/// How vectors multiply bytes by 8-bit weights and add up. Every function needs the CPU that the type says.
+/// How vectors multiply bytes by 8-bit weights and add up. Every function needs the CPU that the
+/// type says.
 pub trait Multiply {
     /// Rows whose sums stay in registers, a power of two of at most eight.
     const ROWS: usize;

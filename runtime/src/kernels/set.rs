@@ -6,8 +6,8 @@ use super::table::TableLayer;
 use super::{Cpu, portable};
 use snn_ir::neuron::Reset;
 
-/// The kernels for one set of features. Those that are optional are asked for when a network is planned; without the others there would
-/// be no engine, and the portable set has them all.
+/// The kernels for one set of features. Those that are optional are asked for when a network is
+/// planned; without the others there would be no engine, and the portable set has them all.
 #[derive(Clone, Copy)]
 pub struct KernelSet {
     /// The features that the kernels need.
@@ -16,7 +16,8 @@ pub struct KernelSet {
     pub(super) start: Start,
     /// Lists taps from a table.
     pub(super) list_taps: ListTaps,
-    /// Spikes through rows of 16-bit weights, with sums of 16 bits. Without it compiled layers add up rows of 32 bits themselves.
+    /// Spikes through rows of 16-bit weights, with sums of 16 bits. Without it compiled layers add
+    /// up rows of 32 bits themselves.
     pub event: Option<Synaptic>,
     /// Spikes through rows of 8-bit weights, as [`super::byte_event::pack`] packs them.
     pub byte_event: Option<Synaptic>,
@@ -30,14 +31,17 @@ pub struct KernelSet {
     pub(super) dense: Synaptic,
     /// Currents through one weight per channel.
     pub(super) dense_channel: Synaptic,
-    /// Integrate and fire, with a residual. Without it compiled layers do so themselves, without one.
+    /// Integrate and fire, with a residual. Without it compiled layers do so themselves, without
+    /// one.
     pub fire: Option<ByReset<Fire>>,
     /// Spikes through matrix products.
     pub product: Option<SpikeProduct>,
-    /// Bytes, all 256 of them, through matrix products with 32-bit sums. Neighbouring pixels are where a pixel's steps are in
-    /// products of spikes. Without it [`super::counted::Product`] multiplies itself.
+    /// Bytes, all 256 of them, through matrix products with 32-bit sums. Neighbouring pixels are
+    /// where a pixel's steps are in products of spikes. Without it [`super::counted::Product`]
+    /// multiplies itself.
     pub count_product: Option<Product>,
-    /// Counts of neurons by multiplication in `f32`, where products of θ and a count fit 32 bits; the others divide.
+    /// Counts of neurons by multiplication in `f32`, where products of θ and a count fit 32 bits;
+    /// the others divide.
     pub multiply: Option<Multiply>,
     /// Layers by table look-up.
     pub table: Option<unsafe fn(&TableLayer, arena: *mut u8, steps: usize, first: bool)>,
@@ -45,8 +49,8 @@ pub struct KernelSet {
     pub(super) safe: SafeKernels,
 }
 
-/// Counts, `pitch` bytes a pixel, of neurons with thresholds (rows of lanes, one for all pixels or one for each), the inverses of
-/// these, and currents `[pixel][lane]`.
+/// Counts, `pitch` bytes a pixel, of neurons with thresholds (rows of lanes, one for all pixels or
+/// one for each), the inverses of these, and currents `[pixel][lane]`.
 pub type Multiply =
     unsafe fn(threshold: &[i32], inverse: &[f32], lanes: usize, currents: &[i32], most: u8, counts: &mut [u8], pitch: usize);
 
@@ -94,7 +98,8 @@ static SETS: &[KernelSet] = &[
 ];
 
 impl KernelSet {
-    /// The set for `cpu`, or for what this machine has of its features: nobody gets kernels that the machine cannot run.
+    /// The set for `cpu`, or for what this machine has of its features: nobody gets kernels that
+    /// the machine cannot run.
     pub fn of(cpu: Cpu) -> &'static KernelSet {
         let cpu = cpu.and(Cpu::detect());
         SETS.iter().rfind(|set| cpu.has(set.cpu)).expect("the portable set needs no feature")

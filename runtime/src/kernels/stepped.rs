@@ -1,6 +1,7 @@
 //! Neurons that fire step by step and send bytes: multi-lane and ternary ones.
 //!
-//! A byte is the number of quanta above `zero`, the byte of silence, which is one where neurons take quanta back.
+//! A byte is the number of quanta above `zero`, the byte of silence, which is one where neurons
+//! take quanta back.
 
 use super::KernelSet;
 use snn_ir::neuron::{Dynamics, Firing, Reset};
@@ -74,8 +75,9 @@ impl Stepped {
         }
     }
 
-    /// Adds `row` to the potentials of pixels from `first` on, lets the neurons fire, and writes what they send. A ternary neuron that
-    /// is not signed sends nothing beyond `most` quanta. Returns whether any of them fired.
+    /// Adds `row` to the potentials of pixels from `first` on, lets the neurons fire, and writes
+    /// what they send. A ternary neuron that is not signed sends nothing beyond `most` quanta.
+    /// Returns whether any of them fired.
     pub fn fire(&self, kernels: &KernelSet, first: usize, pixels: &mut Pixels, row: &[i32], most: i32) -> bool {
         let by_pixel = self.threshold.len() > self.lanes;
         let threshold = if by_pixel { &self.threshold[first * self.lanes..][..pixels.potentials.len()] } else { &self.threshold[..] };
@@ -141,7 +143,8 @@ impl Fire for Ternary {
     }
 }
 
-/// Runs `rule` on all neurons, `row` being added to their potentials first. Returns whether one fired.
+/// Runs `rule` on all neurons, `row` being added to their potentials first. Returns whether one
+/// fired.
 #[inline(always)]
 fn each_block((threshold, stride): (&[i32], usize), row: &[i32], zero: u8, pixels: &mut Pixels, rule: impl Fire) -> bool {
     let (pitch, lanes) = (pixels.pitch, row.len());
@@ -197,9 +200,9 @@ pub(super) fn accumulate(bytes: &[u8], zero: u8, sums: &mut [i32]) {
     sums.iter_mut().zip(bytes).for_each(|(sum, &byte)| *sum += i32::from(byte) - i32::from(zero));
 }
 
-/// How far the largest of all sums that a window sees has risen above `maximum`: window after window, whose
-/// taps begin where `parts` say: sums, distances of taps, distance from window to window. Writes the rise, above `zero`, to `out`;
-/// `largest` is scratch for one pixel.
+/// How far the largest of all sums that a window sees has risen above `maximum`: window after
+/// window, whose taps begin where `parts` say: sums, distances of taps, distance from window to
+/// window. Writes the rise, above `zero`, to `out`; `largest` is scratch for one pixel.
 #[inline(always)]
 pub(super) fn rise(parts: &[(&[i32], &[usize], usize)], zero: u8, maximum: &mut [i32], largest: &mut [i32], out: &mut [u8]) {
     let pitch = largest.len();

@@ -3,8 +3,8 @@
 /// Where every element of a structural operation's result comes from.
 #[derive(Debug)]
 pub struct ElementMap {
-    /// Per result element (pixel-major), an index into the operands' elements laid end to end (pixel-major), or
-    /// [`ElementMap::FILL`].
+    /// Per result element (pixel-major), an index into the operands' elements laid end to end
+    /// (pixel-major), or [`ElementMap::FILL`].
     pub source: Vec<u32>,
     /// What is there where no operand element does.
     pub fill: i32,

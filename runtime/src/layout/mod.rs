@@ -1,7 +1,7 @@
 //! How values lie in memory, as far as plans and kernels agree on it.
 //!
-//! A value is pixels of channels. Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are `i32` in
-//! the same order with channels padded to [`lanes`].
+//! A value is pixels of channels. Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per
+//! pixel and step), currents are `i32` in the same order with channels padded to [`lanes`].
 
 mod elements;
 mod size;

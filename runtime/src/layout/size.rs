@@ -3,8 +3,8 @@
 use std::iter::Sum;
 use std::ops::Add;
 
-/// A number of bytes that a plan asks for. What does not fit a number stays the largest one, so that
-/// nothing too large ever looks small: [`Size::within`] is the only way to a number.
+/// A number of bytes that a plan asks for. What does not fit a number stays the largest one, so
+/// that nothing too large ever looks small: [`Size::within`] is the only way to a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(usize);
 

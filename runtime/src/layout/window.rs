@@ -28,7 +28,8 @@ impl SlidingWindow {
         (self.output[axis] - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
     }
 
-    /// Whether what the windows reach over is not much more than their input, so that it can be written out.
+    /// Whether what the windows reach over is not much more than their input, so that it can be
+    /// written out.
     pub fn is_mostly_input(&self) -> bool {
         is_mostly([self.reach(0), self.reach(1)], self.input)
     }
@@ -62,7 +63,8 @@ impl SlidingWindow {
 /// Pixels of padding that a plane may have whatever its input is.
 const MOST_PADDING: usize = 1 << 12;
 
-/// Whether a plane of so many rows and columns is not much more than the part of it that is no padding.
+/// Whether a plane of so many rows and columns is not much more than the part of it that is no
+/// padding.
 pub fn is_mostly(plane: [usize; 2], part: [usize; 2]) -> bool {
     let pixels = |v: [usize; 2]| v[0].saturating_mul(v[1]);
     pixels(plane) <= pixels(part).saturating_mul(4).saturating_add(MOST_PADDING)

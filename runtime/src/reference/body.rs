@@ -12,8 +12,8 @@ use snn_ir::op::{Layer, Requantize};
 use snn_ir::{Graph, NodeId, Op, Tensor};
 use std::collections::HashMap;
 
-/// Steps that a node runs before the next one, so that memory does not grow with the window. A network with two-phase
-/// neurons runs its whole window.
+/// Steps that a node runs before the next one, so that memory does not grow with the window. A
+/// network with two-phase neurons runs its whole window.
 const CHUNK: usize = 16;
 
 /// A number that prefix currents come in.
@@ -219,8 +219,8 @@ impl<N: BodyNumber> Body<N> {
         }
     }
 
-    /// Steps without input after a window of `window` steps, until one in which nothing is sent, `most` at most. Returns
-    /// those in which something was.
+    /// Steps without input after a window of `window` steps, until one in which nothing is sent,
+    /// `most` at most. Returns those in which something was.
     pub fn settle(&self, state: &mut State<N>, window: u32, most: u32) -> u32 {
         for current in &mut state.front {
             match current {

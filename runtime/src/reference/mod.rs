@@ -1,7 +1,8 @@
 //! The interpreter: the oracle that everything faster must equal.
 //!
-//! It executes the graph as the definition reads, one node after the other and every node through all steps before the
-//! next, which in a feed-forward graph is the same as step by step. The prefix runs once a window.
+//! It executes the graph as the definition reads, one node after the other and every node through
+//! all steps before the next, which in a feed-forward graph is the same as step by step. The prefix
+//! runs once a window.
 
 mod body;
 mod population;

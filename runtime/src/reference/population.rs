@@ -45,9 +45,9 @@ impl<N: Number> Population<N> {
         Membranes { count: vec![0; potential.len()], potential, step: 0 }
     }
 
-    /// Runs the steps of `current`, one slice each, and writes the spikes. `spiked(i, n)` is told that neuron `i` sent
-    /// `n` spikes. The count of a neuron that retracts and is not signed does not
-    /// go beyond `most`: the steps of input, once the network settles.
+    /// Runs the steps of `current`, one slice each, and writes the spikes. `spiked(i, n)` is told
+    /// that neuron `i` sent `n` spikes. The count of a neuron that retracts and is not signed does
+    /// not go beyond `most`: the steps of input, once the network settles.
     pub fn run(&self, state: &mut Membranes<N>, current: &[&[N]], most: i64, out: &mut [N], mut spiked: impl FnMut(usize, u64)) {
         let neurons = state.count.len();
         if self.waits_for_the_window() {
@@ -73,7 +73,8 @@ impl<N: Number> Population<N> {
         }
     }
 
-    /// Neurons with a window barrier: the count is known at the end of the window and sent as its first spikes.
+    /// Neurons with a window barrier: the count is known at the end of the window and sent as its
+    /// first spikes.
     fn run_window(&self, state: &mut Membranes<N>, current: &[&[N]], out: &mut [N], mut spiked: impl FnMut(usize, u64)) {
         let neurons = state.count.len();
         for i in 0..neurons {

@@ -3,7 +3,8 @@
 /// Counts since the window started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// One entry per neuron population ([`snn_ir::Op::If`], [`snn_ir::Op::Layer`] with neurons), in topological order.
+    /// One entry per neuron population ([`snn_ir::Op::If`], [`snn_ir::Op::Layer`] with neurons), in
+    /// topological order.
     pub layers: Vec<LayerStatistics>,
 }
 
@@ -14,10 +15,11 @@ pub struct LayerStatistics {
     pub name: String,
     /// Number of neurons.
     pub neurons: u64,
-    /// Spikes sent: a ternary spike counts one whatever its sign, a multi-lane neuron one per lane that fires.
+    /// Spikes sent: a ternary spike counts one whatever its sign, a multi-lane neuron one per lane
+    /// that fires.
     pub spikes: u64,
-    /// Effective synaptic operations: each spike times the synapses that it crosses. See [`crate::spikes::synapses`], which also counts what is
-    /// multiplied.
+    /// Effective synaptic operations: each spike times the synapses that it crosses. See
+    /// [`crate::spikes::synapses`], which also counts what is multiplied.
     pub synops: u64,
 }
 
@@ -27,7 +29,8 @@ impl Statistics {
         self.layers.iter().map(|l| l.spikes).sum()
     }
 
-    /// Effective synaptic operations of all populations. The constant input's are not among them: it sends no spikes.
+    /// Effective synaptic operations of all populations. The constant input's are not among them:
+    /// it sends no spikes.
     pub fn synops(&self) -> u64 {
         self.layers.iter().map(|l| l.synops).sum()
     }

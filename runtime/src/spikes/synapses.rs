@@ -1,14 +1,17 @@
-//! How many synapses a spike crosses, and how many weights multiply currents: the base of the synaptic operations and
-//! multiplications (MACs) that are reported.
+//! How many synapses a spike crosses, and how many weights multiply currents: the base of the
+//! synaptic operations and multiplications (MACs) that are reported.
 //!
-//! A spike crosses one synapse for every element that it reaches through a linear operation with a non-zero weight. Borders
-//! are exact: a spike in a corner reaches fewer neurons than one in the middle. Operations that only move elements, and
-//! those that weight nothing of their own (sums, means, elementwise factors: they fold into a neighbour's weights), pass
-//! the question on; where nothing but such is between a spike and a neuron, that is one synapse. A spike ends where it
-//! is added to a weighted current, whether neurons are there or not: what weights make of such a current after is
-//! multiplication, once per step, and once per window where only sums over the window matter ([`Multiplications`]).
+//! A spike crosses one synapse for every element that it reaches through a linear operation with a
+//! non-zero weight. Borders are exact: a spike in a corner reaches fewer neurons than one in the
+//! middle. Operations that only move elements, and those that weight nothing of their own (sums,
+//! means, elementwise factors: they fold into a neighbour's weights), pass the question on; where
+//! nothing but such is between a spike and a neuron, that is one synapse. A spike ends where it is
+//! added to a weighted current, whether neurons are there or not: what weights make of such a
+//! current after is multiplication, once per step, and once per window where only sums over the
+//! window matter ([`Multiplications`]).
 //!
-//! Max-pools have no synapses; what their own spikes cross is counted for the population whose spikes they pooled.
+//! Max-pools have no synapses; what their own spikes cross is counted for the population whose
+//! spikes they pooled.
 
 use crate::dense::{Moves, WindowRuns};
 use crate::error::CompileError;
@@ -22,7 +25,8 @@ use std::collections::{HashMap, HashSet};
 pub struct SpikeSource {
     /// The node.
     pub node: NodeId,
-    /// Index of the population that its synaptic operations are counted for, in [`crate::Statistics::layers`].
+    /// Index of the population that its synaptic operations are counted for, in
+    /// [`crate::Statistics::layers`].
     pub population: usize,
     /// For every element, the synapses that one spike crosses.
     pub synapses: Vec<u64>,
@@ -31,7 +35,8 @@ pub struct SpikeSource {
 /// Multiplications of currents with weights, one sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Multiplications {
-    /// Once per window: what depends on the input alone, and all where every neuron waits for its window.
+    /// Once per window: what depends on the input alone, and all where every neuron waits for its
+    /// window.
     pub per_window: u64,
     /// In every step.
     pub per_step: u64,
@@ -44,7 +49,8 @@ impl Multiplications {
     }
 }
 
-/// Counts the multiplications of `graph`: the weights other than zero that read a current instead of spikes.
+/// Counts the multiplications of `graph`: the weights other than zero that read a current instead
+/// of spikes.
 ///
 /// # Errors
 /// When the graph has a cycle.
@@ -80,7 +86,8 @@ fn has_weights(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_))
 }
 
-/// Nodes whose value is a real current: the input, results of weights, and what is made of such without neurons.
+/// Nodes whose value is a real current: the input, results of weights, and what is made of such
+/// without neurons.
 fn weighted(graph: &Graph) -> Result<HashSet<NodeId>, CompileError> {
     let mut weighted = HashSet::new();
     for id in graph.topological()? {
@@ -144,7 +151,8 @@ pub fn spike_sources(graph: &Graph) -> Result<Vec<SpikeSource>, CompileError> {
     Ok(sources)
 }
 
-/// From what spikes in the result's elements cross to what those in the operands' elements cross, which is added.
+/// From what spikes in the result's elements cross to what those in the operands' elements cross,
+/// which is added.
 fn go_back(op: &Op, shapes: &[&[usize]], result: &[usize], own: &[u64], operands: &mut [Vec<u64>]) {
     let add = |to: &mut Vec<u64>, from: &[u64]| to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
     match op {
@@ -209,7 +217,8 @@ struct Weights<'a> {
     transposed: bool,
 }
 
-/// Adds the synapses of a convolution. `geometry` is the convolution's own, or that of the convolution it transposes.
+/// Adds the synapses of a convolution. `geometry` is the convolution's own, or that of the
+/// convolution it transposes.
 fn cross(weights: &Weights, geometry: &WindowRuns, operand: &mut [u64]) {
     let (ins, outs) = weights.channels;
     let plane = if weights.transposed { geometry.outputs } else { geometry.inputs };
@@ -236,7 +245,8 @@ mod tests {
     use proptest::prelude::*;
     use snn_ir::op::Layer;
 
-    /// `op` with every weight that is not zero set to one, so that the response to a spike counts synapses.
+    /// `op` with every weight that is not zero set to one, so that the response to a spike counts
+    /// synapses.
     fn with_unit_weights(op: &Op) -> Op {
         let unit = |t: &Tensor| t.map(|w| f32::from(w != 0.0));
         match op.clone() {
@@ -259,7 +269,8 @@ mod tests {
         }
     }
 
-    /// Spikes of two channels, weights to one channel without neurons, weights to three channels of neurons.
+    /// Spikes of two channels, weights to one channel without neurons, weights to three channels of
+    /// neurons.
     fn bottleneck(firing: &str) -> Graph {
         let text = format!(
             "graph @net steps=4 {{

@@ -1,4 +1,5 @@
-//! Random spiking networks for property tests, here and of anybody's engine. A seed gives the same network everywhere.
+//! Random spiking networks for property tests, here and of anybody's engine. A seed gives the same
+//! network everywhere.
 //!
 //! ```
 //! use snn_ir::neuron::BINARY;
@@ -13,8 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Parameters are small multiples of 1/64, so that `f32` sums are exact and engines that add in another order still agree
-//! to the last bit, but for the means of pools.
+//! Parameters are small multiples of 1/64, so that `f32` sums are exact and engines that add in
+//! another order still agree to the last bit, but for the means of pools.
 
 mod odd;
 
@@ -36,8 +37,9 @@ pub enum Form {
     Integer,
 }
 
-/// A network of a few blocks (convolutions with groups, strides, dilations and uneven padding, residual sums, pools,
-/// joins, element moves) with neurons of the given firing rules, and a readout.
+/// A network of a few blocks (convolutions with groups, strides, dilations and uneven padding,
+/// residual sums, pools, joins, element moves) with neurons of the given firing rules, and a
+/// readout.
 ///
 /// # Panics
 /// When `firings` is empty.

@@ -3,6 +3,7 @@
 use super::oracle::{Oracle, OracleError};
 use super::{Imported, TensorFact};
 use snn_ir::{Graph, NodeId, Random};
+use snn_runtime::CompileError;
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -55,7 +56,7 @@ pub enum CheckError {
     Oracle(#[from] OracleError),
     /// The imported graph does not run.
     #[error("the imported graph does not run: {0}")]
-    Graph(String),
+    Graph(#[source] CompileError),
 }
 
 /// A seeded sample with elements in `[low, 1)`.
@@ -114,7 +115,7 @@ pub fn check_import(path: &Path, imported: &Imported) -> Result<Checked, CheckEr
     let shapes: Vec<Vec<usize>> = facts.inputs.iter().map(|i| i.shape.clone()).collect();
     let names: Vec<&str> = facts.outputs.iter().map(|o| o.tensor.as_str()).collect();
     let (network, oracle) = rayon::join(|| AnalogNetwork::new(&imported.graph), || Oracle::load_observing(path, &shapes, &names));
-    let network = network.map_err(|e| CheckError::Graph(e.to_string()))?;
+    let network = network.map_err(CheckError::Graph)?;
     let oracle = oracle?;
     let disputed = after_disputes(imported);
     let is_disputed = |t: &TensorFact| imported.graph.find(&t.node).is_some_and(|id| disputed.contains(&id));

@@ -1,4 +1,5 @@
-//! Machine code and its life: written to writable pages, executed from read-only ones, freed on drop.
+//! Machine code and its life: written to writable pages, executed from read-only ones, freed on
+//! drop.
 
 use super::layer::Lowering;
 use crate::engine::plan::Plan;
@@ -18,7 +19,8 @@ pub struct Code {
     layers: Vec<Option<LayerFunction>>,
 }
 
-// SAFETY: after `compile` the module's code and constants are read-only; a call touches the caller's arena alone.
+// SAFETY: after `compile` the module's code and constants are read-only; a call touches the
+// caller's arena alone.
 unsafe impl Send for Code {}
 // SAFETY: as above.
 unsafe impl Sync for Code {}
@@ -27,7 +29,8 @@ impl Code {
     /// Compiles every stepped layer of `plan` but those by table look-up.
     pub fn compile(plan: &Plan) -> Result<Code, String> {
         let mut flags = settings::builder();
-        // Kernels are scheduled by hand; the optimiser makes vector code slower here, and takes longer.
+        // Kernels are scheduled by hand; the optimiser makes vector code slower here, and takes
+        // longer.
         let checked = if cfg!(any(test, debug_assertions)) { "true" } else { "false" };
         for (name, value) in [("opt_level", "none"), ("is_pic", "false"), ("use_colocated_libcalls", "false"), ("enable_verifier", checked)]
         {
@@ -47,7 +50,8 @@ impl Code {
                 return Err(e.to_string());
             }
         };
-        // SAFETY: `Lowering` gives every layer this signature, and the code lives as long as `module`, that is, as `code`.
+        // SAFETY: `Lowering` gives every layer this signature, and the code lives as long as
+        // `module`, that is, as `code`.
         let function = |id| unsafe { std::mem::transmute::<*const u8, LayerFunction>(module.get_finalized_function(id)) };
         code.layers = functions.into_iter().map(|id| id.map(function)).collect();
         code.module = Some(module);
@@ -69,8 +73,8 @@ impl Code {
     /// Runs layer `node` for `steps` steps, the first of a window if `first`.
     ///
     /// # Safety
-    /// `arena` must be the plan's arena, aligned to [`crate::engine::plan::memory::ALIGNMENT`], used by nobody else, and `steps` at most
-    /// the plan's chunk.
+    /// `arena` must be the plan's arena, aligned to [`crate::engine::plan::memory::ALIGNMENT`],
+    /// used by nobody else, and `steps` at most the plan's chunk.
     pub unsafe fn run(&self, node: usize, arena: *mut u8, steps: usize, first: bool) {
         if let Some(layer) = self.layers[node] {
             // SAFETY: the caller's.

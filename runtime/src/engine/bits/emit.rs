@@ -17,8 +17,8 @@ pub fn constant_flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap().with_readonly().with_can_move()
 }
 
-/// A number among a kernel's constants: a count of what lies in the arena, whose bytes the plan keeps below 2³², or an extent, stride
-/// or padding that `byte_event::fits` let through.
+/// A number among a kernel's constants: a count of what lies in the arena, whose bytes the plan
+/// keeps below 2³², or an extent, stride or padding that `byte_event::fits` let through.
 pub fn word(n: usize) -> u32 {
     u32::try_from(n).expect("the plan has no number beyond 32 bits")
 }
@@ -56,7 +56,8 @@ pub fn at(b: &mut FunctionBuilder, base: Value, x: Value, n: usize) -> Value {
     b.ins().iadd(base, offset)
 }
 
-/// A struct of arguments of a kernel, in the function's frame. All of its fields are as large as a pointer.
+/// A struct of arguments of a kernel, in the function's frame. All of its fields are as large as a
+/// pointer.
 #[derive(Clone, Copy)]
 pub struct Arguments(StackSlot);
 
@@ -80,8 +81,8 @@ impl Arguments {
     }
 }
 
-/// A loop over `0..end` (at least one pass), with `carried` values from one pass to the next. `body` gets the counter and
-/// the carried values and returns the new ones.
+/// A loop over `0..end` (at least one pass), with `carried` values from one pass to the next.
+/// `body` gets the counter and the carried values and returns the new ones.
 pub fn count_to(
     b: &mut FunctionBuilder,
     end: Value,

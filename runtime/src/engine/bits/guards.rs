@@ -1,4 +1,5 @@
-//! What tests and debug builds look at while layers run: guards after every buffer, and masks without channels that nobody has.
+//! What tests and debug builds look at while layers run: guards after every buffer, and masks
+//! without channels that nobody has.
 
 use super::Machine;
 use crate::engine::plan::memory::GUARD;
@@ -21,7 +22,8 @@ impl Machine<'_> {
         assert!(whole, "layer {} ({:?}) wrote beyond a buffer", plan.nodes[i].name, plan.layers[i]);
     }
 
-    /// Panics if node `i` sent spikes of channels that it does not have: kernels that list spikes have no room for them.
+    /// Panics if node `i` sent spikes of channels that it does not have: kernels that list spikes
+    /// have no room for them.
     pub(super) fn check_masks(&self, i: usize, steps: usize) {
         let plan = &self.program.plan;
         let (node, Some(buffer)) = (&plan.nodes[i], plan.values[i]) else { return };

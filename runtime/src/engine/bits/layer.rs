@@ -1,8 +1,9 @@
-//! One layer as one function: `layer(arena, steps, first)`; `first` is 1 in the first chunk of a window, whose neurons start from
-//! their initial potentials.
+//! One layer as one function: `layer(arena, steps, first)`; `first` is 1 in the first chunk of a
+//! window, whose neurons start from their initial potentials.
 //!
-//! The function walks the output pixels as the plan says: some at a time ([`super::pixels`]), or a row at a time ([`super::rows`]). All
-//! offsets into the arena are constants, and so are weights and shapes ([`super::wired`]).
+//! The function walks the output pixels as the plan says: some at a time ([`super::pixels`]), or a
+//! row at a time ([`super::rows`]). All offsets into the arena are constants, and so are weights
+//! and shapes ([`super::wired`]).
 
 use super::emit::{POINTER, at, bytes_of, number, plus, word};
 use super::wired::{WiredProduct, WiredSynapse};

@@ -131,14 +131,16 @@ impl<'n> Machine<'n> {
         }
     }
 
-    /// Runs layer `i` for `steps` steps, at most a chunk, on the values of its operands as they are.
+    /// Runs layer `i` for `steps` steps, at most a chunk, on the values of its operands as they
+    /// are.
     pub(crate) fn run_layer(&mut self, i: usize, steps: usize) {
         self.set_guards(i);
         let arena = self.arena.as_mut_ptr();
         match (&self.program.tables[i], self.program.plan.kernels.table) {
             // SAFETY: as below; the kernel is this CPU's.
             (Some(table), Some(run)) => unsafe { run(table, arena, steps, self.steps == 0) },
-            // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a chunk holds `steps`.
+            // SAFETY: the arena is the plan's and borrowed mutably, its lines are aligned, and a
+            // chunk holds `steps`.
             _ => unsafe { self.program.code.run(i, arena, steps, self.steps == 0) },
         }
         self.check_guards(i);

@@ -1,24 +1,29 @@
 //! The JIT engine: quantized networks as machine code for this CPU.
 //!
-//! [`crate::engine::plan`] decides what runs when, with which kernel, in which memory; [`layer`] lowers each layer to one Cranelift function
-//! with its shapes, strides and offsets as constants, generic over Cranelift's `Module`; [`code`] owns the machine code. The inner
-//! pieces are micro-kernels in `crate::kernels`, called by symbol, or, where the CPU has no more than 128-bit vectors, [`portable`]
-//! Cranelift code. What remains, moving elements and pooling, is done by [`machine`] itself.
+//! [`crate::engine::plan`] decides what runs when, with which kernel, in which memory; [`layer`]
+//! lowers each layer to one Cranelift function with its shapes, strides and offsets as constants,
+//! generic over Cranelift's `Module`; [`code`] owns the machine code. The inner pieces are
+//! micro-kernels in `crate::kernels`, called by symbol, or, where the CPU has no more than 128-bit
+//! vectors, [`portable`] Cranelift code. What remains, moving elements and pooling, is done by
+//! [`machine`] itself.
 //!
-//! What the JIT buys is constants in the loop nest, a fixed memory plan and fused layers; the time goes into the kernels.
+//! What the JIT buys is constants in the loop nest, a fixed memory plan and fused layers; the time
+//! goes into the kernels.
 //!
 //! ## Kernels
 //!
-//! A layer's function lists taps, calls one kernel per synapse, and ends with the neurons, for a few neighbouring pixels at a time
-//! through all steps of a chunk. Spikes through a full matrix of weights are either *events* (for every set bit add a row of weights, so
-//! the time grows with the rate) or a *matrix product* of the spikes as bytes (steps × taps by taps × outputs, at any rate), whichever
-//! [`crate::engine::plan`]'s cost table says is cheaper. With AMX the product is: it takes 64 taps of 16 steps to 16 outputs in 16 cycles, which
-//! event lists match only below rates of a few percent. Products start from the bias and the constant currents, a scaled
-//! residual is added while the neurons integrate, so currents are written and read once. Sums of integers do not depend on order: all
-//! of this is bit for bit what the reference engine does.
+//! A layer's function lists taps, calls one kernel per synapse, and ends with the neurons, for a
+//! few neighbouring pixels at a time through all steps of a chunk. Spikes through a full matrix of
+//! weights are either *events* (for every set bit add a row of weights, so the time grows with the
+//! rate) or a *matrix product* of the spikes as bytes (steps × taps by taps × outputs, at any
+//! rate), whichever [`crate::engine::plan`]'s cost table says is cheaper. With AMX the product is:
+//! it takes 64 taps of 16 steps to 16 outputs in 16 cycles, which event lists match only below
+//! rates of a few percent. Products start from the bias and the constant currents, a scaled
+//! residual is added while the neurons integrate, so currents are written and read once. Sums of
+//! integers do not depend on order: all of this is bit for bit what the reference engine does.
 //!
-//! The engine runs binary neurons on integers. Other firing modes are for [`crate::engine::bytes`], networks that are not quantized for the
-//! reference engine: compiling says so.
+//! The engine runs binary neurons on integers. Other firing modes are for [`crate::engine::bytes`],
+//! networks that are not quantized for the reference engine: compiling says so.
 
 mod arena;
 pub mod code;

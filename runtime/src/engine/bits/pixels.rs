@@ -1,8 +1,8 @@
 //! Layers that run pixel by pixel.
 //!
-//! For a few neighbouring pixels the function lists the taps of every synapse (their borders, strides and dilations are constants in the
-//! code), lets the synapse's kernel add its currents for all steps of the chunk, and ends with the neurons, whose membranes are loaded
-//! and stored once.
+//! For a few neighbouring pixels the function lists the taps of every synapse (their borders,
+//! strides and dilations are constants in the code), lets the synapse's kernel add its currents for
+//! all steps of the chunk, and ends with the neurons, whose membranes are loaded and stored once.
 
 use super::emit::{Arguments, at, count_to, number, plus, times};
 use super::layer::{Body, Lowering, WiredLayer};
@@ -154,7 +154,8 @@ impl<M: Module> Lowering<'_, M> {
         b.ins().call(kernel, &[taps, count, currents, body.steps, s.shape_value, list]);
     }
 
-    /// The arguments of the fire kernel, as far as they are the same for all blocks; `None` where no kernel is called.
+    /// The arguments of the fire kernel, as far as they are the same for all blocks; `None` where
+    /// no kernel is called.
     fn fire_arguments(&mut self, b: &mut FunctionBuilder, body: &Body, wired: &WiredLayer) -> Option<Arguments> {
         self.plan.kernels.fire?;
         let n = wired.neurons.as_ref()?;

@@ -1,5 +1,5 @@
-//! Event-driven accumulation and the neurons in Cranelift's own 128-bit vectors: what runs on every CPU, and what the
-//! micro-kernels are tested against.
+//! Event-driven accumulation and the neurons in Cranelift's own 128-bit vectors: what runs on every
+//! CPU, and what the micro-kernels are tested against.
 
 use super::emit::{POINTER, at, constant_flags, count_to, flags, number, plus};
 use crate::kernels::abi::SynapseShape;

@@ -1,4 +1,5 @@
-//! Layers that run row by row: the weights of their only synapse that moves are added up right into the neurons.
+//! Layers that run row by row: the weights of their only synapse that moves are added up right into
+//! the neurons.
 
 use super::emit::{Arguments, bytes_of, count_to, number, plus, word};
 use super::layer::{Body, Lowering, WiredLayer};

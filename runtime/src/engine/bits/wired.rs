@@ -1,4 +1,5 @@
-//! Synapses with their constants in the code: weights in the kernel's layout, shapes, tables of taps.
+//! Synapses with their constants in the code: weights in the kernel's layout, shapes, tables of
+//! taps.
 
 use super::emit::{Arguments, POINTER, at, bytes_of, count_to, flags, number, plus, times, when, word};
 use super::layer::{Body, Lowering};
@@ -41,7 +42,8 @@ pub(super) struct WiredSynapse<'a> {
     pub weights: Value,
     /// Bytes of a slice of weights.
     slice_bytes: usize,
-    /// What the kernel that lists taps from a table gets; where they go and for which pixel is set when it is called.
+    /// What the kernel that lists taps from a table gets; where they go and for which pixel is set
+    /// when it is called.
     table: Option<Arguments>,
     /// The operand's first pixel.
     pub data: Value,

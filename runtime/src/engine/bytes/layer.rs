@@ -96,8 +96,9 @@ impl CountLayer {
         (0..rows).flat_map(move |y| (0..width).step_by(COLUMNS).map(move |x| block(y, x)))
     }
 
-    /// Runs the layer on the planes of its operands: a block of pixels' currents at a time goes to `take`. `steady` is the current that
-    /// does not depend on bytes, in rows of lanes: one, or one for every pixel.
+    /// Runs the layer on the planes of its operands: a block of pixels' currents at a time goes to
+    /// `take`. `steady` is the current that does not depend on bytes, in rows of lanes: one, or one
+    /// for every pixel.
     pub fn run(
         &self,
         kernels: &KernelSet,
@@ -130,7 +131,8 @@ impl CountLayer {
 }
 
 impl CountSynapse {
-    /// Adds to the currents of a block (or, when it is planned so, to the row `base`) what the synapse makes of `plane`.
+    /// Adds to the currents of a block (or, when it is planned so, to the row `base`) what the
+    /// synapse makes of `plane`.
     pub fn run(&self, kernels: &KernelSet, plane: &[u8], block: Block, currents: &mut [i32], base: &[i32]) {
         let window = self.start + block.y * self.strides[0] + block.x * self.strides[1];
         match &self.work {
@@ -149,7 +151,7 @@ impl SynapseWork {
             Weights::Full { groups: 1, data, .. } if data.iter().all(|&w| i8::try_from(w).is_ok()) => {
                 let width = slab_width(window, layout.channels);
                 let mut plan = MatrixPlan::over(layout.plane_shape()?, window, layout.channels, lanes, (add, 0), width)?;
-                // Neighbouring pixels stand where the steps of one would.
+                // Neighbouring pixels are where the steps of one would be.
                 plan.shape.step_pitch = plan.shape.pixel_pitch;
                 let packed = plan.pack(weights, layout.channels);
                 Some(SynapseWork::Product(Product::new(&plan.shape, &plan.offsets, packed)))

@@ -1,5 +1,6 @@
-//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence (zeros, where nothing is negative) as wide as
-//! its users' windows reach over the edge, so that no kernel asks where a window ends.
+//! Where the bytes of a value lie: a plane `[row][column][channel]` with a border of silence
+//! (zeros, where nothing is negative) as wide as its users' windows reach over the edge, so that no
+//! kernel asks where a window ends.
 
 use crate::engine::plan::Work;
 use crate::engine::plan::geometry::Geometry;
@@ -36,11 +37,12 @@ pub fn grid(ty: &ValueType) -> [usize; 2] {
     }
 }
 
-/// Most rows or columns of zeros on one side of a plane. Windows that want more see its elements one by one.
+/// Most rows or columns of zeros on one side of a plane. Windows that want more see its elements
+/// one by one.
 const MAX_BORDER: usize = 64;
 
-/// The window of a synapse or pool on a value of that grid, with its rows and columns of zeros before and after; `None` when it
-/// is none, or is not seen on that grid.
+/// The window of a synapse or pool on a value of that grid, with its rows and columns of zeros
+/// before and after; `None` when it is none, or is not seen on that grid.
 fn window_on(geometry: &Geometry, grid: [usize; 2], output: [usize; 2]) -> Option<(SlidingWindow, [usize; 2], [usize; 2])> {
     let Geometry::Window(plane) = geometry else { return None };
     let plane = if plane.is_pointwise() { SlidingWindow { input: grid, output: grid, ..plane.clone() } } else { plane.clone() };
@@ -92,7 +94,8 @@ impl Layout {
         self.size[1] * self.pixel
     }
 
-    /// The first byte of a pixel. Rows and columns count from `-before`, so `y` and `x` are shifted by `back`.
+    /// The first byte of a pixel. Rows and columns count from `-before`, so `y` and `x` are shifted
+    /// by `back`.
     fn byte(&self, y: usize, x: usize, back: [usize; 2]) -> usize {
         (y + self.before[0] - back[0]) * self.row_pitch() + (x + self.before[1] - back[1]) * self.pixel
     }

@@ -58,7 +58,8 @@ impl Maxima {
 /// The state of maxima that are sent step by step, as their rises.
 #[derive(Debug)]
 pub struct Rising {
-    /// Per part: what its operand sent so far, laid out as the operand is, with borders below every sum.
+    /// Per part: what its operand sent so far, laid out as the operand is, with borders below every
+    /// sum.
     sums: Vec<Vec<i32>>,
     /// The largest sum that each window saw, `[pixel][byte of the pixel]`.
     maximum: Vec<i32>,
@@ -93,7 +94,8 @@ impl Rising {
         }
     }
 
-    /// One step. `row` gets every row of the result: what is sent above `zero`, or nothing if nothing is.
+    /// One step. `row` gets every row of the result: what is sent above `zero`, or nothing if
+    /// nothing is.
     pub fn step(
         &mut self,
         maxima: &Maxima,

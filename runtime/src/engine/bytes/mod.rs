@@ -1,17 +1,21 @@
-//! The JIT engine where values are bytes: networks all of whose neurons are two-phase, and networks of multi-lane and ternary neurons.
+//! The JIT engine where values are bytes: networks all of whose neurons are two-phase, and networks
+//! of multi-lane and ternary neurons.
 //!
-//! **Window counts** ([`super::windows`]). Behind a window barrier only sums over the window matter, and everything between two populations is
-//! linear or a maximum, which commutes with the sum ([`crate::engine::sums`]). A neuron's count is
-//! `clip(floor((Σ W·count + T·(steady current + bias) + v(0)) / θ), 0, T)`, so the network runs once a window on counts, whatever T is,
-//! instead of T times on spikes. Longer windows than [`NARROW`], windows in which the compiler has not proved that potentials fit 32 bits,
-//! and what has no kernel are computed in 64 bits.
+//! **Window counts** ([`super::windows`]). Behind a window barrier only sums over the window
+//! matter, and everything between two populations is linear or a maximum, which commutes with the
+//! sum ([`crate::engine::sums`]). A neuron's count is `clip(floor((Σ W·count + T·(steady current +
+//! bias) + v(0)) / θ), 0, T)`, so the network runs once a window on counts, whatever T is, instead
+//! of T times on spikes. Longer windows than [`NARROW`], windows in which the compiler has not
+//! proved that potentials fit 32 bits, and what has no kernel are computed in 64 bits.
 //!
-//! **Steps** ([`super::steps`]). Neurons that send several quanta a step, or take one back, send a byte a step. The same kernels run once a step,
-//! and potentials stay from step to step. Where quanta are taken back, a byte is one more than they are, so that it is not negative; what
-//! the weights make of that one is known beforehand, borders included ([`layer::CountSynapse::silence`]).
+//! **Steps** ([`super::steps`]). Neurons that send several quanta a step, or take one back, send a
+//! byte a step. The same kernels run once a step, and potentials stay from step to step. Where
+//! quanta are taken back, a byte is one more than they are, so that it is not negative; what the
+//! weights make of that one is known beforehand, borders included
+//! ([`layer::CountSynapse::silence`]).
 //!
-//! Bytes lie in padded planes ([`layout`]), and convolutions are matrix products of bytes with 32-bit sums ([`layer`],
-//! [`crate::kernels::counted`]).
+//! Bytes lie in padded planes ([`layout`]), and convolutions are matrix products of bytes with
+//! 32-bit sums ([`layer`], [`crate::kernels::counted`]).
 
 mod copies;
 pub mod layer;

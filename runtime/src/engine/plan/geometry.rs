@@ -1,7 +1,9 @@
-//! Where the taps of a synapse are: which input pixels an output pixel sees, and through which slice of the weights.
+//! Where the taps of a synapse are: which input pixels an output pixel sees, and through which
+//! slice of the weights.
 //!
-//! A *pixel* is a position in the row-major product of all axes but the first; the first axis is the channel. A value
-//! of rank 1 is one pixel of many channels, so a linear layer is a 1×1 convolution.
+//! A *pixel* is a position in the row-major product of all axes but the first; the first axis is
+//! the channel. A value of rank 1 is one pixel of many channels, so a linear layer is a 1×1
+//! convolution.
 
 use super::synapse::Reason;
 use crate::layout::SlidingWindow;
@@ -58,8 +60,8 @@ impl Geometry {
         }))
     }
 
-    /// A window of a pool, whose taps are all alike: those that see nothing but padding, wherever the window is, are left
-    /// out. Returns the number of taps, too.
+    /// A window of a pool, whose taps are all alike: those that see nothing but padding, wherever
+    /// the window is, are left out. Returns the number of taps, too.
     ///
     /// # Errors
     /// As [`Geometry::window`].
@@ -104,7 +106,8 @@ type AxisTaps = Vec<Vec<Tap>>;
 const MOST_ENTRIES: usize = 1 << 27;
 
 impl TapList {
-    /// From what `list` says of every output pixel: it hands input pixel and slice of every tap to its second argument.
+    /// From what `list` says of every output pixel: it hands input pixel and slice of every tap to
+    /// its second argument.
     ///
     /// # Errors
     /// When there are more than [`MOST_ENTRIES`], or a number of them needs more than 32 bits.
@@ -124,7 +127,8 @@ impl TapList {
         Ok(TapList { first, entries })
     }
 
-    /// From the taps along every axis of an operand of extents `space`, for a window of extents `kernel`.
+    /// From the taps along every axis of an operand of extents `space`, for a window of extents
+    /// `kernel`.
     fn of_axes(axes: &[AxisTaps], space: &[usize], kernel: &[usize]) -> Result<Self, Reason> {
         let pixels = axes.iter().map(Vec::len).product();
         let mut at = vec![0; axes.len()];
@@ -157,7 +161,8 @@ impl TapList {
         TapList::of_axes(&(0..window.rank()).map(axis).collect::<Vec<_>>(), space, &window.kernel)
     }
 
-    /// A transposed window (ONNX ConvTranspose): input pixel `i` reaches output `i·stride + k·dilation − pad`.
+    /// A transposed window (ONNX ConvTranspose): input pixel `i` reaches output `i·stride +
+    /// k·dilation − pad`.
     ///
     /// # Errors
     /// As [`Geometry::window`].
@@ -187,7 +192,8 @@ impl TapList {
         TapList::of_axes(&axes, shape, &vec![1; shape.len()])
     }
 
-    /// A matrix product along the last axis of `outer` rows of pixels: slice `o·inputs + i` joins input `i` to output `o`.
+    /// A matrix product along the last axis of `outer` rows of pixels: slice `o·inputs + i` joins
+    /// input `i` to output `o`.
     ///
     /// # Errors
     /// As [`Geometry::window`].
@@ -207,7 +213,8 @@ impl TapList {
     }
 }
 
-/// Calls `visit` with input pixel and slice of every combination of one tap an axis; `so_far` are those of the axes before.
+/// Calls `visit` with input pixel and slice of every combination of one tap an axis; `so_far` are
+/// those of the axes before.
 fn visit_products(taps: &[&[Tap]], (space, kernel): (&[usize], &[usize]), so_far: (usize, usize), visit: &mut dyn FnMut(usize, usize)) {
     let Some((axis, further)) = taps.split_first() else { return visit(so_far.0, so_far.1) };
     for &(tap, input) in *axis {

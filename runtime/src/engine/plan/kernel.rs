@@ -17,11 +17,14 @@ pub enum Family {
     Event,
     /// The same with rows of 8-bit weights, of whole multiples of 64 outputs.
     ByteEvent,
-    /// Spikes, channels mix: as bytes, through a matrix product. The time does not depend on the rate.
+    /// Spikes, channels mix: as bytes, through a matrix product. The time does not depend on the
+    /// rate.
     Matrix,
-    /// Spikes, channels mix, in groups or with weights beyond 16 bits: the same without vectors of narrow weights.
+    /// Spikes, channels mix, in groups or with weights beyond 16 bits: the same without vectors of
+    /// narrow weights.
     WideEvent,
-    /// Spikes, channels mix: four channels as the index of a table of their weights' sums. The time does not depend on the rate.
+    /// Spikes, channels mix: four channels as the index of a table of their weights' sums. The time
+    /// does not depend on the rate.
     Table,
     /// Spikes, channels stay: add the weights under the mask.
     Masked,
@@ -49,7 +52,8 @@ impl fmt::Display for Family {
     }
 }
 
-/// Why the layer is computed by table look-up, if it is cheaper than what would be chosen for each synapse.
+/// Why the layer is computed by table look-up, if it is cheaper than what would be chosen for each
+/// synapse.
 pub(super) fn by_table(plan: &Plan, layer: &PlanNode, work: &LayerWork) -> Option<String> {
     let costs = plan.costs.as_ref()?;
     let table = costs.table.as_ref()?;
@@ -120,7 +124,8 @@ fn by_events(plan: &Plan, costs: &Costs, source: &PlanNode, synapse: &Synapse, d
     byte_event.into_iter().chain(event).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
-/// Whether every sum of a subset of one output channel's weights fits 16 bits, so that kernels may sum in 16 bits.
+/// Whether every sum of a subset of one output channel's weights fits 16 bits, so that kernels may
+/// sum in 16 bits.
 fn fits_i16(weights: &Weights, data: &[i32], geometry: &Geometry) -> bool {
     let Weights::Full { outputs, .. } = weights else { return false };
     let mut sums = vec![(0i64, 0i64); *outputs];

@@ -13,7 +13,8 @@ use crate::kernels::byte_event;
 use crate::kernels::matrix::SLAB;
 use crate::layout::{Size, SlidingWindow, lanes, mask_bytes};
 
-/// How a layer runs. `P` is where its buffers are: a [`Slot`] while they are asked for, then a [`Buffer`].
+/// How a layer runs. `P` is where its buffers are: a [`Slot`] while they are asked for, then a
+/// [`Buffer`].
 #[derive(Clone, Debug)]
 pub struct LayerPlan<P = Buffer> {
     /// Synapses from stepped operands, in the order that they are computed in.
@@ -40,8 +41,8 @@ pub enum Execution<P = Buffer> {
 /// A layer that runs pixel by pixel.
 #[derive(Clone, Debug)]
 pub struct PixelsPlan<P = Buffer> {
-    /// Columns of the grid of output pixels. Windows that move agree on it, since a layer has one shape; without them the grid is
-    /// one row.
+    /// Columns of the grid of output pixels. Windows that move agree on it, since a layer has one
+    /// shape; without them the grid is one row.
     pub columns: usize,
     /// Pixels that are computed together.
     pub block: usize,
@@ -82,7 +83,8 @@ pub enum Base<P = Buffer> {
     Channel,
     /// The bias, different at every pixel.
     Pixel,
-    /// Bias and constant operands, computed once a window into this buffer; what a schedule adds, once a step.
+    /// Bias and constant operands, computed once a window into this buffer; what a schedule adds,
+    /// once a step.
     Window(P),
 }
 
@@ -173,7 +175,8 @@ impl LayerPlan {
 }
 
 impl Execution<Slot> {
-    /// What is computed together where there are no tables, for synapses in their order and a grid of so many columns.
+    /// What is computed together where there are no tables, for synapses in their order and a grid
+    /// of so many columns.
     fn new(
         plan: &Plan,
         node: usize,
@@ -215,8 +218,8 @@ impl Execution<Slot> {
     }
 }
 
-/// The synapses of layer `node` from stepped operands, in the order that they are computed in. Pixels start from currents that are
-/// `base_stride` apart.
+/// The synapses of layer `node` from stepped operands, in the order that they are computed in.
+/// Pixels start from currents that are `base_stride` apart.
 fn synapses(
     plan: &Plan,
     node: usize,
@@ -269,7 +272,8 @@ fn is_own_place(synapse: &Synapse) -> bool {
     matches!(&synapse.geometry, Geometry::Window(p) if p.is_pointwise())
 }
 
-/// Bytes of the slabs of all products of a layer: tiles are configured once a layer, so that they share the width.
+/// Bytes of the slabs of all products of a layer: tiles are configured once a layer, so that they
+/// share the width.
 fn shared_slab_width(plan: &Plan, layer: &PlanNode, work: &LayerWork) -> usize {
     let mut widths = work.synapses.iter().zip(&layer.operands).filter_map(|(synapse, &o)| match &synapse.geometry {
         Geometry::Window(p) if matches!(synapse.weights, Weights::Full { .. }) => Some(slab_width(p, plan.nodes[o].channels)),

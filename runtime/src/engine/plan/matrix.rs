@@ -1,4 +1,5 @@
-//! How a convolution becomes matrix products: where the slabs of a window lie in the plane, and the weights in their order.
+//! How a convolution becomes matrix products: where the slabs of a window lie in the plane, and the
+//! weights in their order.
 
 use super::synapse::Weights;
 use crate::kernels::matrix::{MatrixShape, PlaneShape, SLAB, TILE};
@@ -36,16 +37,18 @@ pub fn pixel_bytes(channels: usize) -> usize {
     channels.next_multiple_of(4)
 }
 
-/// The narrowest slabs that are as few as the widest: loads of narrow slabs cross fewer cache lines.
+/// The narrowest slabs that are as few as the widest: loads of narrow slabs cross fewer cache
+/// lines.
 pub fn slab_width(window: &SlidingWindow, channels: usize) -> usize {
     let bytes = run(window) * pixel_bytes(channels);
     bytes.div_ceil(bytes.div_ceil(SLAB)).next_multiple_of(4)
 }
 
 impl MatrixPlan {
-    /// The products of a window over a value of `channels` channels whose masks have `mask` bytes. `add` says whether currents
-    /// are added to, `base` how far what they start from is from pixel to pixel. `width` is the slabs'. None where the plane would be
-    /// mostly padding, or a number of the plan would leave 32 bits.
+    /// The products of a window over a value of `channels` channels whose masks have `mask` bytes.
+    /// `add` says whether currents are added to, `base` how far what they start from is from pixel
+    /// to pixel. `width` is the slabs'. None where the plane would be mostly padding, or a number
+    /// of the plan would leave 32 bits.
     pub fn new(
         window: &SlidingWindow,
         channels: usize,
@@ -69,7 +72,8 @@ impl MatrixPlan {
         Self::over(plane, window, channels, lanes, (add, base), width)
     }
 
-    /// The products of a window over a plane that may reach further than the window does; otherwise as [`MatrixPlan::new`].
+    /// The products of a window over a plane that may reach further than the window does; otherwise
+    /// as [`MatrixPlan::new`].
     pub fn over(
         plane: PlaneShape,
         window: &SlidingWindow,
@@ -78,7 +82,8 @@ impl MatrixPlan {
         (add, base): (bool, usize),
         width: usize,
     ) -> Option<Self> {
-        // No distance within the plane is longer than the plane, whose bytes are counted without wrapping.
+        // No distance within the plane is longer than the plane, whose bytes are counted without
+        // wrapping.
         plane.bytes().within(u32::MAX as usize)?;
         let (pixel, chunk) = (plane.pixel as usize, plane.chunk as usize);
         let (mut offsets, mut bytes) = (Vec::new(), Vec::new());

@@ -5,7 +5,8 @@ use crate::layout::Size;
 /// Alignment of every buffer, and slack after it, so that kernels may use whole 512-bit vectors.
 pub const ALIGNMENT: usize = 64;
 
-/// Bytes after every buffer's slack that nobody may write, where that is checked (see `engine::bits::guards`).
+/// Bytes after every buffer's slack that nobody may write, where that is checked (see
+/// `engine::bits::guards`).
 pub const GUARD: usize = if cfg!(any(test, debug_assertions)) { ALIGNMENT } else { 0 };
 
 /// Most bytes of an arena; kernels' offsets are 32 bits.
@@ -113,8 +114,8 @@ pub struct TooLarge {
     pub node: usize,
 }
 
-/// Places every request after `start`: the largest first, each at the lowest offset that no buffer alive at the same
-/// time overlaps. Returns the places and the end of the last one.
+/// Places every request after `start`: the largest first, each at the lowest offset that no buffer
+/// alive at the same time overlaps. Returns the places and the end of the last one.
 ///
 /// # Errors
 /// When all of it does not end within [`ARENA_LIMIT`].

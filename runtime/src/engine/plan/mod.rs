@@ -1,15 +1,18 @@
-//! From a graph to what an engine does, in order: which nodes run when, with which kernel, in which memory.
+//! From a graph to what an engine does, in order: which nodes run when, with which kernel, in which
+//! memory.
 //!
 //! The engine lives off four facts (`ir`'s crate documentation):
-//! * What depends on the input alone is the same in every step, so it is computed once a window ([`Mode::Constant`]).
-//! * What is linear and only read out commutes with the sum over time, so it is computed on spike counts, once an
-//!   advance ([`Mode::Summed`]).
-//! * In a feed-forward graph a layer may run many steps before the next layer starts. The engine runs layer by layer
-//!   over a *chunk* of up to [`MAX_CHUNK`] steps; only membranes persist between chunks, so memory does not grow with T.
+//! * What depends on the input alone is the same in every step, so it is computed once a window
+//!   ([`Mode::Constant`]).
+//! * What is linear and only read out commutes with the sum over time, so it is computed on spike
+//!   counts, once an advance ([`Mode::Summed`]).
+//! * In a feed-forward graph a layer may run many steps before the next layer starts. The engine
+//!   runs layer by layer over a *chunk* of up to [`MAX_CHUNK`] steps; only membranes persist
+//!   between chunks, so memory does not grow with T.
 //! * Integers do not care about the order of additions, so kernels are free.
 //!
-//! Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are `i32` in the same
-//! order with channels padded to [`lanes`].
+//! Spikes are bit masks `[pixel][step][channel]` ([`mask_bytes`] per pixel and step), currents are
+//! `i32` in the same order with channels padded to [`lanes`].
 
 mod domain;
 pub mod geometry;
@@ -40,8 +43,8 @@ use std::collections::HashMap;
 /// Transient memory that the plan stays below by running fewer steps at a time, where it can.
 const TRANSIENT_LIMIT: usize = 12 << 20;
 
-/// Steps of a chunk where memory allows it: those of the window that the network was compiled for, so that what is computed together
-/// lies together.
+/// Steps of a chunk where memory allows it: those of the window that the network was compiled for,
+/// so that what is computed together lies together.
 fn longest_chunk(graph: &Graph) -> usize {
     graph.timesteps.map_or(MAX_CHUNK, |steps| (steps as usize).clamp(1, MAX_CHUNK).next_power_of_two())
 }
@@ -168,7 +171,8 @@ impl Plan {
         Size::product([node.pixels, self.pixel_bytes(node)])
     }
 
-    /// The bytes after the buffers of layer `i` that it may not write, [`memory::GUARD`] each: where they begin.
+    /// The bytes after the buffers of layer `i` that it may not write, [`memory::GUARD`] each:
+    /// where they begin.
     #[cfg(any(test, debug_assertions))]
     pub fn guards(&self, i: usize) -> Vec<usize> {
         let values = self.nodes[i].operands.iter().chain([&i]).filter_map(|&o| self.values[o]);

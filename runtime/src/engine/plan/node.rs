@@ -1,4 +1,5 @@
-//! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each is computed.
+//! The nodes of a plan: a graph's nodes in execution order, with integer parameters, and when each
+//! is computed.
 
 use super::domain::Domain;
 use super::geometry::Geometry;
@@ -20,7 +21,8 @@ pub enum Mode {
     Constant,
     /// In every step.
     Stepped,
-    /// Only its sum over time is ever used: it is linear, or all neurons wait for the window. Once an advance, on sums.
+    /// Only its sum over time is ever used: it is linear, or all neurons wait for the window. Once
+    /// an advance, on sums.
     Summed,
     /// Never: a move of elements that became part of the next one.
     Unused,
@@ -54,7 +56,8 @@ pub struct PlanNode {
 pub enum Work {
     /// Float operations before the encoder.
     Prefix,
-    /// An integer current that [`crate::prefix`] computes: which of its results, if anybody reads it.
+    /// An integer current that [`crate::prefix`] computes: which of its results, if anybody reads
+    /// it.
     Given(Option<usize>),
     /// A sum of synapses, with or without neurons.
     Layer(LayerWork),
@@ -141,7 +144,8 @@ fn channels_pixels(shape: &[usize]) -> (usize, usize) {
     (shape.first().copied().unwrap_or(1), shape.get(1..).unwrap_or(&[]).iter().product())
 }
 
-/// The layer that an operation is, if it is one: fused layers, and the same operations on their own.
+/// The layer that an operation is, if it is one: fused layers, and the same operations on their
+/// own.
 fn as_layer(op: &Op, operands: usize) -> Option<Layer> {
     let mut bare = op.clone();
     let bias = match &mut bare {

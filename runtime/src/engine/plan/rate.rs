@@ -4,7 +4,8 @@ use super::PlanNode;
 use snn_ir::Op;
 use std::fmt;
 
-/// The rate that is assumed where none was calibrated; trained networks at T = 32 fire at 5 to 15 %.
+/// The rate that is assumed where none was calibrated; trained networks at T = 32 fire at 5 to 15
+/// %.
 const ASSUMED: f64 = 0.1;
 
 /// Mean number of spikes per element and step.

@@ -36,7 +36,8 @@ pub(super) fn grid(node: &PlanNode, work: &LayerWork) -> [usize; 2] {
     moving.unwrap_or([1, node.pixels])
 }
 
-/// Look-ups per output pixel and step of a synapse of `taps` input elements: blocks of 16 pixels, of which some are beyond the row.
+/// Look-ups per output pixel and step of a synapse of `taps` input elements: blocks of 16 pixels,
+/// of which some are beyond the row.
 pub(super) fn look_ups(node: &PlanNode, work: &LayerWork, taps: usize) -> f64 {
     let lanes = Blocks::new(grid(node, work)).count() * BLOCK;
     (taps.div_ceil(16) * node.channels) as f64 / 16.0 * lanes as f64 / node.pixels as f64

@@ -1,7 +1,8 @@
 //! The state of a network on one sample whose neurons send bytes step by step.
 //!
-//! Nodes run a chunk of steps each, one after the other. What is only read out, and every other sum over the window, comes from what the
-//! neurons sent in all: everything between them and an output is linear or a maximum.
+//! Nodes run a chunk of steps each, one after the other. What is only read out, and every other sum
+//! over the window, comes from what the neurons sent in all: everything between them and an output
+//! is linear or a maximum.
 
 mod exact;
 mod potentials;
@@ -101,7 +102,8 @@ impl<'n> Machine<'n> {
         }
     }
 
-    /// Steps that may be run at once: up to the end of a chunk, of the next output's delay, or as many as are wanted.
+    /// Steps that may be run at once: up to the end of a chunk, of the next output's delay, or as
+    /// many as are wanted.
     fn next_chunk(&self, wanted: u32) -> u32 {
         let delays = self.program.outputs.iter().map(|&o| u64::from(delay(&self.program.nodes[o])));
         let next = delays.filter(|&d| d > self.total).map(|d| d - self.total).min().unwrap_or(u64::MAX);
@@ -184,7 +186,8 @@ impl engine::Machine for Machine<'_> {
         self.book();
     }
 
-    /// Steps without input until one in which nothing is sent, `most` at most. Returns those in which something was.
+    /// Steps without input until one in which nothing is sent, `most` at most. Returns those in
+    /// which something was.
     ///
     /// # Errors
     /// When the network is not at rest before potentials might leave 32 bits.
@@ -239,7 +242,8 @@ impl engine::Machine for Machine<'_> {
 }
 
 impl Program {
-    /// Most steps, with and without input, in which no potential leaves 32 bits, whatever neurons fire.
+    /// Most steps, with and without input, in which no potential leaves 32 bits, whatever neurons
+    /// fire.
     fn longest_run(&self) -> u64 {
         let steps = |(node, &largest): (&PlanNode, &i64)| {
             let neuron = node.neuron()?;

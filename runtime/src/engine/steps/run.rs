@@ -42,7 +42,8 @@ impl Machine<'_> {
         }
     }
 
-    /// What the currents of layer `i` start from in step `t` of the chunk, but for what differs from pixel to pixel.
+    /// What the currents of layer `i` start from in step `t` of the chunk, but for what differs
+    /// from pixel to pixel.
     fn steady_row(&mut self, i: usize, layer: &CountLayer, t: usize, phase: Phase) {
         let node = &self.program.nodes[i];
         let row = &mut self.scratch.row;
@@ -58,7 +59,8 @@ impl Machine<'_> {
         }
     }
 
-    /// Adds to the currents of a block what its synapses make of step `t`, less what silence does, which is left in the row.
+    /// Adds to the currents of a block what its synapses make of step `t`, less what silence does,
+    /// which is left in the row.
     fn add_synapses(&mut self, layer: &CountLayer, block: Block, t: usize, currents: &mut [i32]) -> bool {
         let mut any = false;
         for s in &layer.synapses {

@@ -9,7 +9,8 @@ use std::ops::Range;
 pub struct Value {
     /// Spikes: a plane of bytes a step.
     pub planes: Vec<u8>,
-    /// Spikes, by step and row: whether there may be some. In other rows all bytes are the one of silence.
+    /// Spikes, by step and row: whether there may be some. In other rows all bytes are the one of
+    /// silence.
     pub live: Vec<bool>,
     /// Currents: elements pixel-major, step by step.
     pub currents: Vec<i32>,
@@ -86,7 +87,8 @@ pub struct Values {
     pub chunk: usize,
 }
 
-/// Most steps that a node runs before the next one: few enough that what two layers share stays in the cache.
+/// Most steps that a node runs before the next one: few enough that what two layers share stays in
+/// the cache.
 const CHUNK: usize = 8;
 
 /// Bytes of values that shorter chunks stay below, where they can.

@@ -1,19 +1,21 @@
-//! Synapses in portable Rust. The bodies are inlined into other sets' kernels, too, where the compiler vectorises them.
+//! Synapses in portable Rust. The bodies are inlined into other sets' kernels, too, where the
+//! compiler vectorises them.
 
 use crate::kernels::abi::{ListTapsArguments, SynapseShape, Tap};
 use crate::kernels::bits::for_each_channel;
 
 /// Starts `steps` rows of currents from `base`.
 pub unsafe extern "C" fn start(currents: *mut i32, base: *const i32, steps: usize, lanes: usize) {
-    // SAFETY: the compiled layer passes buffers of `steps * lanes` and `lanes` elements that do not overlap.
+    // SAFETY: the compiled layer passes buffers of `steps * lanes` and `lanes` elements that do not
+    // overlap.
     unsafe { (0..steps).for_each(|t| currents.add(t * lanes).copy_from_nonoverlapping(base, lanes)) }
 }
 
 /// Lists taps from a table; see [`crate::kernels::abi::ListTaps`].
 pub unsafe extern "C" fn list_taps(arguments: &ListTapsArguments) -> usize {
     let &ListTapsArguments { first, entries, pixel, data, pixel_bytes, weights, slice_bytes, taps } = arguments;
-    // SAFETY: `first` has an entry for every output pixel and one more, `taps` has room for the longest list, and the
-    // entries' pixels and slices exist in `data` and `weights`.
+    // SAFETY: `first` has an entry for every output pixel and one more, `taps` has room for the
+    // longest list, and the entries' pixels and slices exist in `data` and `weights`.
     unsafe {
         let (from, to) = (*first.add(pixel) as usize, *first.add(pixel + 1) as usize);
         for i in from..to {

@@ -2,7 +2,8 @@
 
 use super::BLOCK;
 
-/// How the pixels of a grid form blocks: 16 of a row, or eight of each of two rows that are no wider.
+/// How the pixels of a grid form blocks: 16 of a row, or eight of each of two rows that are no
+/// wider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
     /// Rows of blocks.

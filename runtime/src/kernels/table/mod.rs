@@ -1,12 +1,15 @@
-//! Layers by table look-up: 16 neighbouring pixels at a time, of which four channels are the index of a table of
-//! the 16 sums their weights can have.
+//! Layers by table look-up: 16 neighbouring pixels at a time, of which four channels are the index
+//! of a table of the 16 sums their weights can have.
 //!
-//! An *index plane* holds a value's spikes as `[row][step][group of 16 channels][column]`, a double word a pixel: its four bytes are the
-//! bits of four channels each, plus 16 times the byte's number, so that one `vpermb` of AVX-512 VBMI looks up four tables for 16
-//! pixels, and one `vpdpbusd` with ones adds up what it finds: 256 synapses in two instructions, at any rate. Sums in a table are bytes above their
-//! least one, which is added to the layer's base. Where weights are too large for that, the rest is in a table of its own.
+//! An *index plane* holds a value's spikes as `[row][step][group of 16 channels][column]`, a double
+//! word a pixel: its four bytes are the bits of four channels each, plus 16 times the byte's
+//! number, so that one `vpermb` of AVX-512 VBMI looks up four tables for 16 pixels, and one
+//! `vpdpbusd` with ones adds up what it finds: 256 synapses in two instructions, at any rate. Sums
+//! in a table are bytes above their least one, which is added to the layer's base. Where weights
+//! are too large for that, the rest is in a table of its own.
 //!
-//! Columns are stored by their remainder modulo the consumer's stride, so that neighbouring output pixels always read neighbouring words.
+//! Columns are stored by their remainder modulo the consumer's stride, so that neighbouring output
+//! pixels always read neighbouring words.
 
 mod blocks;
 mod plane;

@@ -28,11 +28,13 @@ unsafe fn extended_state() -> u64 {
     unsafe { std::arch::x86_64::_xgetbv(0) }
 }
 
-/// Linux gives tile state only to processes that ask: `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`.
+/// Linux gives tile state only to processes that ask: `arch_prctl(ARCH_REQ_XCOMP_PERM,
+/// XFEATURE_XTILEDATA)`.
 fn request_permission() -> bool {
     let (call, request, feature) = (158i64, 0x1023u64, 18u64);
     let result: i64;
-    // SAFETY: a system call that takes two numbers and changes nothing but this process's permission.
+    // SAFETY: a system call that takes two numbers and changes nothing but this process's
+    // permission.
     unsafe {
         asm!("syscall", inlateout("rax") call => result, in("rdi") request, in("rsi") feature, out("rcx") _, out("r11") _, options(nostack));
     }

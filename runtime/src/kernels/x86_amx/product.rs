@@ -1,7 +1,9 @@
-//! Matrix kernels for AMX (Sapphire Rapids and later): 16 steps by 16 outputs by 64 taps in one instruction.
+//! Matrix kernels for AMX (Sapphire Rapids and later): 16 steps by 16 outputs by 64 taps in one
+//! instruction.
 //!
-//! The intrinsics are not stable yet, so tiles are named in `asm!`; the compiler never uses them by itself. Tiles 0 to 3
-//! accumulate, 4 and 5 hold spikes, 6 and 7 weights. A layer configures the tiles for its number of steps and releases them.
+//! The intrinsics are not stable yet, so tiles are named in `asm!`; the compiler never uses them by
+//! itself. Tiles 0 to 3 accumulate, 4 and 5 hold spikes, 6 and 7 weights. A layer configures the
+//! tiles for its number of steps and releases them.
 
 use crate::kernels::abi::ProductArguments;
 use crate::kernels::matrix::{MatrixShape, TILE};
@@ -10,8 +12,8 @@ use std::arch::asm;
 #[repr(C, align(64))]
 struct Configuration([u8; 64]);
 
-/// Configures the tiles for `steps` steps: the first and second row of tiles hold 16 steps each, or, of at most 16 steps, all rows
-/// of tiles hold all. Slabs have `quads` times four bytes.
+/// Configures the tiles for `steps` steps: the first and second row of tiles hold 16 steps each,
+/// or, of at most 16 steps, all rows of tiles hold all. Slabs have `quads` times four bytes.
 pub unsafe extern "C" fn begin(steps: usize, quads: usize) {
     let mut c = Configuration([0; 64]);
     c.0[0] = 1;
@@ -22,7 +24,8 @@ pub unsafe extern "C" fn begin(steps: usize, quads: usize) {
         c.0[16 + 2 * tile] = if tile == 4 || tile == 5 { 4 * quads } else { 64 };
         c.0[48 + tile] = rows;
     }
-    // SAFETY: a valid configuration of palette 1; the plan chose this kernel because the CPU has AMX.
+    // SAFETY: a valid configuration of palette 1; the plan chose this kernel because the CPU has
+    // AMX.
     unsafe { asm!("ldtilecfg [{}]", in(reg) c.0.as_ptr(), options(nostack, readonly, preserves_flags)) }
 }
 
@@ -53,10 +56,12 @@ macro_rules! multiply {
 /// The product; see [`crate::kernels::abi::Product`].
 ///
 /// # Safety
-/// As [`crate::kernels::abi::Product`], between [`begin`] with the same number of steps and [`end`].
+/// As [`crate::kernels::abi::Product`], between [`begin`] with the same number of steps and
+/// [`end`].
 pub unsafe extern "C" fn product(arguments: &ProductArguments) {
     let &ProductArguments { window, weights, currents, steps, shape, pixels, base } = arguments;
-    // SAFETY: the compiled layer keeps the contract; every address lies in the plane (or its slack), the weights or the currents.
+    // SAFETY: the compiled layer keeps the contract; every address lies in the plane (or its
+    // slack), the weights or the currents.
     unsafe {
         let offsets = MatrixShape::offsets(shape);
         let shape = &*shape;
@@ -83,7 +88,8 @@ pub unsafe extern "C" fn product(arguments: &ProductArguments) {
     }
 }
 
-/// A product of counts, for which tiles are configured anew: its rows are neighbouring pixels, and their number changes.
+/// A product of counts, for which tiles are configured anew: its rows are neighbouring pixels, and
+/// their number changes.
 ///
 /// # Safety
 /// As [`crate::kernels::abi::Product`].

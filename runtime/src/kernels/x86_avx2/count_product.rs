@@ -1,4 +1,5 @@
-//! Products of counts for AVX2. Its products of bytes saturate 16 bits, so counts and weights are widened to 16 bits first.
+//! Products of counts for AVX2. Its products of bytes saturate 16 bits, so counts and weights are
+//! widened to 16 bits first.
 
 use crate::kernels::abi::ProductArguments;
 use crate::kernels::rows::{self, Multiply};

@@ -10,7 +10,8 @@ use std::arch::x86_64::*;
 /// `masks` and `plane` are as `shape` says, with 64 bytes of slack after each; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
 pub unsafe extern "C" fn expand(masks: *const u8, plane: *mut u8, steps: usize, shape: *const PlaneShape) {
-    // SAFETY: the caller's. Words of a mask are read, or of a mask shorter than a word its slack, whose bits lie beyond the pixel.
+    // SAFETY: the caller's. Words of a mask are read, or of a mask shorter than a word its slack,
+    // whose bits lie beyond the pixel.
     unsafe {
         let shape = &*shape;
         let (bytes, mask) = (shape.pixel as usize, shape.mask as usize);

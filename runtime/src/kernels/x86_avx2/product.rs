@@ -1,4 +1,5 @@
-//! Products of spikes for AVX2: the same as those for AVX-512, in 16-bit sums, which the plan proved to suffice.
+//! Products of spikes for AVX2: the same as those for AVX-512, in 16-bit sums, which the plan
+//! proved to suffice.
 
 use crate::kernels::abi::ProductArguments;
 use crate::kernels::rows::{self, Multiply};

@@ -7,11 +7,12 @@ use std::arch::x86_64::*;
 
 synapses!(#[target_feature(enable = "avx2,bmi2,popcnt")]);
 
-/// Spikes through rows of 16-bit weights: lists the rows of a step, then adds them up in registers, 64 output channels
-/// at a time. Sums fit 16 bits (the plan proved it).
+/// Spikes through rows of 16-bit weights: lists the rows of a step, then adds them up in registers,
+/// 64 output channels at a time. Sums fit 16 bits (the plan proved it).
 ///
 /// # Safety
-/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has AVX2.
+/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has
+/// AVX2.
 #[target_feature(enable = "avx2,bmi2,popcnt")]
 pub unsafe extern "C" fn event(
     taps: *const Tap,

@@ -7,10 +7,12 @@ use std::arch::x86_64::*;
 /// Expands masks (`[pixel][step]`) to a plane.
 ///
 /// # Safety
-/// `masks` and `plane` are as `shape` says, with 64 bytes of slack after each; the CPU has AVX-512 BW.
+/// `masks` and `plane` are as `shape` says, with 64 bytes of slack after each; the CPU has AVX-512
+/// BW.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub unsafe extern "C" fn expand(masks: *const u8, plane: *mut u8, steps: usize, shape: *const PlaneShape) {
-    // SAFETY: the caller's. Whole words of a mask are read, or of a mask shorter than a word its slack, whose bits lie beyond the pixel.
+    // SAFETY: the caller's. Whole words of a mask are read, or of a mask shorter than a word its
+    // slack, whose bits lie beyond the pixel.
     unsafe {
         let shape = &*shape;
         let (bytes, mask) = (shape.pixel as usize, shape.mask as usize);

@@ -15,7 +15,8 @@ struct Unit {
     weights: *const i32,
 }
 
-/// Integrate and fire; `HARD` resets to zero. Potentials depend on themselves from step to step, so four units take turns.
+/// Integrate and fire; `HARD` resets to zero. Potentials depend on themselves from step to step, so
+/// four units take turns.
 ///
 /// # Safety
 /// As [`crate::kernels::abi::Fire`], and the CPU has AVX-512.

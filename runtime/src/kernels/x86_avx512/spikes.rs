@@ -19,7 +19,8 @@ pub fn add_bits(masks: &[u8], stride: usize, counters: &mut [u8; 64]) {
     }
 }
 
-/// As [`crate::kernels::cumulative::pool`]: the counts of the usual numbers of taps stay in registers.
+/// As [`crate::kernels::cumulative::pool`]: the counts of the usual numbers of taps stay in
+/// registers.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub fn pool(masks: &[&[u8]], behind: &mut [PerChannel], out: &mut [u8], word: Word) -> PerChannel {
     match behind.len() {

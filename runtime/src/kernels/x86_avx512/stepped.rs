@@ -3,8 +3,9 @@
 use crate::kernels::stepped::{Pixels, Rule};
 use std::arch::x86_64::*;
 
-/// Runs `fire` (θ, the potential, what was sent: the new potential, the quanta sent) on all neurons, `row` being added to their potentials
-/// first. The arguments are as those of [`crate::kernels::stepped::Stepped::fire`]; thresholds stand `stride` from pixel to pixel.
+/// Runs `fire` (θ, the potential, what was sent: the new potential, the quanta sent) on all
+/// neurons, `row` being added to their potentials first. The arguments are as those of
+/// [`crate::kernels::stepped::Stepped::fire`]; thresholds stand `stride` from pixel to pixel.
 ///
 /// # Safety
 /// The CPU has AVX-512 BW and VL.
@@ -41,7 +42,8 @@ unsafe fn each_block(
     }
 }
 
-/// Up to `2ᴺ − 1` quanta: the lanes from the most valuable one on. `v >> k >= θ` just when `v >= θ·2ᵏ`, which then fits.
+/// Up to `2ᴺ − 1` quanta: the lanes from the most valuable one on. `v >> k >= θ` just when `v >=
+/// θ·2ᵏ`, which then fits.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn lanes<const N: u32>(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
     // SAFETY: the caller's.

@@ -7,7 +7,8 @@ use std::arch::x86_64::*;
 /// Spikes through rows of 16-bit weights, as for AVX2, but 128 output channels at a time.
 ///
 /// # Safety
-/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has AVX-512 BW and VL.
+/// As [`crate::kernels::abi::Synaptic`]; weights are `i16` rows of `shape.lanes`, and the CPU has
+/// AVX-512 BW and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi2,popcnt")]
 pub unsafe extern "C" fn event(
     taps: *const Tap,
@@ -108,8 +109,8 @@ pub unsafe extern "C" fn masked(
     shape: *const SynapseShape,
     _list: *mut u64,
 ) {
-    // SAFETY: the compiled layer keeps the contract of `Synaptic`; a mask has a bit for each of the (at most) 16 lanes of
-    // a block, since blocks are 16 lanes and masks whole 16-bit words.
+    // SAFETY: the compiled layer keeps the contract of `Synaptic`; a mask has a bit for each of the
+    // (at most) 16 lanes of a block, since blocks are 16 lanes and masks whole 16-bit words.
     unsafe {
         let shape = &*shape;
         let (lanes, bytes) = (shape.lanes as usize, shape.step_bytes as usize);

@@ -1,4 +1,5 @@
-//! Networks of every shape that the verifier accepts: windows in nothing but padding, strides beyond the map, extreme numbers.
+//! Networks of every shape that the verifier accepts: windows in nothing but padding, strides
+//! beyond the map, extreme numbers.
 
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,10 @@ const MOST_ELEMENTS: usize = 6000;
 /// Channels around the widths of masks, vectors and rows of weights.
 const CHANNELS: [usize; 16] = [1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 48, 64, 65, 100];
 
-/// An integer network of up to eight nodes whose shapes and numbers are anything that the verifier accepts: ranks 1 to 4, every
-/// operation, padding and strides beyond kernel and map, one-pixel maps, extreme thresholds, biases, start potentials and rates. `None`
-/// where the verifier does not accept what was drawn.
+/// An integer network of up to eight nodes whose shapes and numbers are anything that the verifier
+/// accepts: ranks 1 to 4, every operation, padding and strides beyond kernel and map, one-pixel
+/// maps, extreme thresholds, biases, start potentials and rates. `None` where the verifier does not
+/// accept what was drawn.
 ///
 /// # Panics
 /// When `firings` is empty.
@@ -118,7 +120,8 @@ impl Builder<'_> {
         self.tensor(&shape, range)
     }
 
-    /// A window over `space`: mostly an ordinary one, whatever the map; now and then one of extremes.
+    /// A window over `space`: mostly an ordinary one, whatever the map; now and then one of
+    /// extremes.
     fn window(&mut self, space: &[usize], pool: bool) -> Window {
         let mut w = Window::unit(vec![1; space.len()]);
         for (a, &side) in space.iter().enumerate() {

@@ -27,7 +27,8 @@ fn compare_sessions(expected: &Session, got: &Session, context: &str) -> Result<
     Ok(())
 }
 
-/// Runs `graph` with every engine and on every CPU level that this machine has, and compares all that sessions tell.
+/// Runs `graph` with every engine and on every CPU level that this machine has, and compares all
+/// that sessions tell.
 fn compare(graph: &Graph, seed: u64) -> Result<(), TestCaseError> {
     let window = graph.timesteps.unwrap_or(1);
     let reference = Network::compile(graph, EngineKind::Reference).expect("the reference runs every network");

@@ -12,8 +12,9 @@ const BLOCKS: usize = LANES / 16;
 /// Adds the weights of spikes to currents.
 ///
 /// # Safety
-/// As [`crate::kernels::abi::Synaptic`]; weights are as [`crate::kernels::byte_event::pack`] packs every slice, the first tap's slice comes
-/// before the others', the list is as long as [`crate::kernels::byte_event::row_scratch`] says, and the CPU has AVX-512 with VBMI2.
+/// As [`crate::kernels::abi::Synaptic`]; weights are as [`crate::kernels::byte_event::pack`] packs
+/// every slice, the first tap's slice comes before the others', the list is as long as
+/// [`crate::kernels::byte_event::row_scratch`] says, and the CPU has AVX-512 with VBMI2.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
 pub unsafe extern "C" fn byte_event(
     taps: *const Tap,
@@ -124,8 +125,8 @@ unsafe fn add_rows(rows: &[u16], weights: *const u8, lanes: usize, sums: &mut [_
     for rows in rows.chunks(MOST_ROWS) {
         let (mut all, mut high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         for row in rows.as_chunks::<UNROLL>().0.as_flattened() {
-            // SAFETY: every row has a vector from `weights` on. The read is volatile because the compiler would compute addresses in
-            // vectors, whose ports are what is scarce.
+            // SAFETY: every row has a vector from `weights` on. The read is volatile because the
+            // compiler would compute addresses in vectors, whose ports are what is scarce.
             let x = unsafe { _mm512_loadu_si512(weights.wrapping_add(lanes * std::ptr::from_ref(row).read_volatile() as usize).cast()) };
             all = _mm512_add_epi16(all, x);
             high = _mm512_add_epi16(high, _mm512_srai_epi16::<8>(x));

@@ -17,7 +17,8 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// Empty lists of `steps` steps, of at most `rows` rows each, in the memory at `list`, which has room for them.
+    /// Empty lists of `steps` steps, of at most `rows` rows each, in the memory at `list`, which
+    /// has room for them.
     pub fn new(list: *mut u16, rows: usize, steps: usize) -> Self {
         Lists { list, room: room(rows), counts: [0; MAX_CHUNK], steps }
     }
@@ -36,7 +37,8 @@ impl Lists {
         let (bytes, lanes) = (shape.step_bytes as usize, shape.lanes as usize);
         let place = |tap: &Tap| (tap.weights as usize - origin as usize) / lanes;
         let order: [u8; 64] = std::array::from_fn(|c| c as u8);
-        // SAFETY: as long as a vector; masks have `bytes` a step; the lists have room for all inputs, and more.
+        // SAFETY: as long as a vector; masks have `bytes` a step; the lists have room for all
+        // inputs, and more.
         unsafe {
             let order = _mm512_loadu_si512(order.as_ptr().cast());
             let mut taps = taps;
@@ -52,7 +54,8 @@ impl Lists {
                     2 => u64::from(tap.data.add(t * bytes).cast::<u16>().read_unaligned()),
                     _ => u64::from(tap.data.add(t * bytes).cast::<u32>().read_unaligned()),
                 };
-                // Two taps fill a word, where a byte holds the rows from one's slice to the other's.
+                // Two taps fill a word, where a byte holds the rows from one's slice to the
+                // other's.
                 match rest {
                     [next, rest @ ..] if place(next) > place(tap) && place(next) - place(tap) <= FURTHEST => {
                         let distance = (place(next) - place(tap)) as i8;
@@ -96,8 +99,8 @@ impl Lists {
         }
     }
 
-    /// The rows of each step from `start` on, filled up to a multiple of [`UNROLL`] with the row `zeros`. The lists stay as long as they
-    /// are.
+    /// The rows of each step from `start` on, filled up to a multiple of [`UNROLL`] with the row
+    /// `zeros`. The lists stay as long as they are.
     ///
     /// # Safety
     /// The CPU has AVX-512; the memory lives as long as `self`.
@@ -120,5 +123,6 @@ impl Lists {
 /// Rows by step, a multiple of [`UNROLL`] each.
 pub(super) type Filled<'a> = [&'a [u16]; MAX_CHUNK];
 
-/// Most rows between the slices of two taps whose masks are listed as one word: bytes hold them and 31 more.
+/// Most rows between the slices of two taps whose masks are listed as one word: bytes hold them and
+/// 31 more.
 const FURTHEST: usize = u8::MAX as usize - 31;

@@ -1,5 +1,6 @@
-//! A row of output pixels, whose neighbours see mostly the same spikes: those of a column of input pixels are listed once, for all
-//! windows that the column is part of. The columns' rows of weights stand one after the other, so that a window's are a part of the list.
+//! A row of output pixels, whose neighbours see mostly the same spikes: those of a column of input
+//! pixels are listed once, for all windows that the column is part of. The columns' rows of weights
+//! stand one after the other, so that a window's are a part of the list.
 
 use super::kernel::Neurons;
 use super::list::{Lists, Places};
@@ -9,8 +10,8 @@ use crate::kernels::byte_event::{LANES, columns, windows};
 /// Integrate and fire; see [`crate::kernels::abi::EventRow`]. `HARD` resets to zero.
 ///
 /// # Safety
-/// Spikes, parameters and state are the layer's, as the shape says; there is room for the taps of a column; the CPU has AVX-512 with
-/// VBMI2.
+/// Spikes, parameters and state are the layer's, as the shape says; there is room for the taps of a
+/// column; the CPU has AVX-512 with VBMI2.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt,bmi2")]
 pub unsafe extern "C" fn byte_event_row<const HARD: bool>(arguments: &EventRowArguments) {
     let &EventRowArguments { spikes_in, weights, steps, shape, y, taps, scratch, base, threshold, .. } = arguments;

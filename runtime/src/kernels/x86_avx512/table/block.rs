@@ -16,8 +16,8 @@ pub(super) struct At {
     pub t: usize,
 }
 
-/// `N` steps of 16 output channels, `M` of them at a time; `PAIRS` says whether blocks have two rows. Sets the group's bits of
-/// `bits` (`[step][group]`).
+/// `N` steps of 16 output channels, `M` of them at a time; `PAIRS` says whether blocks have two
+/// rows. Sets the group's bits of `bits` (`[step][group]`).
 ///
 /// # Safety
 /// As [`super::run`].
@@ -143,9 +143,11 @@ pub(super) unsafe fn store(layer: &TableLayer, arena: *mut u8, at: At, bits: &[_
     }
 }
 
-/// The neurons of four outputs; potentials depend on themselves from step to step, so that they take turns.
+/// The neurons of four outputs; potentials depend on themselves from step to step, so that they
+/// take turns.
 struct Four {
-    /// Potentials, less the threshold: neurons fire when they are not negative, which is a shift and not a mask register's way.
+    /// Potentials, less the threshold: neurons fire when they are not negative, which is a shift
+    /// and not a mask register's way.
     below: [__m512i; 4],
     threshold: [__m512i; 4],
     bit: [__m512i; 4],

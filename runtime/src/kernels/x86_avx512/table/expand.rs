@@ -9,7 +9,8 @@ const NOTHING: u32 = 0x3020_1000;
 /// Writes `steps` steps of `masks` (`[pixel][step]`) to `plane`.
 ///
 /// # Safety
-/// `masks` and `plane` are as long as the shape says, with 64 bytes of slack after each, and the CPU has AVX-512 with VBMI.
+/// `masks` and `plane` are as long as the shape says, with 64 bytes of slack after each, and the
+/// CPU has AVX-512 with VBMI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 pub unsafe fn expand(shape: &IndexPlane, masks: *const u8, steps: usize, plane: *mut u32) {
     let (pixel, words) = (shape.chunk * shape.mask, shape.mask / 2);
@@ -37,7 +38,8 @@ pub unsafe fn expand(shape: &IndexPlane, masks: *const u8, steps: usize, plane: 
         for x in (0..width).step_by(BLOCK) {
             let lanes = BLOCK.min(width - x);
             for i in (0..steps * words).step_by(8) {
-                // SAFETY: masks of existing pixels; after the last step is the next pixel, or slack.
+                // SAFETY: masks of existing pixels; after the last step is the next pixel, or
+                // slack.
                 let eight = unsafe { load_words(masks.add((y * width + x) * pixel + 2 * i), pixel, lanes) };
                 for (k, &bits) in eight.iter().enumerate() {
                     let (t, group) = ((i + k) / words, (i + k) % words);
@@ -69,7 +71,8 @@ pub unsafe fn expand(shape: &IndexPlane, masks: *const u8, steps: usize, plane: 
     }
 }
 
-/// Eight 16-bit words of each of `lanes` pixels, `pitch` bytes apart, as vectors with a double word a pixel.
+/// Eight 16-bit words of each of `lanes` pixels, `pitch` bytes apart, as vectors with a double word
+/// a pixel.
 ///
 /// # Safety
 /// 16 bytes of every pixel can be read, and the CPU has AVX-512.

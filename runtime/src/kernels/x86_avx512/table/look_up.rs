@@ -41,11 +41,13 @@ impl Source {
     }
 }
 
-/// Sums of four outputs ([`STEPS`] each, `M` of which are computed) and what they look up in `table`, the outputs' in turns. They start from
-/// `base`, one for each output, or from what they are. A function of its own, so that the sums stay in registers.
+/// Sums of four outputs ([`STEPS`] each, `M` of which are computed) and what they look up in
+/// `table`, the outputs' in turns. They start from `base`, one for each output, or from what they
+/// are. A function of its own, so that the sums stay in registers.
 ///
 /// # Safety
-/// Every step has the block's words at every offset, `table` is as long, and the CPU has AVX-512 with VBMI and VNNI.
+/// Every step has the block's words at every offset, `table` is as long, and the CPU has AVX-512
+/// with VBMI and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")]
 #[inline(never)]
 pub(super) unsafe fn look_up<const M: usize, const PAIRS: bool>(
