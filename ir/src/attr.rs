@@ -307,7 +307,8 @@ impl Fields {
         self.dims_or("stride", &mut w.stride, ones.clone())?;
         self.dims_or("dilation", &mut w.dilation, ones)?;
         let (begins, ends) = (w.pad_begin.clone(), w.pad_end.clone());
-        let mut both = (begins == ends && begins != zeros).then(|| begins.clone());
+        let written = !self.is_read() && begins == ends && begins != zeros;
+        let mut both = written.then(|| begins.clone());
         self.optional("pad", &mut both, "sizes such as 3x3", Attr::Dims, dims)?;
         match both {
             Some(both) => (w.pad_begin, w.pad_end) = (both.clone(), both),
