@@ -2,7 +2,7 @@
 
 use crate::op::Op;
 
-/// The operand and the element in it that an element of the result is; `None` where padding stands.
+/// The operand and the element in it that an element of the result is; `None` where padding is.
 pub type Source = Option<(u32, u32)>;
 
 fn strides(shape: &[usize]) -> Vec<usize> {

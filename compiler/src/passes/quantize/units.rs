@@ -8,7 +8,7 @@ use super::rows::{Rows, Size, WHOLE, in_units, neuron_in_units, rounded_factor, 
 use super::{FINE_WEIGHT, Quantizer};
 use snn_ir::bounds::Reach;
 use snn_ir::neuron::Neuron;
-use snn_ir::op::{AvgPool, Divisor, Layer, Reduce};
+use snn_ir::op::{AvgPool, Divisor, Layer, Reduce, Scale};
 use snn_ir::{NodeId, Op};
 
 /// Steps of a threshold where no weights set the unit.
@@ -91,6 +91,15 @@ fn is_plain(synapse: &Op) -> bool {
 /// Whether it adds elements up as they are, so that it cannot bring them to another unit.
 fn is_sum(synapse: &Op) -> bool {
     matches!(synapse, Op::AvgPool(_) | Op::Reduce(_))
+}
+
+/// What a spike that a term passes on counts in channel `c` of a layer of `shape`.
+fn spike_factor(term: &Term, shape: &[usize], c: usize) -> f32 {
+    let Op::Scale(Scale { weight: Some(weight), .. }) = &term.synapse else { return 1.0 };
+    match along_axis(Some(weight), shape, 0, 1.0) {
+        Some(channels) => channels[c].abs(),
+        None => weight.as_f32().iter().fold(0f32, |most, v| most.max(v.abs())),
+    }
 }
 
 impl Quantizer<'_> {
@@ -284,7 +293,7 @@ impl Quantizer<'_> {
                 0.0 => self.scaled_spikes(search, c),
                 largest => largest / finest_weight,
             };
-            *unit = unit.max(search.least[c]);
+            *unit = unit.max(search.least[c]).max(self.passed_spike(search, c) / self.largest_spike_weight);
             if let Some((_, seen)) = search.encode {
                 *unit = unit.max(seen * HEADROOM / limit);
             }
@@ -306,14 +315,15 @@ impl Quantizer<'_> {
         Ok(units)
     }
 
+    /// The largest factor of spikes that are passed on to channel `c`.
+    fn passed_spike(&self, search: &Search, c: usize) -> f64 {
+        let passed = search.terms.iter().filter(|t| is_plain(&t.synapse) && !self.is_passed_on(t));
+        passed.map(|t| f64::from(spike_factor(t, &search.shape, c))).fold(0.0, f64::max)
+    }
+
     /// The unit where only spikes are passed on, each times a factor.
     fn scaled_spikes(&self, search: &Search, c: usize) -> f64 {
-        let factor = |t: &Term| match &t.synapse {
-            Op::Scale(s) => along_axis(s.weight.as_ref(), &search.shape, 0, 1.0)
-                .map_or_else(|| s.weight.as_ref().map_or(1.0, |w| w.as_f32().iter().fold(0f32, |m, v| m.max(v.abs()))), |w| w[c].abs()),
-            _ => 1.0,
-        };
-        let largest = search.terms.iter().map(factor).fold(0f32, f32::max);
+        let largest = search.terms.iter().map(|t| spike_factor(t, &search.shape, c)).fold(0f32, f32::max);
         let finest = 1.0 / FINEST_THRESHOLD;
         if largest > 0.0 { finest * f64::from(largest) } else { finest }
     }
