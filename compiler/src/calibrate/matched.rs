@@ -1,4 +1,4 @@
-//! Synthetic inputs that stand in for calibration data, matched to what the network's batch-norms say.
+//! Synthetic inputs in place of calibration data, matched to what the network's batch-norms say.
 //!
 //! A batch-norm states mean and variance of every channel over the training data. Synthetic inputs make other ones, and the more so the
 //! deeper the layer. So every node that a batch-norm speaks of gets a scale and a shift after it, per channel, under which the

@@ -189,7 +189,7 @@ impl Hybrid {
         stages.filter_map(|(at, stage)| if let Kind::Neurons(p) = &stage.kind { Some((at, p.as_ref())) } else { None }).collect()
     }
 
-    /// Runs one sample with those populations spiking that `spikes` says. What stands before population `from` is taken from
+    /// Runs one sample with those populations spiking that `spikes` says. What is before population `from` is taken from
     /// `before`, a run in which the same of it spiked; with `ann`, what comes after behaves as the ANN.
     pub fn run(&self, inputs: &[&[f32]], spikes: impl Fn(usize) -> bool, before: Option<(&Run, usize)>, ann: Option<&AsAnn>) -> Run {
         let mut waves: Vec<Arc<Wave>> = before.map_or_else(Vec::new, |(run, from)| run.waves[..from].to_vec());

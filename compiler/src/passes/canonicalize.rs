@@ -238,7 +238,7 @@ fn relu_behind_first_pool(graph: &mut Graph, id: NodeId, _: &mut Report) -> Resu
     Ok(true)
 }
 
-/// Whether nothing but linear operations and max-pools stands between the inputs and `id`.
+/// Whether nothing but linear operations and max-pools is between the inputs and `id`.
 fn is_linear_in_inputs(graph: &Graph, id: NodeId) -> bool {
     let is_linear = |op: &Op| {
         let weights = matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Linear(_) | Op::BatchNorm(_) | Op::Scale(_));

@@ -157,7 +157,7 @@ fn carry(graph: &mut Graph, id: NodeId, amplitudes: &mut Amplitudes) -> Result<(
     Ok(())
 }
 
-/// Applies a structural operation to plain values; `fill` stands where padding does.
+/// Applies a structural operation to plain values; `fill` is what padding becomes.
 pub(super) fn move_elements(op: &Op, operands: &[Vec<f32>], shapes: &[&[usize]], out: &[usize], fill: f32) -> Vec<f32> {
     snn_ir::index_map::index_map(op, shapes, out)
         .expect("only structural operations keep spikes and move them")

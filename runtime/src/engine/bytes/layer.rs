@@ -151,7 +151,7 @@ impl SynapseWork {
             Weights::Full { groups: 1, data, .. } if data.iter().all(|&w| i8::try_from(w).is_ok()) => {
                 let width = slab_width(window, layout.channels);
                 let mut plan = MatrixPlan::over(layout.plane_shape()?, window, layout.channels, lanes, (add, 0), width)?;
-                // Neighbouring pixels stand where the steps of one would.
+                // Neighbouring pixels are where the steps of one would be.
                 plan.shape.step_pitch = plan.shape.pixel_pitch;
                 let packed = plan.pack(weights, layout.channels);
                 Some(SynapseWork::Product(Product::new(&plan.shape, &plan.offsets, packed)))
