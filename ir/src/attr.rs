@@ -1,8 +1,7 @@
-//! Operations as names with attributes: the one description that the text form and the `.snn` file share.
+//! Operations as names with attributes: the one description that the text form and the `.snn` file
+//! share.
 
-use crate::activation::Activation;
-use crate::neuron::{Amplitude, Firing, Neuron, Reset};
-use crate::op::*;
+use crate::op::Op;
 use crate::signal::Signal;
 use crate::tensor::Tensor;
 use crate::window::Window;
@@ -55,501 +54,374 @@ pub enum AttrError {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Attrs(pub Vec<(String, Attr)>);
 
-impl Attrs {
-    fn put(&mut self, key: &str, value: Attr) {
-        self.0.push((key.to_string(), value));
-    }
-
-    fn tensor(&mut self, key: &str, t: &Tensor) {
-        self.put(key, Attr::Tensor(t.clone()));
-    }
-
-    fn optional_tensor(&mut self, key: &str, t: Option<&Tensor>) {
-        if let Some(t) = t {
-            self.tensor(key, t);
-        }
-    }
-
-    fn word(&mut self, key: &str, word: &str) {
-        self.put(key, Attr::Word(word.to_string()));
-    }
-
-    fn window(&mut self, w: &Window) {
-        self.put("kernel", Attr::Dims(w.kernel.clone()));
-        let ones = vec![1; w.rank()];
-        let zeros = vec![0; w.rank()];
-        if w.stride != ones {
-            self.put("stride", Attr::Dims(w.stride.clone()));
-        }
-        if w.dilation != ones {
-            self.put("dilation", Attr::Dims(w.dilation.clone()));
-        }
-        if w.pad_begin == w.pad_end {
-            if w.pad_begin != zeros {
-                self.put("pad", Attr::Dims(w.pad_begin.clone()));
-            }
-        } else {
-            self.put("pad_begin", Attr::Dims(w.pad_begin.clone()));
-            self.put("pad_end", Attr::Dims(w.pad_end.clone()));
-        }
-        if w.ceil {
-            self.word("ceil", "true");
-        }
-    }
-
-    fn neuron(&mut self, n: &Neuron) {
-        self.tensor("threshold", &n.threshold);
-        self.tensor("init", &n.initial);
-        self.optional_tensor("schedule", n.schedule.as_ref());
-        self.word("reset", n.reset.word());
-        if n.amplitude == Amplitude::Threshold {
-            self.word("amplitude", "threshold");
-        }
-        if n.firing != Firing::default() {
-            self.word("firing", n.firing.word());
-        }
-        if let Some(lanes) = n.firing.written_lanes() {
-            self.put("lanes", Attr::Int(lanes.into()));
-        }
-        if n.signed {
-            self.word("signed", "true");
-        }
-        if let Some(rate) = n.rate {
-            self.put("rate", Attr::Float(rate));
-        }
-    }
+/// The attributes of an operation on the way out of it or into it. Each operation names every
+/// attribute once (`op/*.rs`), for both ways: what it is called, what kind of value it has, and
+/// what it is where it is not written.
+///
+/// On the way out nothing fails. On the way in a method fails with an [`AttrError`] that names the
+/// attribute.
+pub(crate) enum Fields {
+    /// Out: what was written so far.
+    Write(Attrs),
+    /// In: what nobody has asked for yet.
+    Read(Vec<(String, Attr)>),
 }
 
-/// Reads attributes by name and complains about those nobody asked for.
-struct Reader {
-    left: Vec<(String, Attr)>,
-}
+type Done = Result<(), AttrError>;
 
-fn kind<T>(key: &str, expected: &'static str) -> Result<T, AttrError> {
+/// The error for an attribute of the wrong kind or value.
+pub(crate) fn kind<T>(key: &str, expected: &'static str) -> Result<T, AttrError> {
     Err(AttrError::Kind { key: key.to_string(), expected })
 }
 
-impl Reader {
-    fn take(&mut self, key: &str) -> Option<Attr> {
-        let at = self.left.iter().position(|(k, _)| k == key)?;
-        Some(self.left.remove(at).1)
-    }
-
-    fn optional<T>(&mut self, key: &str, expected: &'static str, convert: impl Fn(Attr) -> Option<T>) -> Result<Option<T>, AttrError> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(a) => convert(a).map(Some).map_or_else(|| kind(key, expected), Ok),
-        }
-    }
-
-    fn required<T>(&mut self, key: &str, value: Result<Option<T>, AttrError>) -> Result<T, AttrError> {
-        value?.ok_or_else(|| AttrError::Missing(key.to_string()))
-    }
-
-    fn optional_tensor(&mut self, key: &str) -> Result<Option<Tensor>, AttrError> {
-        self.optional(key, "a tensor", |a| match a {
-            Attr::Tensor(t) => Some(t),
-            Attr::Int(i) => Some(Tensor::scalar(i as f32)),
-            Attr::Float(f) => Some(Tensor::scalar(f)),
-            _ => None,
-        })
-    }
-
-    fn tensor(&mut self, key: &str) -> Result<Tensor, AttrError> {
-        let t = self.optional_tensor(key);
-        self.required(key, t)
-    }
-
-    fn float_tensor(&mut self, key: &str) -> Result<Tensor, AttrError> {
-        let t = self.tensor(key)?;
-        if t.is_integer() { kind(key, "a float tensor") } else { Ok(t) }
-    }
-
-    fn optional_float(&mut self, key: &str) -> Result<Option<f32>, AttrError> {
-        self.optional(key, "a number", |a| match a {
-            Attr::Int(i) => Some(i as f32),
-            Attr::Float(f) => Some(f),
-            _ => None,
-        })
-    }
-
-    fn float(&mut self, key: &str) -> Result<f32, AttrError> {
-        let f = self.optional_float(key);
-        self.required(key, f)
-    }
-
-    fn optional_usize(&mut self, key: &str) -> Result<Option<usize>, AttrError> {
-        self.optional(key, "a size", |a| match a {
-            Attr::Int(i) => usize::try_from(i).ok(),
-            _ => None,
-        })
-    }
-
-    fn usize(&mut self, key: &str) -> Result<usize, AttrError> {
-        let v = self.optional_usize(key);
-        self.required(key, v)
-    }
-
-    fn optional_dims(&mut self, key: &str) -> Result<Option<Vec<usize>>, AttrError> {
-        self.optional(key, "sizes such as 3x3", |a| match a {
-            Attr::Int(i) => Some(vec![usize::try_from(i).ok()?]),
-            Attr::Dims(d) => Some(d),
-            Attr::Ints(v) => v.into_iter().map(|i| usize::try_from(i).ok()).collect(),
-            _ => None,
-        })
-    }
-
-    fn dims(&mut self, key: &str) -> Result<Vec<usize>, AttrError> {
-        let d = self.optional_dims(key);
-        self.required(key, d)
-    }
-
-    fn ints(&mut self, key: &str) -> Result<Vec<i64>, AttrError> {
-        let v = self.optional(key, "integers such as [1, -2]", |a| match a {
-            Attr::Int(i) => Some(vec![i]),
-            Attr::Ints(v) => Some(v),
-            Attr::Dims(d) => d.into_iter().map(|u| i64::try_from(u).ok()).collect(),
-            _ => None,
-        });
-        self.required(key, v)
-    }
-
-    fn optional_word(&mut self, key: &str) -> Result<Option<String>, AttrError> {
-        self.optional(key, "a word", |a| match a {
-            Attr::Word(w) => Some(w),
-            _ => None,
-        })
-    }
-
-    fn choice<T: Copy>(&mut self, key: &str, expected: &'static str, choices: &[(&str, T)], default: Option<T>) -> Result<T, AttrError> {
-        match self.optional_word(key)? {
-            None => default.ok_or_else(|| AttrError::Missing(key.to_string())),
-            Some(w) => choices.iter().find(|(name, _)| *name == w).map_or_else(|| kind(key, expected), |c| Ok(c.1)),
-        }
-    }
-
-    fn flag(&mut self, key: &str) -> Result<bool, AttrError> {
-        self.choice(key, "true or false", &[("true", true), ("false", false)], Some(false))
-    }
-
-    fn window(&mut self) -> Result<Window, AttrError> {
-        let mut w = Window::unit(self.dims("kernel")?);
-        w.stride = self.optional_dims("stride")?.unwrap_or(w.stride);
-        w.dilation = self.optional_dims("dilation")?.unwrap_or(w.dilation);
-        if let Some(pad) = self.optional_dims("pad")? {
-            w.pad_begin = pad.clone();
-            w.pad_end = pad;
-        } else {
-            w.pad_begin = self.optional_dims("pad_begin")?.unwrap_or(w.pad_begin);
-            w.pad_end = self.optional_dims("pad_end")?.unwrap_or(w.pad_end);
-        }
-        w.ceil = self.flag("ceil")?;
-        if w.is_consistent() { Ok(w) } else { kind("kernel", "consistent with stride, dilation and padding") }
-    }
-
-    fn neuron(&mut self) -> Result<Neuron, AttrError> {
-        let threshold = self.tensor("threshold")?;
-        let initial = self.optional_tensor("init")?.unwrap_or_else(|| Neuron::new(threshold.clone()).initial);
-        let reset = self.optional_word("reset")?.map(|word| word.parse());
-        let reset = reset.unwrap_or(Ok(Reset::Subtract)).or_else(|_| kind("reset", Reset::WORDS))?;
-        let amplitude = self.choice(
-            "amplitude",
-            "threshold or one",
-            &[("threshold", Amplitude::Threshold), ("one", Amplitude::One)],
-            Some(Amplitude::One),
-        )?;
-        let lanes = self.optional_usize("lanes")?;
-        let lanes = u8::try_from(lanes.unwrap_or(0)).unwrap_or(u8::MAX);
-        let firing = self.optional_word("firing")?.map(|word| Firing::of_word(&word, lanes));
-        let firing = firing.unwrap_or(Ok(Firing::default())).or_else(|_| kind("firing", Firing::WORDS))?;
-        let schedule = self.optional_tensor("schedule")?;
-        let signed = self.flag("signed")?;
-        let rate = self.optional_float("rate")?;
-        if rate.is_some_and(|r| !r.is_finite() || r < 0.0) {
-            return kind("rate", "a number of spikes per neuron and step, zero or more");
-        }
-        Ok(Neuron { threshold, initial, schedule, reset, amplitude, firing, signed, rate })
-    }
-
-    fn finish(self) -> Result<(), AttrError> {
-        self.left.into_iter().next().map_or(Ok(()), |(k, _)| Err(AttrError::Unknown(k)))
+fn tensor(a: Attr) -> Option<Tensor> {
+    match a {
+        Attr::Tensor(t) => Some(t),
+        Attr::Int(i) => Some(Tensor::scalar(i as f32)),
+        Attr::Float(f) => Some(Tensor::scalar(f)),
+        _ => None,
     }
 }
 
-fn divisor_name(d: Divisor) -> &'static str {
-    match d {
-        Divisor::Padded => "padded",
-        Divisor::Valid => "valid",
-        Divisor::One => "one",
+fn float(a: Attr) -> Option<f32> {
+    match a {
+        Attr::Int(i) => Some(i as f32),
+        Attr::Float(f) => Some(f),
+        _ => None,
     }
+}
+
+fn size(a: Attr) -> Option<usize> {
+    if let Attr::Int(i) = a { usize::try_from(i).ok() } else { None }
+}
+
+fn dims(a: Attr) -> Option<Vec<usize>> {
+    match a {
+        Attr::Int(i) => Some(vec![usize::try_from(i).ok()?]),
+        Attr::Dims(d) => Some(d),
+        Attr::Ints(v) => v.into_iter().map(|i| usize::try_from(i).ok()).collect(),
+        _ => None,
+    }
+}
+
+fn ints(a: Attr) -> Option<Vec<i64>> {
+    match a {
+        Attr::Int(i) => Some(vec![i]),
+        Attr::Ints(v) => Some(v),
+        Attr::Dims(d) => d.into_iter().map(|u| i64::try_from(u).ok()).collect(),
+        _ => None,
+    }
+}
+
+impl Fields {
+    /// Whether attributes are read: only then can one be out of its domain.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Fields::Read(_))
+    }
+
+    /// An attribute that is written when `out` says so, and left as it is where it is not there.
+    fn field<T>(
+        &mut self,
+        key: &str,
+        value: &mut T,
+        expected: &'static str,
+        out: impl FnOnce(&T) -> Option<Attr>,
+        read: impl FnOnce(Attr) -> Option<T>,
+    ) -> Result<bool, AttrError> {
+        match self {
+            Fields::Write(attributes) => attributes.0.extend(out(value).map(|a| (key.to_string(), a))),
+            Fields::Read(left) => {
+                let Some(at) = left.iter().position(|(k, _)| k == key) else { return Ok(false) };
+                *value = read(left.remove(at).1).map_or_else(|| kind(key, expected), Ok)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn required<T>(
+        &mut self,
+        key: &str,
+        value: &mut T,
+        expected: &'static str,
+        out: impl FnOnce(&T) -> Attr,
+        read: impl FnOnce(Attr) -> Option<T>,
+    ) -> Done {
+        let found = self.field(key, value, expected, |v| Some(out(v)), read)?;
+        if found { Ok(()) } else { Err(AttrError::Missing(key.to_string())) }
+    }
+
+    /// An attribute that is written unless it is `default`.
+    fn or<T: PartialEq>(
+        &mut self,
+        key: &str,
+        value: &mut T,
+        default: T,
+        expected: &'static str,
+        out: impl FnOnce(&T) -> Attr,
+        read: impl FnOnce(Attr) -> Option<T>,
+    ) -> Done {
+        let found = self.field(key, value, expected, |v| (*v != default).then(|| out(v)), read)?;
+        if !found {
+            *value = default;
+        }
+        Ok(())
+    }
+
+    fn optional<T: Clone>(
+        &mut self,
+        key: &str,
+        value: &mut Option<T>,
+        expected: &'static str,
+        out: impl FnOnce(T) -> Attr,
+        read: impl FnOnce(Attr) -> Option<T>,
+    ) -> Done {
+        self.field(key, value, expected, |v| v.clone().map(out), |a| read(a).map(Some)).map(|_| ())
+    }
+
+    pub(crate) fn tensor(&mut self, key: &str, value: &mut Tensor) -> Done {
+        self.required(key, value, "a tensor", |t| Attr::Tensor(t.clone()), tensor)
+    }
+
+    pub(crate) fn float_tensor(&mut self, key: &str, value: &mut Tensor) -> Done {
+        self.tensor(key, value)?;
+        if self.is_read() && value.is_integer() { kind(key, "a float tensor") } else { Ok(()) }
+    }
+
+    pub(crate) fn optional_tensor(&mut self, key: &str, value: &mut Option<Tensor>) -> Done {
+        self.optional(key, value, "a tensor", Attr::Tensor, tensor)
+    }
+
+    /// A tensor that is always written.
+    pub(crate) fn printed_tensor_or(&mut self, key: &str, value: &mut Tensor, default: Tensor) -> Done {
+        let found = self.field(key, value, "a tensor", |t| Some(Attr::Tensor(t.clone())), tensor)?;
+        if !found {
+            *value = default;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn float(&mut self, key: &str, value: &mut f32) -> Done {
+        self.required(key, value, "a number", |&f| Attr::Float(f), float)
+    }
+
+    pub(crate) fn float_or(&mut self, key: &str, value: &mut f32, default: f32) -> Done {
+        self.or(key, value, default, "a number", |&f| Attr::Float(f), float)
+    }
+
+    pub(crate) fn optional_float(&mut self, key: &str, value: &mut Option<f32>) -> Done {
+        self.optional(key, value, "a number", Attr::Float, float)
+    }
+
+    pub(crate) fn size(&mut self, key: &str, value: &mut usize) -> Done {
+        self.required(key, value, "a size", |&n| Attr::Int(n as i64), size)
+    }
+
+    pub(crate) fn size_or(&mut self, key: &str, value: &mut usize, default: usize) -> Done {
+        self.or(key, value, default, "a size", |&n| Attr::Int(n as i64), size)
+    }
+
+    pub(crate) fn optional_size(&mut self, key: &str, value: &mut Option<usize>) -> Done {
+        self.optional(key, value, "a size", |n| Attr::Int(n as i64), size)
+    }
+
+    /// A whole number, zero or more, that fits `T`.
+    pub(crate) fn number<T: Copy + TryFrom<usize> + Into<i64>>(&mut self, key: &str, value: &mut T, expected: &'static str) -> Done {
+        self.required(key, value, expected, |&n| Attr::Int(n.into()), |a| T::try_from(size(a)?).ok())
+    }
+
+    /// The same, written unless it is `default`.
+    pub(crate) fn number_or<T: Copy + PartialEq + TryFrom<usize> + Into<i64>>(
+        &mut self,
+        key: &str,
+        value: &mut T,
+        default: T,
+        expected: &'static str,
+    ) -> Done {
+        self.or(key, value, default, expected, |&n| Attr::Int(n.into()), |a| T::try_from(size(a)?).ok())
+    }
+
+    /// Sizes, written as a list.
+    pub(crate) fn sizes(&mut self, key: &str, value: &mut Vec<usize>) -> Done {
+        let out = |v: &Vec<usize>| Attr::Ints(v.iter().map(|&x| x as i64).collect());
+        self.required(key, value, "sizes such as 3x3", out, dims)
+    }
+
+    /// Distances, which may be negative, written as a list.
+    pub(crate) fn steps(&mut self, key: &str, value: &mut Vec<isize>) -> Done {
+        let out = |v: &Vec<isize>| Attr::Ints(v.iter().map(|&x| x as i64).collect());
+        let read = |a: Attr| ints(a)?.into_iter().map(|i| isize::try_from(i).ok()).collect();
+        self.required(key, value, "integers such as [1, -2]", out, read)
+    }
+
+    /// Sizes, written `3x3`, unless they are `default`.
+    pub(crate) fn dims_or(&mut self, key: &str, value: &mut Vec<usize>, default: Vec<usize>) -> Done {
+        self.or(key, value, default, "sizes such as 3x3", |d| Attr::Dims(d.clone()), dims)
+    }
+
+    /// A word, written unless it is `default`.
+    pub(crate) fn word_or(&mut self, key: &str, value: &mut String, default: &str) -> Done {
+        let read = |a| if let Attr::Word(w) = a { Some(w) } else { None };
+        self.or(key, value, default.to_string(), "a word", |w| Attr::Word(w.clone()), read)
+    }
+
+    /// One of several words that is always written; `default` where it is not there, if it may be
+    /// left out.
+    pub(crate) fn printed_choice<T: Copy + PartialEq>(
+        &mut self,
+        key: &str,
+        value: &mut T,
+        expected: &'static str,
+        words: &[(&str, T)],
+        default: Option<T>,
+    ) -> Done {
+        if !self.field(key, value, expected, |v| word_of(words, v), |a| choose(words, a))? {
+            *value = default.ok_or_else(|| AttrError::Missing(key.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// One of several words, written unless it is `default`.
+    pub(crate) fn choice<T: Copy + PartialEq>(
+        &mut self,
+        key: &str,
+        value: &mut T,
+        expected: &'static str,
+        words: &[(&str, T)],
+        default: T,
+    ) -> Done {
+        let out = |v: &T| if *v == default { None } else { word_of(words, v) };
+        if !self.field(key, value, expected, out, |a| choose(words, a))? {
+            *value = default;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flag(&mut self, key: &str, value: &mut bool) -> Done {
+        self.choice(key, value, "true or false", &[("true", true), ("false", false)], false)
+    }
+
+    pub(crate) fn window(&mut self, w: &mut Window) -> Done {
+        let kernel = &mut w.kernel;
+        self.required("kernel", kernel, "sizes such as 3x3", |d| Attr::Dims(d.clone()), dims)?;
+        let (ones, zeros) = (vec![1; w.rank()], vec![0; w.rank()]);
+        self.dims_or("stride", &mut w.stride, ones.clone())?;
+        self.dims_or("dilation", &mut w.dilation, ones)?;
+        let (begins, ends) = (w.pad_begin.clone(), w.pad_end.clone());
+        let written = !self.is_read() && begins == ends && begins != zeros;
+        let mut both = written.then(|| begins.clone());
+        self.optional("pad", &mut both, "sizes such as 3x3", Attr::Dims, dims)?;
+        match both {
+            Some(both) => (w.pad_begin, w.pad_end) = (both.clone(), both),
+            None => {
+                let differ = begins != ends;
+                for (key, pad) in [("pad_begin", &mut w.pad_begin), ("pad_end", &mut w.pad_end)] {
+                    let out = |d: &Vec<usize>| differ.then(|| Attr::Dims(d.clone()));
+                    if !self.field(key, pad, "sizes such as 3x3", out, dims)? {
+                        pad.clone_from(&zeros);
+                    }
+                }
+            }
+        }
+        self.flag("ceil", &mut w.ceil)?;
+        if self.is_read() && !w.is_consistent() { kind("kernel", "consistent with stride, dilation and padding") } else { Ok(()) }
+    }
+
+    /// Operations that are part of this one.
+    pub(crate) fn calls(&mut self, key: &str, value: &mut Vec<Op>) -> Done {
+        match self {
+            Fields::Write(attributes) => {
+                let call = |op: &Op| Attr::Call(op.name().to_string(), op.attributes());
+                attributes.0.push((key.to_string(), Attr::List(value.iter().map(call).collect())));
+            }
+            Fields::Read(left) => {
+                let at = left.iter().position(|(k, _)| k == key).ok_or_else(|| AttrError::Missing(key.to_string()))?;
+                let Attr::List(items) = left.remove(at).1 else { return kind(key, "a list of operations") };
+                let op = |item| match item {
+                    Attr::Call(name, attributes) if name != "layer" => Op::from_attributes(&name, attributes, (Signal::Analog, &[])),
+                    _ => kind(key, "a list of operations"),
+                };
+                *value = items.into_iter().map(op).collect::<Result<_, _>>()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A part called `name` that has attributes of its own.
+    pub(crate) fn optional_call<T: Clone>(
+        &mut self,
+        key: &str,
+        name: &str,
+        value: &mut Option<T>,
+        unread: impl FnOnce() -> T,
+        fields: impl FnOnce(&mut T, &mut Fields) -> Done,
+    ) -> Done {
+        match self {
+            Fields::Write(attributes) => {
+                if let Some(value) = value {
+                    let mut inner = Fields::Write(Attrs::default());
+                    fields(&mut value.clone(), &mut inner)?;
+                    attributes.0.push((key.to_string(), Attr::Call(name.to_string(), inner.written())));
+                }
+            }
+            Fields::Read(left) => {
+                let Some(at) = left.iter().position(|(k, _)| k == key) else { return Ok(()) };
+                match left.remove(at).1 {
+                    Attr::Call(found, attributes) if found == name => {
+                        let (mut part, mut inner) = (unread(), Fields::Read(attributes.0));
+                        fields(&mut part, &mut inner)?;
+                        inner.finish()?;
+                        *value = Some(part);
+                    }
+                    _ => return kind(key, "a call such as if(..)"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn written(self) -> Attrs {
+        if let Fields::Write(attributes) = self { attributes } else { Attrs::default() }
+    }
+
+    /// Complains about an attribute that nobody asked for.
+    fn finish(self) -> Done {
+        let left = if let Fields::Read(left) = self { left } else { Vec::new() };
+        left.into_iter().next().map_or(Ok(()), |(key, _)| Err(AttrError::Unknown(key)))
+    }
+}
+
+fn word_of<T: PartialEq>(words: &[(&str, T)], value: &T) -> Option<Attr> {
+    words.iter().find(|(_, v)| v == value).map(|(word, _)| Attr::Word(word.to_string()))
+}
+
+fn choose<T: Copy>(words: &[(&str, T)], attribute: Attr) -> Option<T> {
+    let Attr::Word(word) = attribute else { return None };
+    words.iter().find(|(w, _)| *w == word).map(|c| c.1)
 }
 
 impl Op {
-    /// The attributes that, with the name, make up the operation. An input's signal and shape are part of its type.
+    /// The attributes that, with the name, make up the operation. An input's signal and shape are
+    /// part of its type.
     pub fn attributes(&self) -> Attrs {
-        let mut a = Attrs::default();
-        match self {
-            Op::Input(..) | Op::Identity | Op::Add | Op::Maximum | Op::CumulativeMax => {}
-            Op::Constant(_, value) => a.tensor("value", value),
-            Op::Conv(c) => {
-                a.tensor("weight", &c.weight);
-                a.optional_tensor("bias", c.bias.as_ref());
-                a.window(&c.window);
-                if c.groups != 1 {
-                    a.put("groups", Attr::Int(c.groups as i64));
-                }
-            }
-            Op::ConvTranspose(c) => {
-                a.tensor("weight", &c.weight);
-                a.optional_tensor("bias", c.bias.as_ref());
-                a.window(&c.window);
-                if c.output_padding.iter().any(|&p| p != 0) {
-                    a.put("output_pad", Attr::Dims(c.output_padding.clone()));
-                }
-                if c.groups != 1 {
-                    a.put("groups", Attr::Int(c.groups as i64));
-                }
-            }
-            Op::Linear(l) => {
-                a.tensor("weight", &l.weight);
-                a.optional_tensor("bias", l.bias.as_ref());
-            }
-            Op::AvgPool(p) => {
-                a.window(&p.window);
-                a.word("divisor", divisor_name(p.divisor));
-            }
-            Op::Reduce(r) => {
-                a.put("axes", Attr::Ints(r.axes.iter().map(|&x| x as i64).collect()));
-                a.word("by", if r.mean { "mean" } else { "sum" });
-            }
-            Op::Scale(s) => {
-                a.optional_tensor("weight", s.weight.as_ref());
-                a.optional_tensor("bias", s.bias.as_ref());
-            }
-            Op::BatchNorm(b) => {
-                for (key, t) in [("gamma", &b.gamma), ("beta", &b.beta), ("mean", &b.mean), ("variance", &b.variance)] {
-                    a.tensor(key, t);
-                }
-                a.put("epsilon", Attr::Float(b.epsilon));
-            }
-            Op::Concat { axis } => a.put("axis", Attr::Int(*axis as i64)),
-            Op::Reshape { shape } => a.put("shape", Attr::Ints(shape.iter().map(|&x| x as i64).collect())),
-            Op::Transpose { perm } => a.put("perm", Attr::Ints(perm.iter().map(|&x| x as i64).collect())),
-            Op::Pad(p) => {
-                a.put("begin", Attr::Ints(p.begin.iter().map(|&x| x as i64).collect()));
-                a.put("end", Attr::Ints(p.end.iter().map(|&x| x as i64).collect()));
-                if p.value != 0.0 {
-                    a.put("value", Attr::Float(p.value));
-                }
-            }
-            Op::Slice(s) => {
-                a.put("start", Attr::Ints(s.start.iter().map(|&x| x as i64).collect()));
-                a.put("step", Attr::Ints(s.step.iter().map(|&x| x as i64).collect()));
-                a.put("shape", Attr::Ints(s.shape.iter().map(|&x| x as i64).collect()));
-            }
-            Op::Gather { axis, indices } => {
-                a.put("axis", Attr::Int(*axis as i64));
-                a.put("indices", Attr::Ints(indices.iter().map(|&x| x as i64).collect()));
-            }
-            Op::Relu(r) => {
-                if let Some(cap) = r.cap {
-                    a.put("cap", Attr::Float(cap));
-                }
-                a.optional_tensor("threshold", r.threshold.as_ref());
-            }
-            Op::Activation(f) => match f {
-                Activation::LeakyRelu { slope } => a.put("slope", Attr::Float(*slope)),
-                Activation::PRelu(slope) => a.tensor("slope", slope),
-                Activation::Clip { min, max } => {
-                    a.put("min", Attr::Float(*min));
-                    a.put("max", Attr::Float(*max));
-                }
-                Activation::HardSigmoid { alpha, beta } => {
-                    a.put("alpha", Attr::Float(*alpha));
-                    a.put("beta", Attr::Float(*beta));
-                }
-                Activation::ThresholdedRelu { alpha } | Activation::Elu { alpha } | Activation::Celu { alpha } => {
-                    a.put("alpha", Attr::Float(*alpha))
-                }
-                Activation::Selu { alpha, gamma } => {
-                    a.put("alpha", Attr::Float(*alpha));
-                    a.put("gamma", Attr::Float(*gamma));
-                }
-                _ => {}
-            },
-            Op::MaxPool(w) | Op::CumulativeMaxPool(w) => a.window(w),
-            Op::Requantize(r) => a.put("shift", Attr::Int(r.shift.into())),
-            Op::Softmax { axis, log } => {
-                a.put("axis", Attr::Int(*axis as i64));
-                if *log {
-                    a.word("log", "true");
-                }
-            }
-            Op::Lrn(l) => {
-                a.put("size", Attr::Int(l.size as i64));
-                for (key, v) in [("alpha", l.alpha), ("beta", l.beta), ("bias", l.bias)] {
-                    a.put(key, Attr::Float(v));
-                }
-            }
-            Op::RmsNorm(n) => {
-                a.put("axes", Attr::Ints(n.axes.iter().map(|&x| x as i64).collect()));
-                a.put("epsilon", Attr::Float(n.epsilon));
-            }
-            Op::Encode { scale, limit } => {
-                a.tensor("scale", scale);
-                a.put("limit", Attr::Int(i64::from(*limit)));
-            }
-            Op::If(n) => a.neuron(n),
-            Op::Layer(l) => {
-                let synapses = l.synapses.iter().map(|s| Attr::Call(s.name().to_string(), s.attributes())).collect();
-                a.put("synapses", Attr::List(synapses));
-                a.optional_tensor("bias", l.bias.as_ref());
-                if let Some(n) = &l.neuron {
-                    let mut inner = Attrs::default();
-                    inner.neuron(n);
-                    a.put("neuron", Attr::Call("if".to_string(), inner));
-                }
-            }
-            Op::Readout { scale, delay } => {
-                a.optional_tensor("scale", scale.as_ref());
-                if *delay > 0 {
-                    a.put("delay", Attr::Int(i64::from(*delay)));
-                }
-            }
-        }
-        a
+        let mut fields = Fields::Write(Attrs::default());
+        self.clone().fields(&mut fields).expect("writing does not fail");
+        fields.written()
     }
 
-    /// The operation called `name` with `attributes`; `ty` is the written type, which only inputs and constants read.
+    /// The operation called `name` with `attributes`; `ty` is the written type, which only inputs
+    /// and constants read.
     ///
     /// # Errors
     /// [`AttrError`] naming the attribute that is missing, unknown or of the wrong kind.
     pub fn from_attributes(name: &str, attributes: Attrs, ty: (Signal, &[usize])) -> Result<Op, AttrError> {
-        let mut r = Reader { left: attributes.0 };
-        let op = match name {
-            "input" => Op::Input(ty.0, ty.1.to_vec()),
-            "constant" => {
-                let value = r.tensor("value")?;
-                Op::Constant(ty.0, if value.shape().is_empty() && ty.1 == [1] { value.reshaped([1]) } else { value })
-            }
-            "identity" => Op::Identity,
-            "conv" => Op::Conv(Conv {
-                weight: r.tensor("weight")?,
-                bias: r.optional_tensor("bias")?,
-                window: r.window()?,
-                groups: r.optional_usize("groups")?.unwrap_or(1),
-            }),
-            "conv_transpose" => {
-                let window = r.window()?;
-                let output_padding = r.optional_dims("output_pad")?.unwrap_or_else(|| vec![0; window.rank()]);
-                Op::ConvTranspose(ConvTranspose {
-                    weight: r.tensor("weight")?,
-                    bias: r.optional_tensor("bias")?,
-                    window,
-                    output_padding,
-                    groups: r.optional_usize("groups")?.unwrap_or(1),
-                })
-            }
-            "linear" => Op::Linear(Linear { weight: r.tensor("weight")?, bias: r.optional_tensor("bias")? }),
-            "avg_pool" => {
-                let divisors = [Divisor::Padded, Divisor::Valid, Divisor::One].map(|d| (divisor_name(d), d));
-                Op::AvgPool(AvgPool {
-                    window: r.window()?,
-                    divisor: r.choice("divisor", "padded, valid or one", &divisors, Some(Divisor::Padded))?,
-                })
-            }
-            "reduce" => {
-                Op::Reduce(Reduce { axes: r.dims("axes")?, mean: r.choice("by", "mean or sum", &[("mean", true), ("sum", false)], None)? })
-            }
-            "scale" => Op::Scale(Scale { weight: r.optional_tensor("weight")?, bias: r.optional_tensor("bias")? }),
-            "batch_norm" => Op::BatchNorm(BatchNorm {
-                gamma: r.float_tensor("gamma")?,
-                beta: r.float_tensor("beta")?,
-                mean: r.float_tensor("mean")?,
-                variance: r.float_tensor("variance")?,
-                epsilon: r.float("epsilon")?,
-            }),
-            "add" => Op::Add,
-            "concat" => Op::Concat { axis: r.usize("axis")? },
-            "reshape" => Op::Reshape { shape: r.dims("shape")? },
-            "transpose" => Op::Transpose { perm: r.dims("perm")? },
-            "pad" => Op::Pad(Pad { begin: r.dims("begin")?, end: r.dims("end")?, value: r.optional_float("value")?.unwrap_or(0.0) }),
-            "slice" => {
-                let step = r
-                    .ints("step")?
-                    .into_iter()
-                    .map(|i| isize::try_from(i).map_or_else(|_| kind("step", "steps"), Ok))
-                    .collect::<Result<_, _>>()?;
-                Op::Slice(Slice { start: r.dims("start")?, step, shape: r.dims("shape")? })
-            }
-            "gather" => Op::Gather { axis: r.usize("axis")?, indices: r.dims("indices")? },
-            "relu" => Op::Relu(Relu { cap: r.optional_float("cap")?, threshold: r.optional_tensor("threshold")? }),
-            "leaky_relu" => Op::Activation(Activation::LeakyRelu { slope: r.float("slope")? }),
-            "prelu" => Op::Activation(Activation::PRelu(r.float_tensor("slope")?)),
-            "clip" => Op::Activation(Activation::Clip { min: r.float("min")?, max: r.float("max")? }),
-            "abs" => Op::Activation(Activation::Abs),
-            "thresholded_relu" => Op::Activation(Activation::ThresholdedRelu { alpha: r.float("alpha")? }),
-            "hard_sigmoid" => Op::Activation(Activation::HardSigmoid { alpha: r.float("alpha")?, beta: r.float("beta")? }),
-            "hard_swish" => Op::Activation(Activation::HardSwish),
-            "sigmoid" => Op::Activation(Activation::Sigmoid),
-            "tanh" => Op::Activation(Activation::Tanh),
-            "elu" => Op::Activation(Activation::Elu { alpha: r.float("alpha")? }),
-            "selu" => Op::Activation(Activation::Selu { alpha: r.float("alpha")?, gamma: r.float("gamma")? }),
-            "celu" => Op::Activation(Activation::Celu { alpha: r.float("alpha")? }),
-            "softplus" => Op::Activation(Activation::Softplus),
-            "softsign" => Op::Activation(Activation::Softsign),
-            "gelu" => Op::Activation(Activation::Gelu),
-            "gelu_tanh" => Op::Activation(Activation::GeluTanh),
-            "silu" => Op::Activation(Activation::Silu),
-            "mish" => Op::Activation(Activation::Mish),
-            "max_pool" => Op::MaxPool(r.window()?),
-            "maximum" => Op::Maximum,
-            "softmax" => Op::Softmax { axis: r.usize("axis")?, log: r.flag("log")? },
-            "lrn" => Op::Lrn(Lrn { size: r.usize("size")?, alpha: r.float("alpha")?, beta: r.float("beta")?, bias: r.float("bias")? }),
-            "rms_norm" => Op::RmsNorm(RmsNorm { axes: r.dims("axes")?, epsilon: r.float("epsilon")? }),
-            "cumulative_max_pool" => Op::CumulativeMaxPool(r.window()?),
-            "cumulative_max" => Op::CumulativeMax,
-            "requantize" => {
-                Op::Requantize(Requantize { shift: u32::try_from(r.usize("shift")?).or_else(|_| kind("shift", "a number of bits"))? })
-            }
-            "encode" => Op::Encode {
-                scale: r.float_tensor("scale")?,
-                limit: i32::try_from(r.usize("limit")?).map_or_else(|_| kind("limit", "a 32-bit size"), Ok)?,
-            },
-            "if" => Op::If(r.neuron()?),
-            "layer" => {
-                let synapses = match r.take("synapses") {
-                    Some(Attr::List(items)) => items
-                        .into_iter()
-                        .map(|item| match item {
-                            Attr::Call(name, attrs) if name != "layer" => Op::from_attributes(&name, attrs, ty),
-                            _ => kind("synapses", "a list of operations"),
-                        })
-                        .collect::<Result<_, _>>()?,
-                    _ => return Err(AttrError::Missing("synapses".to_string())),
-                };
-                let neuron = match r.take("neuron") {
-                    None => None,
-                    Some(Attr::Call(name, attrs)) if name == "if" => {
-                        let mut inner = Reader { left: attrs.0 };
-                        let neuron = inner.neuron()?;
-                        inner.finish()?;
-                        Some(neuron)
-                    }
-                    Some(_) => return kind("neuron", "if(..)"),
-                };
-                Op::Layer(Layer { synapses, bias: r.optional_tensor("bias")?, neuron })
-            }
-            "readout" => {
-                let delay = r.optional_usize("delay")?.unwrap_or(0);
-                Op::Readout {
-                    scale: r.optional_tensor("scale")?,
-                    delay: u32::try_from(delay).or_else(|_| kind("delay", "a number of steps"))?,
-                }
-            }
-            _ => return Err(AttrError::UnknownOp(name.to_string())),
-        };
-        r.finish()?;
+        let mut op = Op::unread(name, ty).ok_or_else(|| AttrError::UnknownOp(name.to_string()))?;
+        let mut fields = Fields::Read(attributes.0);
+        op.fields(&mut fields)?;
+        fields.finish()?;
+        match &mut op {
+            Op::Constant(_, value) if value.shape().is_empty() && ty.1 == [1] => *value = value.reshaped([1]),
+            _ => {}
+        }
         Ok(op)
     }
 }

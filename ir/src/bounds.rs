@@ -1,21 +1,20 @@
 //! How large the integers of a quantized graph can get: the proof that no engine overflows.
 //!
-//! Interval arithmetic, conservative in one place only: that every element of a value may take every value of its channel's
-//! interval, independently. Spikes lie in `{0, 1}`, `{−1, 0, 1}` or `0..2ⁿ`, encoded currents in `±limit`;
-//! weights, biases and thresholds are known. What this gives per output channel is exact for binary spikes.
+//! Interval arithmetic, conservative in one place only: that every element of a value may take
+//! every value of its channel's interval, independently. Spikes lie in `{0, 1}`, `{−1, 0, 1}` or
+//! `0..2ⁿ`, encoded currents in `±limit`; weights, biases and thresholds are known. What this gives
+//! per output channel is exact for binary spikes.
 //!
-//! Intervals of currents always contain zero, and every sum of *some* of a current's terms: an engine may add them in any
-//! order, skip those of silent synapses, and start from the bias or not.
+//! Intervals of currents always contain zero, and every sum of *some* of a current's terms: an
+//! engine may add them in any order, skip those of silent synapses, and start from the bias or not.
 
 use crate::graph::{Graph, NodeId};
+pub use crate::interval::Interval;
+use crate::interval::{Channels, Operand, Sources};
 use crate::neuron::{BINARY, Neuron, Reset, Timing};
 use crate::op::Op;
-use crate::tensor::Tensor;
 use std::collections::HashMap;
 use thiserror::Error;
-
-/// Lowest and highest value.
-pub type Interval = (i64, i64);
 
 /// An integer that could leave 32 bits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -56,7 +55,8 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Analyses a graph that is acyclic and well typed. Graphs that are not quantized have no integers and no bounds.
+    /// Analyses a graph that is acyclic and well typed. Graphs that are not quantized have no
+    /// integers and no bounds.
     ///
     /// # Errors
     /// [`BoundsError::Current`].
@@ -83,8 +83,8 @@ impl Bounds {
         Ok(bounds)
     }
 
-    /// What the node's current (into its neurons, if it has some) can be in a step, and every partial sum of it; `None`
-    /// for nodes that compute in floats.
+    /// What the node's current (into its neurons, if it has some) can be in a step, and every
+    /// partial sum of it; `None` for nodes that compute in floats.
     pub fn current(&self, id: NodeId) -> Option<Interval> {
         self.currents.get(&id).copied()
     }
@@ -106,8 +106,9 @@ impl Bounds {
     }
 }
 
-/// What the integers of a graph may be, worked out node by node. [`Bounds`] proves a whole graph with
-/// it, and `quantize` chooses integers with it: so what a pass plans is what the verifier proves.
+/// What the integers of a graph may be, worked out node by node. [`Bounds`] proves a whole graph
+/// with it, and `quantize` chooses integers with it: so what a pass plans is what the verifier
+/// proves.
 #[derive(Clone, Debug)]
 pub struct Ranges {
     values: HashMap<NodeId, Channels>,
@@ -165,7 +166,7 @@ impl Ranges {
             // After an input and before `encode`: the prefix, in floats.
             _ => known?,
         };
-        let current = Channels::of(op, &known, shape);
+        let current = op.current(&Sources { operands: &known, shape });
         let (low, high) = current.hull();
         let neuron = op.neuron();
         let steps = match (neuron, op) {
@@ -204,8 +205,8 @@ fn fits(v: i64) -> bool {
     i32::try_from(v).is_ok()
 }
 
-/// Most steps of a window in which what starts at `first` in the first step and may rise by `drift` in each further one
-/// is `most` at most.
+/// Most steps of a window in which what starts at `first` in the first step and may rise by `drift`
+/// in each further one is `most` at most.
 fn rising(first: i64, drift: i64, most: i64) -> u32 {
     match most.checked_sub(first) {
         Some(room) if room >= 0 => {
@@ -227,8 +228,8 @@ fn driving(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
     current.plus(&Channels::of_schedule(n, shape))
 }
 
-/// What neurons can send in a step, in quanta of θ, which have amplitude one. Those that send all they
-/// hold start a step at `θ − 1` at most, or at `v(0)`, and so send `(max(θ − 1, v(0)) + I)/θ`.
+/// What neurons can send in a step, in quanta of θ, which have amplitude one. Those that send all
+/// they hold start a step at `θ − 1` at most, or at `v(0)`, and so send `(max(θ − 1, v(0)) + I)/θ`.
 fn sent_by(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
     let (low, high) = n.firing.step_interval();
     if !n.firing.sends_all() {
@@ -247,9 +248,9 @@ fn sent_by(n: &Neuron, current: &Channels, shape: &[usize]) -> Channels {
 
 /// Most steps in which no potential is larger than `most`, per channel, or one number for all.
 ///
-/// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and after it is at most
-/// `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most `max(0, I − kθ)` a step. Downwards there is
-/// no reset, except that signed neurons mirror it.
+/// Let `v ≤ U` before a step, with `U ≥ θ−1`. In it the potential reaches at most `U + I`, and
+/// after it is at most `max(θ−1, U + I − kθ)`, with `k` quanta sent at most. So U rises by at most
+/// `max(0, I − kθ)` a step. Downwards there is no reset, except that signed neurons mirror it.
 fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize], most: i64) -> Vec<u32> {
     let (threshold, initial) = (Channels::of_tensor(&n.threshold, shape), Channels::of_tensor(&n.initial, shape));
     let channels = [&threshold, &initial, current].map(|c| c.0.len()).into_iter().max().unwrap_or(1);
@@ -275,205 +276,11 @@ fn neuron_steps(n: &Neuron, current: &Channels, shape: &[usize], most: i64) -> V
     (0..channels).map(steps).collect()
 }
 
-/// An operand: what its elements may be, and its shape.
-struct Operand<'a> {
-    ranges: &'a Channels,
-    shape: &'a [usize],
-}
-
-/// Intervals per channel (index of the first axis), or a single one for all.
-#[derive(Clone, Debug)]
-struct Channels(Vec<Interval>);
-
-/// Most channels that are told apart, so that memory stays bounded whatever a file says.
-const MAX_CHANNELS: usize = 1 << 16;
-
-fn hull((a, b): Interval, (c, d): Interval) -> Interval {
-    (a.min(c), b.max(d))
-}
-
-fn sum((a, b): Interval, (c, d): Interval) -> Interval {
-    (a.saturating_add(c), b.saturating_add(d))
-}
-
-/// The products of a number in `a` and one in `b`, and zero.
-fn product(a: Interval, b: Interval) -> Interval {
-    let corners = [a.0.saturating_mul(b.0), a.0.saturating_mul(b.1), a.1.saturating_mul(b.0), a.1.saturating_mul(b.1)];
-    corners.into_iter().fold((0, 0), |h, c| hull(h, (c, c)))
-}
-
-/// Elements of an integer tensor.
-fn integers(t: &Tensor) -> impl Iterator<Item = i64> {
-    t.values().map(|v| v as i64)
-}
-
-impl Channels {
-    fn hull(&self) -> Interval {
-        self.0.iter().fold((0, 0), |h, &c| hull(h, c))
-    }
-
-    fn at(&self, channel: usize) -> Interval {
-        self.0[if self.0.len() == 1 { 0 } else { channel }]
-    }
-
-    fn plus(&self, other: &Channels) -> Channels {
-        let channels = self.0.len().max(other.0.len());
-        Channels((0..channels).map(|c| sum(self.at(c), other.at(c))).collect())
-    }
-
-    /// The values of a tensor that broadcasts over `shape`.
-    fn of_tensor(t: &Tensor, shape: &[usize]) -> Channels {
-        let channels = match (t.shape().first(), shape.first()) {
-            (Some(&c), Some(&d)) if t.shape().len() == shape.len() && c == d && c <= MAX_CHANNELS => c,
-            _ => 1,
-        };
-        let each = (t.len() / channels).max(1);
-        let mut out = vec![(i64::MAX, i64::MIN); channels];
-        integers(t).enumerate().for_each(|(i, v)| out[i / each] = hull(out[i / each], (v, v)));
-        Channels(out)
-    }
-
-    /// The same with zero, as a summand that may or may not have been added yet.
-    fn of_bias(t: Option<&Tensor>, shape: &[usize]) -> Channels {
-        match t {
-            None => Channels(vec![(0, 0)]),
-            Some(t) => Channels(Channels::of_tensor(t, shape).0.into_iter().map(|i| hull(i, (0, 0))).collect()),
-        }
-    }
-
-    /// What a neuron's schedule may add in a step, or zero.
-    fn of_schedule(n: &Neuron, shape: &[usize]) -> Channels {
-        n.schedule_steps().fold(Channels(vec![(0, 0)]), |all, row| {
-            let row = Channels::of_bias(Some(&row), shape);
-            Channels((0..all.0.len().max(row.0.len())).map(|c| hull(all.at(c), row.at(c))).collect())
-        })
-    }
-
-    /// Weighted sums: `channel(i)` is the output that weight `i` belongs to, `range(i)` what the number that it multiplies may be.
-    fn weighted(weights: &Tensor, channels: usize, range: impl Fn(usize) -> Interval, channel: impl Fn(usize) -> usize) -> Channels {
-        let single = channels > MAX_CHANNELS;
-        let mut out = vec![(0, 0); if single { 1 } else { channels }];
-        integers(weights).enumerate().for_each(|(i, w)| {
-            // With too many channels to tell apart, all weights together are an upper bound.
-            let c = if single { 0 } else { channel(i) };
-            out[c] = sum(out[c], product((w, w), range(i)));
-        });
-        Channels(out)
-    }
-
-    /// Of each element, what `f` makes of its interval.
-    fn map(&self, f: impl Fn(Interval) -> Interval) -> Channels {
-        Channels(self.0.iter().map(|&i| f(i)).collect())
-    }
-
-    /// The current of a node with the given operands and result.
-    fn of(op: &Op, operands: &[Operand<'_>], shape: &[usize]) -> Channels {
-        let one = |interval| Channels(vec![interval]);
-        let all = || operands.iter().fold((0, 0), |h, o| hull(h, o.ranges.hull()));
-        // What an operand whose channels are the result's may be.
-        let own = |o: &Operand<'_>| {
-            let aligned = o.shape.len() == shape.len() && o.shape.first() == shape.first();
-            if aligned { Channels(o.ranges.0.clone()) } else { one(o.ranges.hull()) }
-        };
-        let first = || operands.first().map_or_else(|| one((0, 0)), own);
-        match op {
-            Op::Encode { limit, .. } => one((-i64::from(*limit), i64::from(*limit))),
-            Op::Constant(_, value) => one(Channels::of_tensor(value, shape).hull()),
-            Op::Layer(l) => {
-                let bias = Channels::of_bias(l.bias.as_ref(), shape);
-                let synapse = |(s, o): (&Op, &Operand<'_>)| Channels::of(s, std::slice::from_ref(o), shape);
-                l.synapses.iter().zip(operands).map(synapse).fold(bias, |total, s| total.plus(&s))
-            }
-            Op::Conv(c) => {
-                let (rows, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
-                let (row, per_group) = ((c.weight.len() / rows).max(1), rows / c.groups);
-                let range = |i: usize| operands[0].ranges.at(i / row / per_group * columns + i / taps % columns);
-                Channels::weighted(&c.weight, rows, range, |i| i / row).plus(&Channels::rows_bias(c.bias.as_ref()))
-            }
-            Op::ConvTranspose(c) => {
-                // Weights are [C_in, C_out / groups, kernel..].
-                let (inputs, outputs, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
-                let channel = |i: usize| (i / taps / outputs) / (inputs / c.groups) * outputs + i / taps % outputs;
-                let range = |i: usize| operands[0].ranges.at(i / taps / outputs);
-                Channels::weighted(&c.weight, outputs * c.groups, range, channel).plus(&Channels::rows_bias(c.bias.as_ref()))
-            }
-            Op::Linear(l) => {
-                let columns = l.weight.shape()[1].max(1);
-                let all = all();
-                // Inputs and outputs are the last axis; channels are the first.
-                let range = |i: usize| if shape.len() == 1 { operands[0].ranges.at(i % columns) } else { all };
-                let rows = Channels::weighted(&l.weight, l.weight.shape()[0], range, |i| i / columns);
-                let rows = rows.plus(&Channels::rows_bias(l.bias.as_ref()));
-                if shape.len() == 1 { rows } else { one(rows.hull()) }
-            }
-            Op::AvgPool(p) => first().map(|i| product(i, (0, i64::try_from(p.window.taps()).unwrap_or(i64::MAX)))),
-            Op::Reduce(r) => {
-                let count: usize = r.axes.iter().map(|&a| operands.first().map_or(1, |o| o.shape[a])).product();
-                let summed = |i| product(i, (0, count as i64));
-                if r.axes.contains(&0) {
-                    one(summed(all()))
-                } else {
-                    operands.first().map_or_else(|| one((0, 0)), |o| o.ranges.map(summed))
-                }
-            }
-            Op::Scale(s) => {
-                let factor = s.weight.as_ref().map_or(one((1, 1)), |w| Channels::of_tensor(w, shape));
-                let source = first();
-                let channels = factor.0.len().max(source.0.len());
-                let scaled = Channels((0..channels).map(|c| product(factor.at(c), source.at(c))).collect());
-                scaled.plus(&Channels::of_bias(s.bias.as_ref(), shape))
-            }
-            Op::Add => operands.iter().map(|o| own(o).map(|i| hull(i, (0, 0)))).fold(one((0, 0)), |total, o| total.plus(&o)),
-            Op::Pad(p) => {
-                let fill = (p.value as i64, p.value as i64);
-                let keeps_channels = p.begin.first() == Some(&0) && p.end.first() == Some(&0);
-                if keeps_channels { first().map(|i| hull(i, fill)) } else { one(hull(all(), fill)) }
-            }
-            // What moves elements within their channels, or whole channels, leaves each its range.
-            Op::Concat { axis: 0 } if shape[0] <= MAX_CHANNELS => {
-                let channels = |o: &Operand<'_>| (0..o.shape[0]).map(|c| o.ranges.at(c)).collect::<Vec<_>>();
-                Channels(operands.iter().flat_map(channels).collect())
-            }
-            Op::Concat { .. } => {
-                let hulls = |all: Channels, o: &Operand<'_>| {
-                    let own = own(o);
-                    let channels = all.0.len().max(own.0.len());
-                    Channels((0..channels).map(|c| hull(all.at(c), own.at(c))).collect())
-                };
-                operands.iter().fold(one((0, 0)), hulls)
-            }
-            Op::Gather { axis: 0, indices } if indices.len() <= MAX_CHANNELS => {
-                Channels(indices.iter().map(|&c| operands[0].ranges.at(c)).collect())
-            }
-            Op::Slice(s) if !s.shape.is_empty() && s.shape[0] <= MAX_CHANNELS => {
-                let from = |i: usize| (s.start[0] as isize + i as isize * s.step[0]) as usize;
-                Channels((0..s.shape[0]).map(|i| operands[0].ranges.at(from(i))).collect())
-            }
-            Op::Gather { .. } => first(),
-            Op::Transpose { perm } if perm.first() == Some(&0) => first(),
-            // What earlier steps left over may come on top: it is half a coarse unit at most, either way.
-            Op::Requantize(r) => {
-                let half = 1i64 << (r.shift - 1);
-                let sent = |x: i64, rest: i64| r.of_sum(x.saturating_add(rest).clamp(i64::MIN >> 1, i64::MAX >> 1));
-                first().map(|(low, high)| (sent(low, -half), sent(high, half - 1)))
-            }
-            // The largest of a channel.
-            Op::Identity | Op::CumulativeMaxPool(_) => first(),
-            // Everything else moves elements, or takes the largest.
-            _ => one(all()),
-        }
-    }
-
-    /// The bias of a matrix with one row per channel.
-    fn rows_bias(bias: Option<&Tensor>) -> Channels {
-        Channels::of_bias(bias, bias.map_or(&[], Tensor::shape))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::neuron::{Amplitude, Firing, MULTI_SPIKE, TERNARY, TWO_PHASE, lanes};
+    use crate::tensor::Tensor;
     use proptest::prelude::*;
 
     fn neuron(theta: i32, initial: i32, reset: Reset, firing: Firing, signed: bool) -> Neuron {
@@ -529,7 +336,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// Inputs are mostly the extremes, thresholds and currents a fair part of 2³¹, so that windows are short.
+        /// Inputs are mostly the extremes, thresholds and currents a fair part of 2³¹, so that
+        /// windows are short.
         #[test]
         fn no_potential_leaves_32_bits_in_a_window_that_is_said_to_be_safe(
             theta in 1i32..1 << 29, initial in -(1 << 28)..1 << 28, low in -(1i64 << 29)..=0, high in 0i64..1 << 29,

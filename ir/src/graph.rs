@@ -311,7 +311,7 @@ impl Graph {
     }
 
     /// Makes every user of `old`, and the outputs, use `new` instead (except `new` itself, so that a node can be put
-    /// behind `old`). Types of users are not touched.
+    /// after `old`). Types of users are not touched.
     pub fn replace_uses(&mut self, old: NodeId, new: NodeId) {
         let edges: Vec<_> = self
             .graph
@@ -327,7 +327,7 @@ impl Graph {
         self.outputs.iter_mut().filter(|o| **o == old).for_each(|o| *o = new);
     }
 
-    /// Renames `id`; a taken name gets a number behind it.
+    /// Renames `id`; a taken name gets a number at its end.
     pub fn rename(&mut self, id: NodeId, name: &str) {
         let old = self.node(id).name.clone();
         if old == name {

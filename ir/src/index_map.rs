@@ -2,7 +2,7 @@
 
 use crate::op::Op;
 
-/// The operand and the element in it that an element of the result is; `None` where padding stands.
+/// The operand and the element in it that an element of the result is; `None` where padding is.
 pub type Source = Option<(u32, u32)>;
 
 fn strides(shape: &[usize]) -> Vec<usize> {
@@ -13,10 +13,11 @@ fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// For every element of the result of a structural operation, in row-major order, where it comes from; `None` when `op`
-/// is not structural ([`Op::is_structural`]). Shapes must be those that type inference accepted.
+/// For every element of the result of a structural operation, in row-major order, where it comes
+/// from; `None` when `op` does more than that. Padding may be of any value. Shapes must be those
+/// that type inference accepted.
 pub fn index_map(op: &Op, operands: &[&[usize]], result: &[usize]) -> Option<Vec<Source>> {
-    if !op.is_structural() {
+    if !op.is_structural() && !matches!(op, Op::Pad(_)) {
         return None;
     }
     let count: usize = result.iter().product();

@@ -75,9 +75,9 @@
 //!
 //! Before `fuse-layers` a spiking graph is op by op what the ANN was. After it, all that remains are inputs, structural
 //! operations, [`Op::Layer`]s (a sum of synapses, a bias, neurons), cumulative max-pools and readouts: what engines
-//! compile. After `quantize` an [`Op::Encode`] stands behind the part that depends on the input alone (the *front
-//! end*: usually the first convolution, a layer without neurons). The front end's currents are the same in every step
-//! and are computed once, in f32; behind it every parameter is an integer and no result depends on the order of
+//! compile. After `quantize` an [`Op::Encode`] follows the part that depends on the input alone (the
+//! *prefix*: usually the first convolution, a layer without neurons). The prefix's currents are the same in every step
+//! and are computed once, in f32; after it every parameter is an integer and no result depends on the order of
 //! additions: every engine must agree bit for bit.
 //!
 //! In a feed-forward graph a node may run all T steps before its users start; the result is the same. Engines live off
@@ -98,10 +98,12 @@ pub mod file;
 pub mod graph;
 pub mod index_map;
 pub mod infer;
+pub mod interval;
 pub mod limits;
 pub mod neuron;
 pub mod op;
 pub mod preprocessing;
+pub mod random;
 pub mod signal;
 pub mod target;
 pub mod tensor;
@@ -117,6 +119,7 @@ pub use limits::Limits;
 pub use neuron::Neuron;
 pub use op::Op;
 pub use preprocessing::{Layout, Preprocessing};
+pub use random::Random;
 pub use signal::{Signal, ValueType};
 pub use target::{Obstacle, Target, verify_for};
 pub use tensor::{ElementType, Tensor, TensorData};

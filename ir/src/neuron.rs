@@ -6,6 +6,7 @@
 //! asks for a property ([`Firing::timing`], [`Firing::quanta_per_step`], ..) instead of a variant:
 //! a new firing mode is written here, and works wherever only properties are used.
 
+use crate::attr::{AttrError, Fields, kind};
 use crate::infer::{TypeError, broadcasts, shape_error};
 use crate::tensor::{Tensor, shape_broadcasts};
 use std::fmt;
@@ -37,9 +38,11 @@ pub enum Firing {
     /// At most one spike per step, as soon as `v >= θ`.
     #[default]
     Binary,
-    /// `+1` when `v >= θ`, `−1` when `v < 0` and something was sent before: spikes can be taken back.
+    /// `+1` when `v >= θ`, `−1` when `v < 0` and something was sent before: spikes can be taken
+    /// back.
     Ternary,
-    /// Binary spikes after a window barrier: the neuron integrates all its input first, then emits its count.
+    /// Binary spikes after a window barrier: the neuron integrates all its input first, then emits
+    /// its count.
     TwoPhase,
     /// Up to `2ⁿ − 1` quanta of θ per step, sent on `n` binary lanes.
     Lanes(u8),
@@ -403,16 +406,18 @@ macro_rules! specialized {
     };
 }
 
-/// Parameters of a population of integrate-and-fire neurons. Tensors broadcast over the population's shape.
+/// Parameters of a population of integrate-and-fire neurons. Tensors broadcast over the
+/// population's shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neuron {
     /// θ, positive.
     pub threshold: Tensor,
     /// v(0), in the unit of the threshold tensor.
     pub initial: Tensor,
-    /// A current of its own for every step, `[steps, ..]` in the unit of the threshold tensor: row `t` broadcasts over the
-    /// population and is added in step `t`, the last row in all later steps (forward temporal bias, Wu et al. 2024). Only for
-    /// neurons whose firing [allows it](Firing::allows_schedule).
+    /// A current of its own for every step, `[steps, ..]` in the unit of the threshold tensor: row
+    /// `t` broadcasts over the population and is added in step `t`, the last row in all later steps
+    /// (forward temporal bias, Wu et al. 2024). Only for neurons whose firing [allows
+    /// it](Firing::allows_schedule).
     pub schedule: Option<Tensor>,
     /// Reset rule.
     pub reset: Reset,
@@ -420,11 +425,11 @@ pub struct Neuron {
     pub amplitude: Amplitude,
     /// Firing mode.
     pub firing: Firing,
-    /// Whether the count may go below zero: a line neuron, `y = x` instead of `y = max(x, 0)`. Only for neurons that
-    /// [retract](Firing::may_retract).
+    /// Whether the count may go below zero: a line neuron, `y = x` instead of `y = max(x, 0)`. Only
+    /// for neurons that [retract](Firing::may_retract).
     pub signed: bool,
-    /// Mean number of spikes per neuron and step on calibration samples, if it was measured. It changes nothing about what the
-    /// neurons do; engines choose kernels by it.
+    /// Mean number of spikes per neuron and step on calibration samples, if it was measured. It
+    /// changes nothing about what the neurons do; engines choose kernels by it.
     pub rate: Option<f32>,
 }
 
@@ -447,6 +452,29 @@ impl Neuron {
     /// What it does in a step.
     pub fn dynamics(&self) -> Dynamics {
         Dynamics { firing: self.firing, reset: self.reset, signed: self.signed }
+    }
+
+    /// The attributes, on the way out or in.
+    pub(crate) fn fields(&mut self, f: &mut Fields) -> Result<(), AttrError> {
+        f.tensor("threshold", &mut self.threshold)?;
+        let nothing = Neuron::new(self.threshold.clone()).initial;
+        f.printed_tensor_or("init", &mut self.initial, nothing)?;
+        f.optional_tensor("schedule", &mut self.schedule)?;
+        let resets = [Reset::Subtract, Reset::Zero].map(|r| (r.word(), r));
+        f.printed_choice("reset", &mut self.reset, Reset::WORDS, &resets, Some(Reset::Subtract))?;
+        let amplitudes = [("threshold", Amplitude::Threshold), ("one", Amplitude::One)];
+        f.choice("amplitude", &mut self.amplitude, "threshold or one", &amplitudes, Amplitude::One)?;
+        let (mut word, mut lanes) = (self.firing.word().to_string(), self.firing.written_lanes().map(usize::from));
+        f.word_or("firing", &mut word, BINARY.word())?;
+        f.optional_size("lanes", &mut lanes)?;
+        let lanes = u8::try_from(lanes.unwrap_or(0)).unwrap_or(u8::MAX);
+        self.firing = Firing::of_word(&word, lanes).or_else(|_| kind("firing", Firing::WORDS))?;
+        f.flag("signed", &mut self.signed)?;
+        f.optional_float("rate", &mut self.rate)?;
+        if f.is_read() && self.rate.is_some_and(|r| !r.is_finite() || r < 0.0) {
+            return kind("rate", "a number of spikes per neuron and step, zero or more");
+        }
+        Ok(())
     }
 
     /// Whether the neurons form a population of `shape`.
@@ -486,7 +514,8 @@ impl Neuron {
         }
     }
 
-    /// The rows of the schedule, one tensor a step, each of which broadcasts over the population; none without a schedule.
+    /// The rows of the schedule, one tensor a step, each of which broadcasts over the population;
+    /// none without a schedule.
     pub fn schedule_rows(&self) -> Vec<Tensor> {
         self.schedule_steps().collect()
     }

@@ -5,9 +5,28 @@
 //! * *analog-only* operations ([`Op::Relu`], [`Op::MaxPool`], ..) must be gone before a graph can spike;
 //! * *temporal* operations ([`Op::If`], [`Op::Layer`], [`Op::Readout`], ..) exist only in a spiking graph.
 
+mod activation;
+mod arithmetic;
+mod conv;
+mod layer;
+mod norm;
+mod pool;
+mod shape;
+
+pub use activation::Relu;
+pub use arithmetic::{Requantize, Scale};
+pub use conv::{Conv, ConvTranspose, Linear, WeightLayout};
+pub use layer::Layer;
+pub use norm::{BatchNorm, Lrn, RmsNorm};
+pub use pool::{AvgPool, Divisor, Reduce};
+pub use shape::{Pad, Slice};
+
 use crate::activation::Activation;
+use crate::attr::{AttrError, Fields};
+use crate::infer::{Inferred, TypeError, broadcasts, require, same_shapes, structural_signal};
+use crate::interval::{Channels, Sources};
 use crate::neuron::Neuron;
-use crate::signal::Signal;
+use crate::signal::{Signal, ValueType};
 use crate::tensor::Tensor;
 use crate::window::Window;
 
@@ -57,7 +76,8 @@ pub enum Op {
     Pad(Pad),
     /// Takes every `step`-th element of each axis.
     Slice(Slice),
-    /// Takes the elements at `indices` of one axis (nearest upsampling, reflection padding, channel choice).
+    /// Takes the elements at `indices` of one axis (nearest upsampling, reflection padding, channel
+    /// choice).
     Gather {
         /// Per-sample axis.
         axis: usize,
@@ -73,7 +93,8 @@ pub enum Op {
     MaxPool(Window),
     /// Elementwise maximum of two or more operands. Analog only.
     Maximum,
-    /// Softmax or its logarithm along an axis. Analog only; dropped at the end of a network, where it changes no ranking.
+    /// Softmax or its logarithm along an axis. Analog only; dropped at the end of a network, where
+    /// it changes no ranking.
     Softmax {
         /// Per-sample axis.
         axis: usize,
@@ -85,18 +106,20 @@ pub enum Op {
     /// Division by the root mean square over whole axes. Analog only.
     RmsNorm(RmsNorm),
 
-    /// `out(t) = max C(t) − max C(t−1)` over a window, where `C` is the running sum of the operand: the exact max-pool
-    /// of a spike train or a current. On analog values it is the maximum.
+    /// `out(t) = max C(t) − max C(t−1)` over a window, where `C` is the running sum of the operand:
+    /// the exact max-pool of a spike train or a current. On analog values it is the maximum.
     CumulativeMaxPool(Window),
     /// The same, elementwise over two or more operands.
     CumulativeMax,
 
-    /// Makes the integers of a current coarser, and keeps what rounding leaves over for the next step.
+    /// Makes the integers of a current coarser, and keeps what rounding leaves over for the next
+    /// step.
     Requantize(Requantize),
 
-    /// Rounds a real current to integers, `round(x · scale)` (half away from zero) clamped to `±limit`: the entry to
-    /// integer arithmetic. What stands before it depends on the input alone, so it is the same in every step: engines
-    /// compute it once a window, in f32, with the same code, and everything behind it in integers.
+    /// Rounds a real current to integers, `round(x · scale)` (half away from zero) clamped to
+    /// `±limit`: the entry to integer arithmetic. What stands before it depends on the input alone,
+    /// so it is the same in every step: engines compute it once a window, in f32, with the same
+    /// code, and everything behind it in integers.
     Encode {
         /// Integer units per unit of current, broadcast over the value.
         scale: Tensor,
@@ -105,232 +128,18 @@ pub enum Op {
     },
     /// A population of integrate-and-fire neurons driven by one current.
     If(Neuron),
-    /// A fused layer: the sum of one synapse per operand, a bias, and neurons (or, without them, a current).
+    /// A fused layer: the sum of one synapse per operand, a bias, and neurons (or, without them, a
+    /// current).
     Layer(Layer),
-    /// Accumulates its operand over time, divides by the number of steps accumulated and multiplies by `scale`: the network's
-    /// answer.
+    /// Accumulates its operand over time, divides by the number of steps accumulated and multiplies
+    /// by `scale`: the network's answer.
     Readout {
         /// Real units per accumulated unit, broadcast over the value.
         scale: Option<Tensor>,
-        /// Steps at the start of the window that are not accumulated: delayed evaluation (Bu et al. 2025).
+        /// Steps at the start of the window that are not accumulated: delayed evaluation (Bu et al.
+        /// 2025).
         delay: u32,
     },
-}
-
-/// Parameters of [`Op::Conv`] (ONNX Conv).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conv {
-    /// `[C_out, C_in / groups, kernel..]`.
-    pub weight: Tensor,
-    /// `[C_out]`, added in every step.
-    pub bias: Option<Tensor>,
-    /// Kernel, stride, dilation, padding.
-    pub window: Window,
-    /// Number of groups.
-    pub groups: usize,
-}
-
-/// Parameters of [`Op::ConvTranspose`] (ONNX ConvTranspose).
-#[derive(Clone, Debug, PartialEq)]
-pub struct ConvTranspose {
-    /// `[C_in, C_out / groups, kernel..]`.
-    pub weight: Tensor,
-    /// `[C_out]`, added in every step.
-    pub bias: Option<Tensor>,
-    /// Kernel, stride, dilation, padding taken off the output.
-    pub window: Window,
-    /// Extra extent at the end of each spatial axis.
-    pub output_padding: Vec<usize>,
-    /// Number of groups.
-    pub groups: usize,
-}
-
-/// Parameters of [`Op::Linear`]: `[.., in]` to `[.., out]` (ONNX Gemm, MatMul by a constant).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Linear {
-    /// `[out, in]`.
-    pub weight: Tensor,
-    /// `[out]`, added in every step.
-    pub bias: Option<Tensor>,
-}
-
-/// What an [`AvgPool`] window's sum is divided by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Divisor {
-    /// The number of taps, padding included but not the overhang of `ceil` (ONNX `count_include_pad = 1`).
-    Padded,
-    /// The number of taps on real elements (ONNX `count_include_pad = 0`).
-    Valid,
-    /// One: a sum-pool, which keeps integers integers.
-    One,
-}
-
-/// Parameters of [`Op::AvgPool`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct AvgPool {
-    /// The sliding window.
-    pub window: Window,
-    /// The divisor.
-    pub divisor: Divisor,
-}
-
-impl AvgPool {
-    /// What each window's sum is divided by, row-major over `outputs`, for operands of spatial extents `inputs`.
-    pub fn counts(&self, inputs: &[usize], outputs: &[usize]) -> Vec<usize> {
-        let w = &self.window;
-        let taps = |axis: usize, at: usize| {
-            let (first, end) = match self.divisor {
-                Divisor::Valid => (w.pad_begin[axis], w.pad_begin[axis] + inputs[axis]),
-                Divisor::Padded => (0, w.pad_begin[axis] + inputs[axis] + w.pad_end[axis]),
-                Divisor::One => return 1,
-            };
-            (0..w.kernel[axis]).filter(|k| (first..end).contains(&(at * w.stride[axis] + k * w.dilation[axis]))).count()
-        };
-        outputs.iter().enumerate().fold(vec![1], |counts, (axis, &extent)| {
-            counts.iter().flat_map(|count| (0..extent).map(move |at| (count, at))).map(|(count, at)| count * taps(axis, at)).collect()
-        })
-    }
-}
-
-/// Parameters of [`Op::Reduce`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reduce {
-    /// Per-sample axes, ascending; they keep extent 1.
-    pub axes: Vec<usize>,
-    /// Whether the sum is divided by the number of elements.
-    pub mean: bool,
-}
-
-/// Parameters of [`Op::Requantize`]: `out(t) = R(C(t)) − R(C(t−1))`, where `C` is the running sum of
-/// the operand and `R(x) = floor((x + 2^(shift−1)) / 2^shift)`.
-///
-/// Over a window at most half a coarse unit is lost, however long the window is. So chains of linear
-/// layers fit 32 bits at any length (first-order error feedback, as in sigma-delta modulation).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requantize {
-    /// Bits that every integer loses, from 1 to [`Requantize::MOST_BITS`].
-    pub shift: u32,
-}
-
-impl Requantize {
-    /// Most bits that can be taken off: those of an `i32` without its sign.
-    pub const MOST_BITS: u32 = 31;
-
-    /// `R(sum)`: what is sent in all while the operand sends `sum` in all.
-    pub fn of_sum(self, sum: i64) -> i64 {
-        (sum + (1 << (self.shift - 1))) >> self.shift
-    }
-
-    /// One step. `rest` is what earlier steps left over, zero at the start of a window.
-    pub fn step(self, rest: &mut i64, current: i64) -> i64 {
-        let all = *rest + current;
-        let sent = self.of_sum(all);
-        *rest = all - (sent << self.shift);
-        sent
-    }
-}
-
-/// Parameters of [`Op::Scale`]; either broadcasts over the value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scale {
-    /// Factor.
-    pub weight: Option<Tensor>,
-    /// Summand, added in every step.
-    pub bias: Option<Tensor>,
-}
-
-/// Parameters of [`Op::BatchNorm`], each `[C]` (ONNX BatchNormalization).
-#[derive(Clone, Debug, PartialEq)]
-pub struct BatchNorm {
-    /// γ.
-    pub gamma: Tensor,
-    /// β.
-    pub beta: Tensor,
-    /// Running mean.
-    pub mean: Tensor,
-    /// Running variance.
-    pub variance: Tensor,
-    /// ε.
-    pub epsilon: f32,
-}
-
-impl BatchNorm {
-    /// The `(factor, summand)` per channel that the normalisation amounts to: `γ/√(σ²+ε)` and `β − μ·factor`.
-    pub fn factors(&self) -> (Vec<f32>, Vec<f32>) {
-        let (gamma, beta) = (self.gamma.as_f32(), self.beta.as_f32());
-        let (mean, variance) = (self.mean.as_f32(), self.variance.as_f32());
-        (0..gamma.len())
-            .map(|c| {
-                let factor = f64::from(gamma[c]) / (f64::from(variance[c]) + f64::from(self.epsilon)).sqrt();
-                (factor as f32, (f64::from(beta[c]) - f64::from(mean[c]) * factor) as f32)
-            })
-            .unzip()
-    }
-}
-
-/// Parameters of [`Op::Pad`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pad {
-    /// Elements before, per axis.
-    pub begin: Vec<usize>,
-    /// Elements after, per axis.
-    pub end: Vec<usize>,
-    /// Their value; spikes can only be padded with zero.
-    pub value: f32,
-}
-
-/// Parameters of [`Op::Slice`], one entry per axis: element `i` of the result is element `start + i·step`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Slice {
-    /// First index.
-    pub start: Vec<usize>,
-    /// Distance between indices; negative runs backwards.
-    pub step: Vec<isize>,
-    /// Extent of the result.
-    pub shape: Vec<usize>,
-}
-
-/// Parameters of [`Op::Relu`].
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Relu {
-    /// Upper bound, as in ReLU6.
-    pub cap: Option<f32>,
-    /// The balanced threshold that `replace-relu` will use, once `balance-thresholds` has chosen it.
-    pub threshold: Option<Tensor>,
-}
-
-/// Parameters of [`Op::Lrn`] (ONNX LRN): `x / (bias + alpha/size · Σ x²)^beta` over `size` neighbouring channels.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Lrn {
-    /// Number of channels in the sum.
-    pub size: usize,
-    /// α.
-    pub alpha: f32,
-    /// β.
-    pub beta: f32,
-    /// k.
-    pub bias: f32,
-}
-
-/// Parameters of [`Op::RmsNorm`]: `x / √(mean(x²) + ε)`, the mean over `axes`. With the mean taken off before it is the heart of
-/// instance, group and layer normalisation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RmsNorm {
-    /// Per-sample axes, ascending.
-    pub axes: Vec<usize>,
-    /// ε.
-    pub epsilon: f32,
-}
-
-/// Parameters of [`Op::Layer`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
-    /// One weighted linear operation per operand, in operand order, none with a bias of its own; see [`Op::is_synapse`].
-    pub synapses: Vec<Op>,
-    /// Current added in every step; broadcasts over the layer's shape.
-    pub bias: Option<Tensor>,
-    /// The neurons; without them the layer's value is its current.
-    pub neuron: Option<Neuron>,
 }
 
 impl Op {
@@ -385,7 +194,8 @@ impl Op {
         }
     }
 
-    /// Whether the operation may stand among the synapses of a [`Layer`]: linear, one operand, no bias.
+    /// Whether the operation may stand among the synapses of a [`Layer`]: linear, one operand, no
+    /// bias.
     pub fn is_synapse(&self) -> bool {
         match self {
             Op::Identity | Op::AvgPool(_) | Op::Reduce(_) => true,
@@ -397,7 +207,8 @@ impl Op {
         }
     }
 
-    /// Whether the operation only moves elements (and may add zeros): result elements are operand elements.
+    /// Whether the operation only moves elements (and may add zeros): result elements are operand
+    /// elements.
     pub fn is_structural(&self) -> bool {
         match self {
             Op::Identity | Op::Concat { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Gather { .. } => true,
@@ -406,8 +217,8 @@ impl Op {
         }
     }
 
-    /// The operation with its integers as floats: it computes the same whole numbers, as far as an `f32`
-    /// holds them. [`Op::Requantize`] becomes the division that it rounds.
+    /// The operation with its integers as floats: it computes the same whole numbers, as far as an
+    /// `f32` holds them. [`Op::Requantize`] becomes the division that it rounds.
     pub fn in_floats(&self) -> Op {
         let floats = |t: &Option<Tensor>| t.as_ref().map(Tensor::to_floats);
         match self {
@@ -472,49 +283,169 @@ impl Op {
         }
         out
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+    /// The operation called `name` with attributes that are still to be read; `ty` is the type of
+    /// an input or constant.
+    pub(crate) fn unread(name: &str, (signal, shape): (Signal, &[usize])) -> Option<Op> {
+        let mut all = vec![
+            Op::Input(signal, shape.to_vec()),
+            Op::Constant(signal, Tensor::default()),
+            Op::Identity,
+            Op::Conv(Conv::default()),
+            Op::ConvTranspose(ConvTranspose::default()),
+            Op::Linear(Linear::default()),
+            Op::AvgPool(AvgPool::default()),
+            Op::Reduce(Reduce::default()),
+            Op::Scale(Scale::default()),
+            Op::BatchNorm(BatchNorm::default()),
+            Op::Add,
+            Op::Concat { axis: 0 },
+            Op::Reshape { shape: Vec::new() },
+            Op::Transpose { perm: Vec::new() },
+            Op::Pad(Pad::default()),
+            Op::Slice(Slice::default()),
+            Op::Gather { axis: 0, indices: Vec::new() },
+            Op::Relu(Relu::default()),
+            Op::MaxPool(Window::default()),
+            Op::Maximum,
+            Op::Softmax { axis: 0, log: false },
+            Op::Lrn(Lrn::default()),
+            Op::RmsNorm(RmsNorm::default()),
+            Op::CumulativeMaxPool(Window::default()),
+            Op::CumulativeMax,
+            Op::Requantize(Requantize::default()),
+            Op::Encode { scale: Tensor::default(), limit: 0 },
+            Op::If(Neuron::new(Tensor::default())),
+            Op::Layer(Layer::default()),
+            Op::Readout { scale: None, delay: 0 },
+        ];
+        all.extend(activation::activations().into_iter().map(Op::Activation));
+        all.into_iter().find(|op| op.name() == name)
+    }
 
-    proptest! {
-        #[test]
-        fn what_requantize_sends_in_all_is_the_rounded_sum_and_no_step_leaves_its_range(
-            shift in 1u32..=Requantize::MOST_BITS, currents in prop::collection::vec(-1_000_000i64..1_000_000, 1..50),
-        ) {
-            let r = Requantize { shift };
-            let half = 1i64 << (shift - 1);
-            let (mut rest, mut sum, mut sent) = (0, 0, 0);
-            for x in currents {
-                let now = r.step(&mut rest, x);
-                (sum, sent) = (sum + x, sent + now);
-                prop_assert!((-half..half).contains(&rest));
-                prop_assert_eq!(sent, r.of_sum(sum));
-                prop_assert!((r.of_sum(x - half)..=r.of_sum(x + half - 1)).contains(&now));
+    /// The attributes, on the way out or in.
+    pub(crate) fn fields(&mut self, f: &mut Fields) -> Result<(), AttrError> {
+        match self {
+            Op::Input(..) | Op::Identity | Op::Add | Op::Maximum | Op::CumulativeMax => Ok(()),
+            Op::Constant(_, value) => f.tensor("value", value),
+            Op::Conv(c) => c.fields(f),
+            Op::ConvTranspose(c) => c.fields(f),
+            Op::Linear(l) => l.fields(f),
+            Op::AvgPool(p) => p.fields(f),
+            Op::Reduce(r) => r.fields(f),
+            Op::Scale(s) => s.fields(f),
+            Op::BatchNorm(b) => b.fields(f),
+            Op::Concat { axis } => f.size("axis", axis),
+            Op::Reshape { shape } => f.sizes("shape", shape),
+            Op::Transpose { perm } => f.sizes("perm", perm),
+            Op::Pad(p) => p.fields(f),
+            Op::Slice(s) => s.fields(f),
+            Op::Gather { axis, indices } => f.size("axis", axis).and_then(|()| f.sizes("indices", indices)),
+            Op::Relu(r) => r.fields(f),
+            Op::Activation(a) => activation::activation_fields(a, f),
+            Op::MaxPool(w) | Op::CumulativeMaxPool(w) => f.window(w),
+            Op::Softmax { axis, log } => f.size("axis", axis).and_then(|()| f.flag("log", log)),
+            Op::Lrn(l) => l.fields(f),
+            Op::RmsNorm(n) => n.fields(f),
+            Op::Requantize(r) => r.fields(f),
+            Op::Encode { scale, limit } => arithmetic::encode_fields(scale, limit, f),
+            Op::If(n) => n.fields(f),
+            Op::Layer(l) => l.fields(f),
+            Op::Readout { scale, delay } => {
+                f.optional_tensor("scale", scale)?;
+                f.number_or("delay", delay, 0, "a number of steps")
             }
         }
     }
 
-    #[test]
-    fn requantize_is_printed_and_read_and_refused_where_there_are_no_integers() {
-        let text = |encode: &str, shift: u32| {
-            format!(
-                "graph @net steps=4 {{\n  %x = input : current[2]\n{encode}  %coarse = requantize %i, shift={shift} : current[2]\n  \
-                 %out = readout %coarse : potential[2]\n  output %out\n}}\n"
-            )
-        };
-        let integer = "  %i = encode %x, scale=4, limit=100 : current[2]\n";
-        let graph = crate::text::parse(&text(integer, 3)).unwrap();
-        assert_eq!(crate::text::print(&graph, crate::text::Parameters::Full), text(integer, 3));
-        assert!(crate::verify(&graph).is_ok());
-        let real = "  %i = layer %x, synapses=[identity()] : current[2]\n";
-        let error = crate::verify(&crate::text::parse(&text(real, 3)).unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("coarse (requantize)"), "{error}");
-        for shift in [0, 32] {
-            let error = crate::text::parse(&text(integer, shift)).unwrap_err().to_string();
-            assert!(error.contains(&format!("shift={shift}")), "{error}");
+    /// Signal and shape of the result.
+    pub(crate) fn infer(&self, operands: &[&ValueType]) -> Inferred {
+        use Signal::{Analog, Current, Potential, Spikes};
+        let same = |signal| Ok((signal, operands[0].shape.clone()));
+        match self {
+            Op::Input(signal, shape) => infer_source(*signal, shape, "an input is analog or a current"),
+            Op::Constant(signal, value) => infer_source(*signal, value.shape(), "a constant is analog or a current"),
+            Op::Identity => same(structural_signal(operands)?),
+            Op::Conv(c) => c.infer(operands),
+            Op::ConvTranspose(c) => c.infer(operands),
+            Op::Linear(l) => l.infer(operands),
+            Op::AvgPool(p) => p.infer(operands),
+            Op::Reduce(r) => r.infer(operands),
+            Op::Scale(s) => s.infer(operands),
+            Op::BatchNorm(b) => b.infer(operands),
+            Op::Add => arithmetic::infer_add(operands),
+            Op::Concat { axis } => shape::infer_concat(*axis, operands),
+            Op::Reshape { shape } => shape::infer_reshape(shape, operands),
+            Op::Transpose { perm } => shape::infer_transpose(perm, operands),
+            Op::Pad(p) => p.infer(operands),
+            Op::Slice(s) => s.infer(operands),
+            Op::Gather { axis, indices } => shape::infer_gather(*axis, indices, operands),
+            Op::Relu(r) => r.infer(operands),
+            Op::Activation(_) | Op::Lrn(_) => {
+                require(operands, &[Analog], "an analog value")?;
+                self.parameters().iter().try_for_each(|(n, t)| broadcasts(n, t, &operands[0].shape))?;
+                same(Analog)
+            }
+            Op::RmsNorm(n) => n.infer(operands),
+            Op::Softmax { axis, .. } => norm::infer_softmax(*axis, operands),
+            Op::Maximum => {
+                same_shapes(operands)?;
+                require(operands, &[Analog], "analog values")?;
+                same(structural_signal(operands)?)
+            }
+            Op::CumulativeMax => {
+                same_shapes(operands)?;
+                same(structural_signal(operands)?)
+            }
+            Op::MaxPool(w) => pool::infer_max(w, operands, &[Analog], "an analog value"),
+            Op::CumulativeMaxPool(w) => pool::infer_max(w, operands, &[Analog, Current, Spikes], "an analog value, spikes or a current"),
+            Op::Requantize(r) => r.infer(operands),
+            Op::Encode { scale, limit } => arithmetic::infer_encode(scale, *limit, operands),
+            Op::If(n) => {
+                require(operands, &[Current], "a current")?;
+                n.fits(&operands[0].shape)?;
+                same(Spikes)
+            }
+            Op::Layer(l) => l.infer(operands),
+            Op::Readout { scale, .. } => {
+                require(operands, &[Current, Spikes], "spikes or a current")?;
+                scale.iter().try_for_each(|t| broadcasts("scale", t, &operands[0].shape))?;
+                same(Potential)
+            }
         }
+    }
+
+    /// What the integers of the result (of neurons: their current) may be, given what those of the
+    /// operands may be.
+    pub(crate) fn current(&self, sources: &Sources<'_>) -> Channels {
+        match self {
+            Op::Encode { limit, .. } => Channels::one((-i64::from(*limit), i64::from(*limit))),
+            Op::Constant(_, value) => Channels::one(Channels::of_tensor(value, sources.shape).hull()),
+            Op::Layer(l) => l.current(sources),
+            Op::Conv(c) => c.current(sources),
+            Op::ConvTranspose(c) => c.current(sources),
+            Op::Linear(l) => l.current(sources),
+            Op::AvgPool(p) => p.current(sources),
+            Op::Reduce(r) => r.current(sources),
+            Op::Scale(s) => s.current(sources),
+            Op::Add => arithmetic::current_of_add(sources),
+            Op::Pad(p) => p.current(sources),
+            Op::Concat { axis } => shape::current_of_concat(*axis, sources),
+            Op::Gather { axis, indices } => shape::current_of_gather(*axis, indices, sources),
+            Op::Slice(s) => s.current(sources),
+            Op::Transpose { perm } if perm.first() == Some(&0) => sources.first(),
+            Op::Requantize(r) => r.current(sources),
+            // The largest of a channel.
+            Op::Identity | Op::CumulativeMaxPool(_) => sources.first(),
+            // Everything else moves elements, or takes the largest.
+            _ => Channels::one(sources.hull()),
+        }
+    }
+}
+
+fn infer_source(signal: Signal, shape: &[usize], expected: &str) -> Inferred {
+    match signal {
+        Signal::Analog | Signal::Current => Ok((signal, shape.to_vec())),
+        Signal::Spikes | Signal::Potential => Err(TypeError::Parameter(expected.into())),
     }
 }

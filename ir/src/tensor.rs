@@ -61,6 +61,13 @@ pub struct Tensor {
     data: TensorData,
 }
 
+/// The scalar zero.
+impl Default for Tensor {
+    fn default() -> Self {
+        Tensor::scalar(0.0)
+    }
+}
+
 /// Equal means: same shape, same element type, same bits (so a NaN equals itself).
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {

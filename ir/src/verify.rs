@@ -1,4 +1,4 @@
-//! Whole-graph invariants: what every pass must leave behind and every engine may rely on.
+//! Whole-graph invariants: what every pass must keep and every engine may rely on.
 
 use crate::attr::Attr;
 use crate::bounds::{Bounds, BoundsError};
@@ -149,7 +149,7 @@ pub enum VerifyError {
 /// * every node's type is the one its operation gives;
 /// * it is all analog or all temporal, and the outputs of a spiking graph are potentials;
 /// * parameters are finite, and floats, unless the graph is quantized;
-/// * a quantized graph (see [`Graph::is_quantized`]) computes in integers from `encode` on, its spikes are worth one,
+/// * a quantized graph (see [`Graph::is_quantized`]) computes in integers from `encode` on, its spikes have amplitude one,
 ///   and no integer leaves 32 bits within its window (see [`Bounds`]).
 ///
 /// How much the network needs is not among them: see [`verify_within`].
@@ -291,8 +291,8 @@ fn check_elements(graph: &Graph, id: NodeId, integers: bool) -> Result<(), Verif
     }
 }
 
-/// In a quantized graph the front end, which depends on the input alone and has no neurons, is real; `encode` makes its
-/// currents integers, and everything behind computes in integers.
+/// In a quantized graph the prefix, which depends on the input alone and has no neurons, is real; `encode` makes its
+/// currents integers, and everything after it computes in integers.
 fn check_integers(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
     let mut real: HashSet<NodeId> = HashSet::new();
     for &id in order {
@@ -330,7 +330,7 @@ fn check_integers(graph: &Graph, order: &[NodeId]) -> Result<(), VerifyError> {
 
 /// Why `op` does not stay within the integers, whatever its parameters.
 fn integer_obstacle(op: &Op) -> Option<&'static str> {
-    let amplitude = |n: &Neuron| (n.amplitude != Amplitude::One).then_some("its spikes are not worth one");
+    let amplitude = |n: &Neuron| (n.amplitude != Amplitude::One).then_some("the amplitude of its spikes is not one");
     match op {
         Op::AvgPool(p) if p.divisor != Divisor::One => Some("an average is no integer; only a sum is"),
         Op::Reduce(r) if r.mean => Some("a mean is no integer; only a sum is"),

@@ -3,7 +3,7 @@
 use crate::infer::MAX_ELEMENTS;
 
 /// A window sliding over the spatial axes of a `[C, spatial..]` value. All vectors have one entry per spatial axis.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Window {
     /// Extent of the window.
     pub kernel: Vec<usize>,

@@ -2,7 +2,7 @@
 
 mod graphs;
 
-use graphs::{Random, all_ops, quantized};
+use graphs::{all_ops, quantized};
 use proptest::prelude::*;
 use snn_ir::file::*;
 use snn_ir::*;
@@ -96,9 +96,9 @@ fn damage_under_a_right_checksum_never_panics_and_leaves_only_sound_networks() {
             let at = 20 + random.below(damaged.len() - 20);
             match random.below(4) {
                 0 => damaged[at] ^= 1 << random.below(8),
-                1 => damaged[at] = random.next() as u8,
+                1 => damaged[at] = random.bits() as u8,
                 2 => drop(damaged.remove(at)),
-                _ => damaged.insert(at, random.next() as u8),
+                _ => damaged.insert(at, random.bits() as u8),
             }
         }
         if let Ok(p) = decode(resealed(damaged)) {

@@ -102,7 +102,7 @@ fn nonsense_is_refused_with_its_place_and_reason() {
         ("steps=4", "steps=-4", "1:20: expected a number of steps"),
         ("current[2x4x4]", "currents[2x4x4]", "2:16: expected a signal: analog, current, spikes or potential"),
         ("%x = input", "%\"x = input", "2:4: the closing quote is missing"),
-        ("init=0.5", "threshold=0.5", "4:28: attribute `threshold` stands here twice"),
+        ("init=0.5", "threshold=0.5", "4:28: attribute `threshold` is here twice"),
         ("init=0.5", "init=?", "4:33: unexpected character '?'"),
     ];
     let mut wrong = Vec::new();

@@ -5,18 +5,14 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use snn_ir::op::{Conv, Linear, Reduce, Relu};
-use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
+use snn_ir::{Graph, NodeId, Op, Random, Signal, Tensor, Window};
 use snn_runtime::analog::AnalogNetwork;
 
 fn weights(shape: &[usize]) -> Tensor {
     let count: usize = shape.iter().product();
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 8_388_608.0 - 1.0
-    };
+    let mut random = Random::new(1);
     let gain = (3.0 * shape[0] as f32 / count as f32).sqrt();
-    Tensor::f32(shape, (0..count).map(|_| gain * next()).collect::<Vec<_>>())
+    Tensor::f32(shape, (0..count).map(|_| gain * random.signed_unit()).collect::<Vec<_>>())
 }
 
 struct Builder(Graph);

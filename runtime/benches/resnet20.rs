@@ -2,14 +2,15 @@
 
 mod common;
 
-use common::{Random, image, resnet20};
+use common::{image, resnet20};
 use criterion::{Criterion, criterion_group, criterion_main};
+use snn_ir::Random;
 use snn_runtime::{Cpu, Network};
 
 fn resnet(c: &mut Criterion) {
     let graph = resnet20(7);
     // Different images in turn: a branch predictor would learn one by heart.
-    let images: Vec<Vec<f32>> = (0..16).map(|i| image(&mut Random(77 * i + 5), 3 * 32 * 32)).collect();
+    let images: Vec<Vec<f32>> = (0..16).map(|i| image(&mut Random::new(77 * i + 5), 3 * 32 * 32)).collect();
     for cpu in Cpu::available() {
         c.bench_function(&format!("compile/{cpu}"), |b| b.iter(|| Network::compile_for(&graph, cpu).expect("the network compiles")));
         let network = Network::compile_for(&graph, cpu).expect("the network compiles");

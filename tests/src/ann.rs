@@ -1,41 +1,7 @@
 //! Random ANNs: graphs of every operation of the analog IR, with odd windows, groups, axes and parameters.
 
 use snn_ir::op::{AvgPool, BatchNorm, Conv, ConvTranspose, Divisor, Linear, Lrn, Pad, Reduce, Relu, RmsNorm, Scale, Slice};
-use snn_ir::{Activation, Graph, NodeId, Op, Signal, Tensor, Window};
-
-/// SplitMix64 (Steele et al. 2014).
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.bits() % n as u64) as usize
-    }
-
-    /// One of these.
-    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-
-    /// Between 0 and 1.
-    pub fn uniform(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    /// Nearly normal, with variance one (sum of twelve uniforms).
-    pub fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
-    }
-}
+use snn_ir::{Activation, Graph, NodeId, Op, Random, Signal, Tensor, Window};
 
 /// Most elements of a value.
 const LARGEST: usize = 2000;
@@ -48,9 +14,9 @@ struct Builder {
 
 /// The ANN of a seed: one input, up to a dozen operations, one or two outputs.
 pub fn random_ann(seed: u64) -> Graph {
-    let mut b = Builder { graph: Graph::new(format!("ann{seed}")), random: Random(seed), values: Vec::new() };
-    let c = b.random.of(&[1, 2, 3, 4, 6, 8]);
-    let side = b.random.of(&[1, 2, 4, 5, 7]);
+    let mut b = Builder { graph: Graph::new(format!("ann{seed}")), random: Random::new(seed), values: Vec::new() };
+    let c = b.random.pick(&[1, 2, 3, 4, 6, 8]);
+    let side = b.random.pick(&[1, 2, 4, 5, 7]);
     let shape = [vec![c], vec![c, side], vec![c, side, side], vec![c, side, side], vec![c, side, side + 1]];
     let shape = shape[b.random.below(shape.len())].clone();
     b.add(Op::Input(Signal::Analog, shape), &[]);
@@ -97,7 +63,7 @@ impl Builder {
     }
 
     fn window(&mut self, rank: usize, padded: bool) -> Window {
-        let mut each = |choices: &[usize]| (0..rank).map(|_| self.random.of(choices)).collect::<Vec<_>>();
+        let mut each = |choices: &[usize]| (0..rank).map(|_| self.random.pick(choices)).collect::<Vec<_>>();
         let (kernel, stride, dilation) = (each(&[1, 2, 3, 3]), each(&[1, 1, 2, 3]), each(&[1, 1, 1, 2]));
         let pads = if padded { &[0, 1, 1, 2][..] } else { &[0][..] };
         let (pad_begin, pad_end) = (each(pads), each(pads));
@@ -106,7 +72,7 @@ impl Builder {
 
     fn dense(&mut self, x: NodeId) -> Option<NodeId> {
         let inputs = *self.graph.ty(x).shape.last()?;
-        let out = self.random.of(&[1, 2, 5, 10]);
+        let out = self.random.pick(&[1, 2, 5, 10]);
         let (weight, bias) = (self.weight(&[out, inputs]), self.bias(out));
         self.add(Op::Linear(Linear { weight, bias }), &[x])
     }
@@ -128,7 +94,7 @@ impl Builder {
             0..=3 if shape.len() > 1 => self.convolution(x, &shape),
             0..=4 => self.dense(x),
             5..=8 => {
-                let cap = self.random.of(&[None, None, Some(6.0), Some(1.0)]);
+                let cap = self.random.pick(&[None, None, Some(6.0), Some(1.0)]);
                 self.add(Op::Relu(Relu { cap, threshold: None }), &[x])
             }
             9 => {
@@ -145,7 +111,7 @@ impl Builder {
             15 | 16 => {
                 let same: Vec<NodeId> = self.values.iter().copied().filter(|&v| self.graph.ty(v).shape == shape).collect();
                 let other = same[self.random.below(same.len())];
-                let op = self.random.of(&[0, 0, 1]);
+                let op = self.random.pick(&[0, 0, 1]);
                 self.add(if op == 0 { Op::Add } else { Op::Maximum }, &[x, other])
             }
             17 => {
@@ -159,8 +125,8 @@ impl Builder {
 
     fn convolution(&mut self, x: NodeId, shape: &[usize]) -> Option<NodeId> {
         let channels = shape[0];
-        let groups = self.random.of(&[1, 1, 1, channels]);
-        let out = groups * self.random.of(&[1, 1, 2, 4]);
+        let groups = self.random.pick(&[1, 1, 1, channels]);
+        let out = groups * self.random.pick(&[1, 1, 2, 4]);
         let transposed = self.random.below(5) == 0;
         let window = self.window(shape.len() - 1, !transposed);
         let bias = self.bias(out);
@@ -178,7 +144,7 @@ impl Builder {
         if self.random.below(2) == 0 {
             return self.add(Op::MaxPool(window), &[x]);
         }
-        let divisor = self.random.of(&[Divisor::Padded, Divisor::Valid]);
+        let divisor = self.random.pick(&[Divisor::Padded, Divisor::Valid]);
         self.add(Op::AvgPool(AvgPool { window, divisor }), &[x])
     }
 
@@ -189,16 +155,16 @@ impl Builder {
             1 => self.add(Op::RmsNorm(RmsNorm { axes: (0..shape.len()).collect(), epsilon: 1e-5 }), &[x]),
             _ => {
                 // Signs, and channels that are switched off.
-                let gamma = self.numbers(&[channels], |r| r.of(&[1.0, 1.0, 0.5, -0.7, 0.0]) * (0.5 + r.uniform()));
+                let gamma = self.numbers(&[channels], |r| r.pick(&[1.0, 1.0, 0.5, -0.7, 0.0]) * (0.5 + r.unit()));
                 let (beta, mean) = (self.numbers(&[channels], |r| 0.3 * r.normal()), self.numbers(&[channels], |r| 0.3 * r.normal()));
-                let variance = self.numbers(&[channels], |r| 0.2 + r.uniform());
+                let variance = self.numbers(&[channels], |r| 0.2 + r.unit());
                 self.add(Op::BatchNorm(BatchNorm { gamma, beta, mean, variance, epsilon: 1e-5 }), &[x])
             }
         }
     }
 
     fn activation(&mut self, shape: &[usize]) -> Activation {
-        let slope = self.random.of(&[0.1, 0.01, -0.2, 0.5]);
+        let slope = self.random.pick(&[0.1, 0.01, -0.2, 0.5]);
         match self.random.below(10) {
             0 => Activation::LeakyRelu { slope },
             1 => Activation::PRelu(self.broadcast(shape, |r| 0.3 * r.normal())),
@@ -229,7 +195,7 @@ impl Builder {
             3 => {
                 let mut each = |_| self.random.below(3);
                 let (begin, end) = ((0..rank).map(&mut each).collect(), (0..rank).map(&mut each).collect());
-                let value = self.random.of(&[0.0, 0.0, 0.0, 0.5]);
+                let value = self.random.pick(&[0.0, 0.0, 0.0, 0.5]);
                 self.add(Op::Pad(Pad { begin, end, value }), &[x])
             }
             4 => {

@@ -179,8 +179,9 @@ impl<'g> WindowSums<'g> {
                 }
                 Op::Readout { .. } => values[&operands[0]].clone(),
                 op => {
+                    assert!(op.is_structural(), "no integer meaning for {}", op.name());
                     let shapes: Vec<&[usize]> = operands.iter().map(|&o| &graph.ty(o).shape[..]).collect();
-                    let map = index_map(op, &shapes, shape).unwrap_or_else(|| panic!("no integer meaning for {}", op.name()));
+                    let map = index_map(op, &shapes, shape).expect("structural operations move elements");
                     map.into_iter().map(|source| source.map_or(0, |(o, e)| values[&operands[o as usize]][e as usize])).collect()
                 }
             };

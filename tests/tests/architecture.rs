@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Rooms of `snn-ir` from the ground up; those of one floor may use each other.
 const IR: &[&[&str]] = &[
-    &["tensor", "signal"],
-    &["window", "infer", "activation", "neuron", "op", "attr"],
+    &["tensor", "signal", "random"],
+    &["window", "infer", "activation", "neuron", "op", "attr", "interval"],
     &["index_map", "graph"],
     &["bounds", "limits", "target"],
     &["preprocessing", "verify"],

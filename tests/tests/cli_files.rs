@@ -247,9 +247,13 @@ fn names_and_notes_of_files_never_command_the_terminal() {
 
 #[test]
 fn threads_that_cannot_start_are_an_error_and_no_panic() {
-    // 3,000 stacks of 2 MiB in an address space of 2 GB.
+    // 3,000 stacks of 64 MiB in an address space of 2 GB. They are that large so that what a thread needs beside its
+    // stack fits where no further stack does.
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -v 2000000; exec \"$0\" recipes", SNNC]).env("RAYON_NUM_THREADS", "3000");
+    shell
+        .args(["-c", "ulimit -v 2000000; exec \"$0\" recipes", SNNC])
+        .env("RAYON_NUM_THREADS", "3000")
+        .env("RUST_MIN_STACK", (64 << 20).to_string());
     let output = shell.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", error(&output));
     assert!(error(&output).contains("cannot start"), "{}", error(&output));

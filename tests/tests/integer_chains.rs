@@ -2,36 +2,10 @@
 
 use rayon::prelude::*;
 use snn_ir::op::{AvgPool, Conv, Divisor, Linear, Relu};
-use snn_ir::{Activation, Graph, NodeId, Op, Signal, Tensor, Window};
+use snn_ir::{Activation, Graph, NodeId, Op, Random, Signal, Tensor, Window};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 use snnc::{Compiled, Compiler, CompilerError, Recipe, Samples, Weights};
-
-/// SplitMix64 (Steele et al. 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    /// Nearly normal, with variance one (sum of twelve uniforms).
-    fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
-    }
-}
 
 struct Builder {
     graph: Graph,
@@ -40,7 +14,7 @@ struct Builder {
 
 impl Builder {
     fn new(seed: u64, shape: &[usize]) -> (Builder, NodeId) {
-        let mut b = Builder { graph: Graph::new(format!("net{seed}")), random: Random(seed) };
+        let mut b = Builder { graph: Graph::new(format!("net{seed}")), random: Random::new(seed) };
         let input = b.add(Op::Input(Signal::Analog, shape.to_vec()), &[]);
         (b, input)
     }
@@ -57,7 +31,7 @@ impl Builder {
     /// Weights that keep the size of what they multiply, times something between a tenth and ten.
     fn weight(&mut self, shape: &[usize]) -> Tensor {
         let fan_in: usize = shape[1..].iter().product();
-        let size = 10f32.powf(2.0 * self.random.uniform() - 1.0) / (fan_in as f32).sqrt();
+        let size = 10f32.powf(2.0 * self.random.unit() - 1.0) / (fan_in as f32).sqrt();
         let count = shape.iter().product();
         Tensor::f32(shape, (0..count).map(|_| size * self.random.normal()).collect::<Vec<_>>())
     }
@@ -169,7 +143,7 @@ fn chain(seed: u64, links: usize) -> Graph {
 }
 
 fn samples(graph: &Graph, seed: u64, count: usize) -> Samples {
-    let mut random = Random(seed ^ 0xabcd);
+    let mut random = Random::new(seed ^ 0xabcd);
     let len = graph.ty(graph.inputs()[0]).len();
     Samples::of(graph).with((0..count).map(|_| vec![(0..len).map(|_| random.normal()).collect()])).unwrap()
 }

@@ -1,9 +1,9 @@
 //! A pass that says it keeps outputs keeps them, and what `quantize` moves is within its bound.
 
 use rayon::prelude::*;
-use snn_ir::Graph;
+use snn_ir::{Graph, Random};
 use snn_runtime::analog::AnalogNetwork;
-use snn_tests::ann::{Random, random_ann};
+use snn_tests::ann::random_ann;
 use snnc::passes::pipeline::PipelineError;
 use snnc::recipe::built_in;
 use snnc::{Compiler, CompilerError, Recipe, Samples, Weights};
@@ -13,7 +13,7 @@ const NETWORKS: u64 = 1000;
 const TIMESTEPS: u32 = 8;
 
 fn samples(graph: &Graph, seed: u64) -> Samples {
-    let mut random = Random(seed ^ 0x5eed);
+    let mut random = Random::new(seed ^ 0x5eed);
     let len = graph.ty(graph.inputs()[0]).len();
     let all = (0..12).map(|_| vec![(0..len).map(|_| random.normal()).collect()]);
     Samples::of(graph).with(all).expect("they have the input's shape")

@@ -1,7 +1,7 @@
 //! Values without axes, and of one element, go through the importer, every pass, every recipe and every engine.
 
-use snn_ir::Graph;
 use snn_ir::verify::verify;
+use snn_ir::{Graph, Random};
 use snn_runtime::analog::AnalogNetwork;
 use snn_runtime::{EngineKind, Network};
 use snn_tests::onnx::{Onnx, float, int, ints, noise};
@@ -18,15 +18,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const TIMESTEPS: u32 = 8;
 /// Networks that are made.
 const NETWORKS: u64 = 150;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % n
-    }
-}
 
 /// A network under construction: the model, and the shapes of its values.
 struct Builder {
@@ -144,7 +135,7 @@ impl Builder {
 
 /// The model of a seed.
 fn model(seed: u64) -> Onnx {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let shape: Vec<i64> = [vec![], vec![1], vec![1, 1], vec![4], vec![1, 4], vec![1, 2, 3]][random.below(6)].clone();
     let model = Onnx::new(13).input("x", &shape);
     let mut builder = Builder { model, random, values: vec![("x".into(), shape)], made: 0 };

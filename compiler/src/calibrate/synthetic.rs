@@ -2,7 +2,7 @@
 
 use crate::data::preprocess::{Misfit, Target, pixels_to_input, range};
 use crate::data::{ChannelOrder, Pixels, Samples};
-use snn_ir::{Graph, Preprocessing, ValueType};
+use snn_ir::{Graph, Preprocessing, Random, ValueType};
 use std::fmt::{self, Display};
 
 /// How many samples are made.
@@ -32,29 +32,11 @@ impl Display for Assumed {
     }
 }
 
-/// A small deterministic generator (SplitMix64, Steele et al. 2014).
-struct Generator(u64);
-
-impl Generator {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform in `[-1, 1)`.
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-}
-
 /// Random inputs for every input of `graph`, as `assumed` says: for images (three axes) smooth random fields plus a little
 /// noise, as photographs have most of their power in low frequencies; independent noise otherwise.
 pub fn samples(graph: &Graph, assumed: &Assumed) -> Samples {
     let types: Vec<ValueType> = graph.inputs().into_iter().map(|id| graph.ty(id).clone()).collect();
-    let mut generator = Generator(0x5eed);
+    let mut generator = Random::new(0x5eed);
     let elements: usize = types.iter().map(ValueType::len).sum();
     let count = (ELEMENTS / elements.max(1)).clamp(1, MOST_SAMPLES);
     let mut sample = |ty: &ValueType| match assumed {
@@ -74,7 +56,7 @@ pub fn samples(graph: &Graph, assumed: &Assumed) -> Samples {
 const PIXELS: (f32, f32) = (0.449 * 255.0, 0.226 * 255.0);
 
 /// Random pixels as an input of per-sample `shape`, with the mean and the deviation that photographs have.
-fn pixels(generator: &mut Generator, shape: &[usize], preprocessing: &Preprocessing) -> Result<Vec<f32>, Misfit> {
+fn pixels(generator: &mut Random, shape: &[usize], preprocessing: &Preprocessing) -> Result<Vec<f32>, Misfit> {
     let target = Target::new(shape, preprocessing.layout);
     target.check(preprocessing)?;
     let size = target.image_size(preprocessing);
@@ -84,10 +66,10 @@ fn pixels(generator: &mut Generator, shape: &[usize], preprocessing: &Preprocess
     pixels_to_input(Pixels { data, size, order: ChannelOrder::First }, preprocessing, &target)
 }
 
-fn standardised(generator: &mut Generator, shape: &[usize]) -> Vec<f32> {
+fn standardised(generator: &mut Random, shape: &[usize]) -> Vec<f32> {
     let mut values = match *shape {
         [channels, height, width] if height > 4 && width > 4 => (0..channels).flat_map(|_| field(generator, height, width)).collect(),
-        _ => (0..shape.iter().product()).map(|_| generator.uniform()).collect::<Vec<f32>>(),
+        _ => (0..shape.iter().product()).map(|_| generator.signed_unit()).collect::<Vec<f32>>(),
     };
     let n = values.len() as f32;
     let mean = values.iter().sum::<f32>() / n;
@@ -97,10 +79,10 @@ fn standardised(generator: &mut Generator, shape: &[usize]) -> Vec<f32> {
 }
 
 /// A sum of bilinearly enlarged random grids, each finer and weaker than the one before (power falls as 1/f).
-fn field(generator: &mut Generator, height: usize, width: usize) -> Vec<f32> {
+fn field(generator: &mut Random, height: usize, width: usize) -> Vec<f32> {
     let mut out = vec![0f32; height * width];
     for (cells, weight) in [(2usize, 1.0f32), (4, 0.6), (8, 0.35), (16, 0.2)] {
-        let grid: Vec<f32> = (0..(cells + 1) * (cells + 1)).map(|_| generator.uniform()).collect();
+        let grid: Vec<f32> = (0..(cells + 1) * (cells + 1)).map(|_| generator.signed_unit()).collect();
         for y in 0..height {
             for x in 0..width {
                 let (fy, fx) = (y as f32 * cells as f32 / height as f32, x as f32 * cells as f32 / width as f32);
@@ -113,6 +95,6 @@ fn field(generator: &mut Generator, height: usize, width: usize) -> Vec<f32> {
             }
         }
     }
-    out.iter_mut().for_each(|v| *v += 0.1 * generator.uniform());
+    out.iter_mut().for_each(|v| *v += 0.1 * generator.signed_unit());
     out
 }

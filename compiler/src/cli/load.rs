@@ -1,10 +1,12 @@
-//! Spiking networks from `.snn` files.
+//! Spiking networks from `.snn` files and from text.
 
 use super::{Failure, output};
-use snn_ir::file::{Program, decode_within, read_within};
-use snn_ir::{Graph, Limits, Op};
+use snn_ir::file::{Program, Provenance, decode_within, read_within};
+use snn_ir::text::parse;
+use snn_ir::{Graph, Limits, Op, Preprocessing, verify_within};
 use snn_runtime::Network;
 use snnc::data::Feed;
+use snnc::data::preprocess::likely_layout;
 use snnc::driver::DEFAULT_TIMESTEPS;
 use snnc::files;
 use snnc::frontend::onnx::model::Model;
@@ -20,11 +22,35 @@ pub fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
 }
 
-/// The network in a `.snn` file, if it is within `limits`.
+/// The graph in a `.snnir` file, if it is within `limits`.
+pub fn text(path: &Path, limits: &Limits) -> Result<Graph, Failure> {
+    let name = files::name(path);
+    let text = files::read_text(path, files::MAX_MODEL).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {name}")))?;
+    let graph = parse(&text).map_err(|e| Failure::from_error(&e).while_doing(format!("{name} is not a graph in text form")))?;
+    verify_within(&graph, limits).map_err(|e| Failure::from_error(&e).while_doing(format!("cannot use the graph in {name}")))?;
+    Ok(graph)
+}
+
+/// The network in a `.snnir` file. Text says nothing of pixels: they are taken as 0..1.
+fn program_in_text(path: &Path, limits: &Limits) -> Result<Program, Failure> {
+    let graph = text(path, limits)?;
+    if !graph.is_spiking() {
+        let failure = Failure::new(format!("{} is not a spiking network", path.display()));
+        return Err(failure.help("snnc opt runs passes on it"));
+    }
+    let shape = graph.inputs().first().map(|&i| graph.ty(i).shape.clone()).unwrap_or_default();
+    let preprocessing = Preprocessing { layout: likely_layout(&shape), ..Preprocessing::default() };
+    Ok(Program { graph, preprocessing, provenance: Provenance::default() })
+}
+
+/// The network in a `.snn` or `.snnir` file, if it is within `limits`.
 pub fn program(path: &Path, limits: &Limits) -> Result<Program, Failure> {
     if is_onnx(path) {
         let failure = Failure::new(format!("{} is not a spiking network", path.display()));
         return Err(failure.help(format!("compile it first: snnc {} -o OUT.snn", path.display())));
+    }
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("snnir")) {
+        return program_in_text(path, limits);
     }
     let failed = |failure: Failure| failure.while_doing(format!("cannot load {}", files::name(path)));
     if files::is_standard(path) {

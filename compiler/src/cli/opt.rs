@@ -2,10 +2,10 @@
 
 use super::arguments::timesteps;
 use super::compile::check_pass_name;
-use super::{Failure, destination, output};
+use super::{Failure, destination, load, output};
 use clap::Args;
-use snn_ir::text::{Parameters, parse, print};
-use snn_ir::{Limits, verify_within};
+use snn_ir::Limits;
+use snn_ir::text::{Parameters, print};
 use snnc::driver::DEFAULT_TIMESTEPS;
 use snnc::files;
 use snnc::passes::{AnyPass, Request, order, parse_list, pipeline, weight_range};
@@ -42,11 +42,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = files::name(&arguments.graph);
     let passes = parse_list(&arguments.pass)?;
     check_pass_name("--why", arguments.why.as_deref(), &[])?;
-    let text = files::read_text(&arguments.graph, files::MAX_MODEL)
-        .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot read {path}")))?;
-    let mut graph = parse(&text).map_err(|e| Failure::from_error(&e).while_doing(format!("{path} is not a graph in text form")))?;
-    verify_within(&graph, &Limits::default())
-        .map_err(|e| Failure::from_error(&e).while_doing(format!("cannot use the graph in {path}")))?;
+    let mut graph = load::text(&arguments.graph, &Limits::default())?;
     let timesteps = arguments.timesteps.or(graph.timesteps).unwrap_or(DEFAULT_TIMESTEPS);
     order::check(passes.iter().map(AnyPass::as_pass), &order::holding(&graph))
         .map_err(|(_, error)| Failure::from_error(&error).while_doing(format!("cannot run these passes on the graph in {path}")))?;

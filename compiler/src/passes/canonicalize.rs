@@ -264,11 +264,10 @@ fn pad_with_number(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool
         return Ok(false);
     }
     let (inner, shape) = (graph.ty(source).shape.clone(), graph.ty(id).shape.clone());
-    let zeros = Op::Pad(Pad { value: 0.0, ..pad.clone() });
-    let inside = snn_ir::index_map::index_map(&zeros, &[&inner], &shape).expect("padding with zeros only moves elements");
+    let inside = snn_ir::index_map::index_map(graph.op(id), &[&inner], &shape).expect("padding moves elements");
     let bias = inside.into_iter().map(|from| if from.is_some() { 0.0 } else { pad.value }).collect::<Vec<f32>>();
     let name = graph.fresh_name(&format!("{}.zeros", graph.node(id).name()));
-    let padded = graph.add(name, zeros, &[source])?;
+    let padded = graph.add(name, Op::Pad(Pad { value: 0.0, ..pad.clone() }), &[source])?;
     graph.rewrite(id, Op::Scale(Scale { weight: None, bias: Some(Tensor::f32(shape, bias)) }), &[padded])?;
     Ok(true)
 }

@@ -4,6 +4,9 @@
 //! averaged over calibration samples and space; repeated, since a bias changes counts in steps. Layers are visited in
 //! order and each sees the spikes that the corrected layers before it send; the answers are corrected last. Source: Li et al. 2021, "light" calibration.
 //!
+//! Neurons with a hard reset stay as they are: they lose most where currents are large, and a bias
+//! of the whole channel moves all of them.
+//!
 //! Precondition: after `replace-relu` and `shift-membrane`, before `normalize`. Without calibration data it works on synthetic inputs
 //! matched to batch-norm statistics, and does nothing where there are none.
 
@@ -14,6 +17,7 @@ use crate::calibrate::layerwise::{SampleBudget, Site};
 use crate::calibrate::spike_train::ExpandedNeuron;
 use rayon::prelude::*;
 use serde::Deserialize;
+use snn_ir::neuron::Reset;
 use snn_ir::op::Scale;
 use snn_ir::{Graph, Op, Tensor};
 
@@ -57,6 +61,9 @@ impl Pass for CorrectBias {
 
 impl CorrectBias {
     fn correct(&self, site: &mut Site<'_>) -> Result<Outcome, PassError> {
+        if site.neuron().is_some_and(|n| n.reset == Reset::Zero) {
+            return Ok(Outcome::Declined("a bias of the whole channel does not give back what a hard reset throws away".into()));
+        }
         let shape = site.graph.ty(site.id).shape.clone();
         let axis = channel_axis(site.graph, site.id);
         let channels = shape.get(axis).copied().unwrap_or(1);

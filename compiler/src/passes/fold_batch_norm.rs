@@ -90,13 +90,11 @@ pub(super) fn scale_rows(weight: &Tensor, factors: &[f32]) -> Tensor {
     Tensor::f32(weight.shape(), weight.as_f32().iter().enumerate().map(|(i, w)| w * factors[i / row]).collect::<Vec<_>>())
 }
 
-/// Multiplies the output channels of a transposed convolution's `[C_in, C_out / groups, kernel..]` weight.
-pub(super) fn scale_transposed(weight: &Tensor, factors: &[f32], groups: usize) -> Tensor {
-    let shape = weight.shape();
-    let (per_group, taps) = (shape[1], shape[2..].iter().product::<usize>());
-    let inputs_per_group = shape[0] / groups;
-    let channel = |i: usize| (i / (per_group * taps) / inputs_per_group) * per_group + i / taps % per_group;
-    Tensor::f32(shape, weight.as_f32().iter().enumerate().map(|(i, w)| w * factors[channel(i)]).collect::<Vec<_>>())
+/// Multiplies the output channels of a transposed convolution's weight.
+pub(super) fn scale_transposed(c: &ConvTranspose, factors: &[f32]) -> Tensor {
+    let layout = c.layout();
+    let scaled = c.weight.as_f32().iter().enumerate().map(|(i, w)| w * factors[layout.output(i)]);
+    Tensor::f32(c.weight.shape(), scaled.collect::<Vec<_>>())
 }
 
 fn folded_bias(bias: Option<&Tensor>, weight: &[f32], summand: &[f32]) -> Option<Tensor> {
@@ -121,7 +119,7 @@ pub(super) fn fold_into(graph: &Graph, before: NodeId, scale: &Scale) -> Option<
         }
         Op::ConvTranspose(c) => {
             let (weight, bias) = per_channel(0)?;
-            let scaled = scale_transposed(&c.weight, &weight, c.groups);
+            let scaled = scale_transposed(c, &weight);
             Some(Op::ConvTranspose(ConvTranspose { weight: scaled, bias: folded_bias(c.bias.as_ref(), &weight, &bias), ..c.clone() }))
         }
         Op::Linear(l) => {

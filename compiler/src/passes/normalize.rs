@@ -190,11 +190,8 @@ fn scale_columns(graph: &Graph, id: NodeId, operand: NodeId, amplitude: &[f32]) 
     match graph.op(id) {
         Op::Conv(c) => {
             let factors = per_channel()?;
-            let (rows, columns) = (c.weight.shape()[0], c.weight.shape()[1]);
-            let taps = c.window.taps();
-            let rows_per_group = rows / c.groups;
-            let factor = |i: usize| factors[i / (columns * taps) / rows_per_group * columns + i / taps % columns];
-            let weight: Vec<f32> = c.weight.as_f32().iter().enumerate().map(|(i, w)| w * factor(i)).collect();
+            let layout = c.layout();
+            let weight: Vec<f32> = c.weight.as_f32().iter().enumerate().map(|(i, w)| w * factors[layout.input(i)]).collect();
             Some(Op::Conv(Conv { weight: Tensor::f32(c.weight.shape(), weight), ..c.clone() }))
         }
         Op::ConvTranspose(c) => {

@@ -129,6 +129,7 @@ impl Pass for Quantize {
             units: HashMap::new(),
             ranges: Ranges::within(request.target.largest_potential()),
             largest_potential: request.target.largest_potential(),
+            largest_spike_weight: request.target.largest_weight(f64::INFINITY),
             largest_weight: request.target.largest_weight(units::MOST_WEIGHT),
             rescaled: HashMap::new(),
             layers: Vec::new(),
@@ -198,6 +199,8 @@ struct Quantizer<'g> {
     timesteps: u32,
     /// Largest magnitude of a potential that the target holds.
     largest_potential: i64,
+    /// Largest magnitude of a weight that the target holds.
+    largest_spike_weight: f64,
     /// Largest magnitude of a weight that reads currents.
     largest_weight: f64,
     range: WeightRange,

@@ -12,7 +12,8 @@
 //! neuron send 1, 1/2, 1/3, .. spikes a step, each time `⌈θ/I⌉` steps apart. So neurons get 4/3 of
 //! their current, or θ is 3/4 of the amplitude of a spike: currents halfway between the rates 1
 //! and 1/2 decide between them. (For currents spread evenly up to the amplitude the least squared
-//! error is at 0.76.) `calibrate-layers` then tunes θ to the spikes that such neurons really send.
+//! error is at 0.76.) Most is lost where currents are large beside θ: `balance-thresholds` with
+//! `rule: max` suits it, and `calibrate-layers` tunes θ to the spikes that such neurons really send.
 //!
 //! Precondition: no other analog-only operation is left.
 

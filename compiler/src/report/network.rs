@@ -89,7 +89,9 @@ impl NetworkReport {
         };
         let mut text =
             format!("spiking network {}: {} neurons, {} parameters, {numbers}, {timesteps}\n", self.network, self.neurons, self.parameters);
-        text += &format!("from {} (CRC-32 {}) by snnc {}, calibrated on {calibration}\n", self.model, self.model_crc32, self.compiler);
+        if !self.model.is_empty() {
+            text += &format!("from {} (CRC-32 {}) by snnc {}, calibrated on {calibration}\n", self.model, self.model_crc32, self.compiler);
+        }
         text += &format!("preprocessing of 8-bit pixels: {}\n", self.preprocessing);
         self.notes.iter().for_each(|n| text += &format!("note: {n}\n"));
         text.push('\n');

@@ -87,7 +87,7 @@ fn graph(message: schema::Graph) -> Result<Graph, DecodeError> {
 fn add(graph: &mut Graph, ids: &[NodeId], node: schema::Node) -> Result<NodeId, String> {
     let signal = signal(node.signal())?;
     let shape = sizes(node.shape)?;
-    let operand = |&o: &u32| ids.get(o as usize).copied().ok_or_else(|| format!("operand {o} does not stand before it"));
+    let operand = |&o: &u32| ids.get(o as usize).copied().ok_or_else(|| format!("operand {o} does not come before it"));
     let operands = node.operands.iter().map(operand).collect::<Result<Vec<NodeId>, String>>()?;
     let op = Op::from_attributes(&node.op, attributes(node.attributes)?, (signal, &shape)).map_err(|e| e.to_string())?;
     let id = graph.add(node.name, op, &operands).map_err(|e| e.to_string())?;

@@ -1,8 +1,9 @@
-//! A look at a payload before it is decoded: whether it only has fields that the schema has, and how much memory it
-//! would take.
+//! A look at a payload before it is decoded: whether it only has fields that the schema has, and
+//! how much memory it would take.
 //!
-//! Tensor data costs what it does in the file. But an empty message of two bytes becomes a struct of hundreds, so a
-//! small file could ask for a lot of memory; and the decoder ignores fields that it does not know.
+//! Tensor data costs what it does in the file. But an empty message of two bytes becomes a struct
+//! of hundreds, so a small file could ask for a lot of memory; and the decoder ignores fields that
+//! it does not know.
 
 use super::DecodeError;
 
@@ -11,89 +12,48 @@ const BUDGET: usize = 48 << 20;
 /// How deep messages may nest. A layer's synapse has ten levels.
 const MAX_DEPTH: usize = 16;
 
-/// Messages of the schema.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Message {
-    Program,
-    Graph,
-    Node,
-    Attribute,
-    Value,
-    Integers,
-    Tensor,
-    Call,
-    List,
-    Preprocessing,
-    Size,
-    Provenance,
-    Calibration,
-}
-
 /// What a field holds.
+#[derive(Clone, Copy)]
 enum Field {
-    Message(Message),
+    /// A message of this name.
+    Message(&'static str),
     /// A number.
     Number,
-    /// Many numbers, packed or not; and what each costs.
-    Numbers(usize),
+    /// Many numbers, packed or not.
+    Numbers,
     Text,
     /// Tensor data.
     Data,
 }
 
-impl Message {
-    /// Upper bound of the memory, in bytes, that one takes while it becomes part of a graph, without its fields.
-    fn cost(self) -> usize {
-        match self {
-            Message::Node => 2048,
-            Message::Attribute | Message::Value => 512,
-            _ => 256,
-        }
-    }
+// The messages of `snn.proto` with the number, name and kind of each field: `SCHEMA`.
+include!(concat!(env!("OUT_DIR"), "/snn_schema.rs"));
 
-    fn field(self, number: u64) -> Option<Field> {
-        use Field::{Data, Number, Numbers, Text};
-        let numbers = Numbers(32);
-        Some(match (self, number) {
-            (Message::Program, 1) => Field::Message(Message::Graph),
-            (Message::Program, 2) => Field::Message(Message::Preprocessing),
-            (Message::Program, 3) => Field::Message(Message::Provenance),
-            (Message::Graph, 1) | (Message::Node, 1 | 2) | (Message::Attribute, 1) | (Message::Call, 1) | (Message::Value, 3) => Text,
-            (Message::Graph, 2) => Number,
-            (Message::Graph, 3) => Field::Message(Message::Node),
-            (Message::Graph, 4) => numbers,
-            (Message::Node, 3) => Numbers(128),
-            (Message::Node, 4) | (Message::Call, 2) => Field::Message(Message::Attribute),
-            (Message::Node, 5) => Number,
-            (Message::Node, 6) => numbers,
-            (Message::Attribute, 2) => Field::Message(Message::Value),
-            (Message::Value, 1 | 2) => Number,
-            (Message::Value, 4 | 5) => Field::Message(Message::Integers),
-            (Message::Value, 6) => Field::Message(Message::Tensor),
-            (Message::Value, 7) => Field::Message(Message::Call),
-            (Message::Value, 8) => Field::Message(Message::List),
-            (Message::Integers, 1) => numbers,
-            (Message::Tensor, 1) => Number,
-            (Message::Tensor, 2) => numbers,
-            (Message::Tensor, 3) => Data,
-            (Message::List, 1) => Field::Message(Message::Value),
-            (Message::Preprocessing, 1 | 2) => Number,
-            (Message::Preprocessing, 3 | 4) => numbers,
-            (Message::Preprocessing, 5) => Field::Message(Message::Size),
-            (Message::Size, 1 | 2) => Number,
-            (Message::Provenance, 1 | 3 | 5 | 6) => Text,
-            (Message::Provenance, 2) => Number,
-            (Message::Provenance, 4) => Field::Message(Message::Calibration),
-            (Message::Calibration, 1) => Text,
-            (Message::Calibration, 2) => Number,
-            _ => return None,
-        })
+/// The field `number` of a message, and its name.
+fn field(message: &str, number: u64) -> Option<(&'static str, Field)> {
+    let (_, fields) = SCHEMA.iter().find(|(name, _)| *name == message)?;
+    fields.iter().find(|f| f.0 == number).map(|&(_, name, field)| (name, field))
+}
+
+/// Upper bound of the memory, in bytes, that a message takes while it becomes part of a graph,
+/// without its fields.
+fn cost(message: &str) -> usize {
+    match message {
+        "Node" => 2048,
+        "Attribute" | "Value" => 512,
+        _ => 256,
     }
 }
 
-/// Checks the fields of a payload and that it can be decoded within the memory that the module's user may take.
+/// The same of one of many numbers: an operand becomes an edge of the graph.
+fn cost_of_number(message: &str, field: &str) -> usize {
+    if (message, field) == ("Node", "operands") { 128 } else { 32 }
+}
+
+/// Checks the fields of a payload and that it can be decoded within the memory that the module's
+/// user may take.
 pub(super) fn check(payload: &[u8]) -> Result<(), DecodeError> {
-    Scan { left: BUDGET }.message(payload, Message::Program, 0)
+    Scan { left: BUDGET }.message(payload, "Program", 0)
 }
 
 struct Scan {
@@ -115,15 +75,15 @@ impl Scan {
         }
     }
 
-    fn message(&mut self, mut bytes: &[u8], message: Message, depth: usize) -> Result<(), DecodeError> {
+    fn message(&mut self, mut bytes: &[u8], message: &str, depth: usize) -> Result<(), DecodeError> {
         if depth > MAX_DEPTH {
             return malformed("its messages are nested too deeply");
         }
-        self.spend(message.cost())?;
+        self.spend(cost(message))?;
         while !bytes.is_empty() {
             let key = varint(&mut bytes)?;
-            let Some(field) = message.field(key >> 3) else {
-                return malformed(format!("field {} of {message:?} is unknown", key >> 3));
+            let Some((name, field)) = field(message, key >> 3) else {
+                return malformed(format!("field {} of {message} is unknown", key >> 3));
             };
             let content = match key & 7 {
                 0 => {
@@ -140,15 +100,16 @@ impl Scan {
             };
             match (field, content) {
                 (Field::Message(inner), Some(content)) => self.message(content, inner, depth + 1)?,
-                // Packed: every number ends in a byte without the top bit; a float has four, so at most that many.
-                (Field::Numbers(cost), Some(content)) => {
+                // Packed: every number ends in a byte without the top bit; a float has four, so at
+                // most that many.
+                (Field::Numbers, Some(content)) => {
                     let count = content.iter().filter(|&&b| b < 0x80).count().max(content.len() / 4);
-                    self.spend(count.saturating_mul(cost))?;
+                    self.spend(count.saturating_mul(cost_of_number(message, name)))?;
                 }
-                (Field::Numbers(cost), None) => self.spend(cost)?,
+                (Field::Numbers, None) => self.spend(cost_of_number(message, name))?,
                 (Field::Text, Some(content)) => self.spend(content.len().saturating_mul(4) + 64)?,
                 (Field::Data, Some(_)) | (Field::Number, None) => {}
-                _ => return malformed(format!("field {} of {message:?} has the wrong type", key >> 3)),
+                _ => return malformed(format!("field {} of {message} has the wrong type", key >> 3)),
             }
         }
         Ok(())

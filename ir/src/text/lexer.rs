@@ -55,7 +55,7 @@ pub(super) struct Token<'a> {
     pub span: Range<usize>,
 }
 
-/// Whether `name` may stand without quotes.
+/// Whether `name` needs no quotes.
 pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_name_byte)
 }
@@ -176,7 +176,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// `name` as it stands behind `%` or `@`.
+/// `name` as it is after `%` or `@`.
 pub(super) fn quote(name: &str) -> Cow<'_, str> {
     if is_plain(name) {
         return Cow::Borrowed(name);

@@ -4,6 +4,7 @@
 //! `i` is `scale · u`, where `u = k · 2⁻²³ − 1` and `k` is the upper 24 bits of the `i`-th output of SplitMix64 (Steele,
 //! Lea, Flood 2014) started at `seed`; integer tensors hold the nearest integer within their range.
 
+use crate::random::Random;
 use crate::tensor::{ElementType, Tensor};
 
 /// The shortest text that parses back to the same float.
@@ -73,22 +74,11 @@ pub(super) fn from_numbers(element: ElementType, shape: Vec<usize>, numbers: &[&
     integers(element, shape, &parsed).ok_or(0)
 }
 
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// The tensor written `seeded(seed, scale)`; see the module documentation.
 pub fn seeded(element: ElementType, shape: impl Into<Vec<usize>>, seed: u64, scale: f32) -> Tensor {
     let shape = shape.into();
-    let mut state = seed;
-    let values = (0..shape.iter().product()).map(|_| {
-        let k = (splitmix64(&mut state) >> 40) as f32;
-        scale * (k * (1.0 / 8_388_608.0) - 1.0)
-    });
+    let mut random = Random::new(seed);
+    let values = (0..shape.iter().product()).map(|_| scale * random.signed_unit());
     // Float to integer casts saturate.
     match element {
         ElementType::F32 => Tensor::f32(shape, values.collect::<Vec<f32>>()),

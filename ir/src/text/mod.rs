@@ -13,11 +13,11 @@
 //! ```
 //!
 //! One line is one node: its name, its operation, its operands, its attributes (see [`crate::attr`]) and its type.
-//! Nodes stand behind their operands. Names are made of `A-Za-z0-9_./:-` or are quoted: `%"a name"`, with the escapes
+//! Nodes come after their operands. Names are made of `A-Za-z0-9_./:-` or are quoted: `%"a name"`, with the escapes
 //! `\"`, `\\`, `\n`, `\t`, `\r` and `\u{1f}`. A comment runs from `//` to the end of the line.
 //!
-//! Rank-0 parameters stand where they are used: `threshold=0.5`, and `threshold=i32(64)` for integers. All others
-//! have a line of their own behind the graph; a parser also takes them in place (`weight=f32[2x2] [1, 2, 3, 4]`), and in
+//! Rank-0 parameters are where they are used: `threshold=0.5`, and `threshold=i32(64)` for integers. All others
+//! have a line of their own after the graph; a parser also takes them in place (`weight=f32[2x2] [1, 2, 3, 4]`), and in
 //! any order. Their values are
 //!
 //! | form | meaning |

@@ -234,7 +234,7 @@ impl<'a> Parser<'a> {
         let mut seen = std::collections::HashSet::new();
         match attributes.iter().find(|a| !seen.insert(&a.key)) {
             None => Ok(()),
-            Some(a) => self.fail(a.span.clone(), format!("attribute `{}` stands here twice", a.key)),
+            Some(a) => self.fail(a.span.clone(), format!("attribute `{}` is here twice", a.key)),
         }
     }
 
@@ -247,7 +247,7 @@ impl<'a> Parser<'a> {
         Ok((ValueType { signal, shape }, start.start..end))
     }
 
-    /// `[6x28x28]`, and the byte behind it.
+    /// `[6x28x28]`, and the byte after it.
     fn shape(&mut self) -> Result<(Vec<usize>, usize), ParseError> {
         self.expect('[')?;
         let mut shape = Vec::new();
@@ -352,7 +352,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What stands behind the element type: shape and values.
+    /// What follows the element type: shape and values.
     fn tensor(&mut self, element: ElementType) -> Result<Definition, ParseError> {
         let start = self.token.span.start;
         let (shape, end) = self.shape()?;

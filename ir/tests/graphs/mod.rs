@@ -6,24 +6,20 @@ use snn_ir::op::*;
 use snn_ir::text::literal::seeded;
 use snn_ir::*;
 
-/// SplitMix64, so that a graph is a function of one number.
-pub struct Random(u64);
+/// What random graphs are made of.
+pub struct Builder(Random);
 
-impl Random {
+impl Builder {
     pub fn new(seed: u64) -> Self {
-        Random(seed)
+        Builder(Random::new(seed))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
 
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        self.0.below(n)
     }
 
     pub fn between(&mut self, lo: usize, hi: usize) -> usize {
@@ -31,7 +27,7 @@ impl Random {
     }
 
     pub fn chance(&mut self) -> bool {
-        self.below(2) == 0
+        self.0.one_in(2)
     }
 
     fn floats(&mut self, shape: &[usize]) -> Tensor {
@@ -173,7 +169,7 @@ impl Random {
 
 /// A random graph of about `size` nodes, analog or spiking, in floats. Its outputs are what a verified graph's are.
 pub fn random(seed: u64, size: usize) -> Graph {
-    let r = &mut Random::new(seed);
+    let r = &mut Builder::new(seed);
     let spiking = r.chance();
     let signal = if spiking { Signal::Current } else { Signal::Analog };
     let names = ["conv", "a b", "node:0", "/layer/Conv_1", "quote\"d\\", "ünï", "tab\t", "x//y", "", "1", "-"];

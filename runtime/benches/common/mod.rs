@@ -3,20 +3,7 @@
 
 use snn_ir::neuron::{Amplitude, BINARY, Neuron, Reset};
 use snn_ir::op::{Conv, Layer, Linear, Pad, Reduce, Scale, Slice};
-use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
-
-/// A small deterministic source of numbers.
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n
-    }
-}
+use snn_ir::{Graph, NodeId, Op, Random, Signal, Tensor, Window};
 
 fn conv(random: &mut Random, inputs: usize, outputs: usize, kernel: usize, stride: usize) -> Op {
     let weight: Vec<i8> = (0..outputs * inputs * kernel * kernel)
@@ -29,9 +16,9 @@ fn conv(random: &mut Random, inputs: usize, outputs: usize, kernel: usize, strid
 
 /// Neurons whose threshold suits `inputs` synapses of the weights above at spike rates near `rate`.
 fn layer(random: &mut Random, synapses: Vec<Op>, channels: usize, threshold: i32) -> Op {
-    let thresholds: Vec<i32> = (0..channels).map(|_| threshold + random.below(threshold as u64 / 4) as i32).collect();
+    let thresholds: Vec<i32> = (0..channels).map(|_| threshold + random.below(threshold as usize / 4) as i32).collect();
     let initial = thresholds.iter().map(|t| t / 2).collect::<Vec<_>>();
-    let bias: Vec<i32> = (0..channels).map(|_| random.below(threshold as u64 / 8) as i32 - threshold / 24).collect();
+    let bias: Vec<i32> = (0..channels).map(|_| random.below(threshold as usize / 8) as i32 - threshold / 24).collect();
     let per_channel = |v: Vec<i32>| Tensor::i32([channels, 1, 1], v);
     Op::Layer(Layer {
         synapses,
@@ -61,7 +48,7 @@ fn residual(weight: i32, channels: usize) -> Op {
 
 /// The network. Downsampling shortcuts take every second pixel and pad channels (option A).
 pub fn resnet20(seed: u64) -> Graph {
-    let random = &mut Random(seed | 1);
+    let random = &mut Random::new(seed);
     let mut g = Graph::new("resnet20");
     let add = |g: &mut Graph, name: &str, op: Op, operands: &[NodeId]| g.add(name, op, operands).expect("the graph fits");
     let input = add(&mut g, "input", Op::Input(Signal::Current, vec![3, 32, 32]), &[]);

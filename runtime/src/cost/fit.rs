@@ -35,9 +35,8 @@ fn solve<const N: usize>(measurements: &[([f64; N], f64)], used: &[bool; N]) -> 
         for j in 0..N {
             if j != i && a[i][i] != 0.0 {
                 let factor = a[j][i] / a[i][i];
-                for k in 0..N {
-                    a[j][k] -= factor * a[i][k];
-                }
+                let pivot = a[i];
+                a[j].iter_mut().zip(pivot).for_each(|(x, p)| *x -= factor * p);
                 b[j] -= factor * b[i];
             }
         }

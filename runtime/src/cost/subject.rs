@@ -11,7 +11,7 @@ use crate::kernels::{Cpu, KernelSet};
 use crate::layout::lanes;
 use snn_ir::neuron::{Amplitude, Neuron};
 use snn_ir::op::{Conv, Layer, Reduce};
-use snn_ir::{Graph, GraphError, Op, Signal, Tensor, Window};
+use snn_ir::{Graph, GraphError, Op, Random, Signal, Tensor, Window};
 use std::collections::BTreeMap;
 
 /// Different spikes that take turns: a branch predictor would learn one sample by heart.
@@ -69,12 +69,12 @@ impl Subject {
     /// # Errors
     /// When there is no code for it.
     pub fn new(cpu: Cpu, family: Family, shape: LayerShape, steps: usize, rate: f64) -> Result<Self, CompileError> {
-        let random = &mut Random(1);
+        let random = &mut Random::new(1);
         let graph = network(random, shape, steps).expect("the shapes fit");
         let program = Program::compile(&graph, KernelSet::of(cpu), &forcing(cpu, family))?;
         let layer = program.plan().stepped().last().expect("the network has a layer");
         let len = shape.channels * shape.side * shape.side;
-        let inputs = (0..SAMPLES).map(|_| (0..len).map(|_| (rate * (0.5 + random.unit())) as f32).collect()).collect();
+        let inputs = (0..SAMPLES).map(|_| (0..len).map(|_| (rate * (0.5 + f64::from(random.unit()))) as f32).collect()).collect();
         Ok(Subject { program, layer, inputs, steps })
     }
 
@@ -122,12 +122,12 @@ fn network(random: &mut Random, shape: LayerShape, steps: usize) -> Result<Graph
     let shape = [channels, side, side];
     let x = g.add("input", Op::Input(Signal::Current, shape.to_vec()), &[])?;
     let x = g.add("encode", Op::Encode { scale: Tensor::scalar(UNIT as f32), limit: 1 << 20 }, &[x])?;
-    let phase: Vec<i32> = (0..channels * side * side).map(|_| (random.unit() * f64::from(UNIT)) as i32).collect();
+    let phase: Vec<i32> = (0..channels * side * side).map(|_| (f64::from(random.unit()) * f64::from(UNIT)) as i32).collect();
     let first = neurons(Tensor::scalar_i32(UNIT), Tensor::i32(shape, phase));
     let x = g.add("first", Op::Layer(Layer { synapses: vec![Op::Identity], bias: None, neuron: Some(first) }), &[x])?;
     // Sums of three uniform numbers look like trained weights.
     let count = channels * channels * kernel * kernel;
-    let weight: Vec<i8> = (0..count).map(|_| ((0..3).map(|_| random.unit()).sum::<f64>() * 60.0 - 90.0) as i8).collect();
+    let weight: Vec<i8> = (0..count).map(|_| ((0..3).map(|_| f64::from(random.unit())).sum::<f64>() * 60.0 - 90.0) as i8).collect();
     let pad = vec![kernel / 2; 2];
     let window = Window { pad_begin: pad.clone(), pad_end: pad, ..Window::unit([kernel, kernel]) };
     let conv = Conv { weight: Tensor::i8([channels, channels, kernel, kernel], weight), bias: None, window, groups: 1 };
@@ -141,17 +141,4 @@ fn network(random: &mut Random, shape: LayerShape, steps: usize) -> Result<Graph
     let x = g.add("answer", Op::Readout { scale: None, delay: 0 }, &[x])?;
     g.set_outputs([x]);
     Ok(g)
-}
-
-/// A small deterministic source of numbers.
-struct Random(u64);
-
-impl Random {
-    /// The next number of 0..1.
-    fn unit(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
 }

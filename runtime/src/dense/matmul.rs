@@ -122,7 +122,6 @@ fn multiply_blocks<N: Number>(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMNS]], 
 }
 
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "loops over rows and columns are what becomes vectors")]
 fn multiply_blocks_body<N: Number>(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; 2 * ROWS]) {
     let mut sums = [[N::Sum::default(); COLUMNS]; 2 * ROWS];
     for ((first, second), x) in weight[0].iter().zip(weight[1]).zip(data) {
@@ -137,7 +136,6 @@ fn multiply_blocks_body<N: Number>(weight: [&[[N; ROWS]]; 2], data: &[[N; COLUMN
 }
 
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "loops over rows and columns are what becomes vectors")]
 fn multiply_block_body<N: Number>(weight: &[[N; ROWS]], data: &[[N; COLUMNS]], out: &mut [[N::Sum; COLUMNS]; ROWS]) {
     let mut sums = [[N::Sum::default(); COLUMNS]; ROWS];
     for (w, x) in weight.iter().zip(data) {

@@ -1,6 +1,7 @@
 //! Operations that only move elements, as index maps made once.
 
 use snn_ir::Op;
+use snn_ir::index_map::index_map;
 
 /// Marks an element that comes from no operand.
 const PADDING: u32 = u32::MAX;
@@ -19,27 +20,13 @@ pub(crate) enum Moves {
 impl Moves {
     /// The moves of a structural operation; `None` for any other.
     pub fn new(op: &Op, operands: &[&[usize]], result: &[usize]) -> Option<Moves> {
-        let first = operands[0];
         Some(match op {
             Op::Identity | Op::Reshape { .. } => Moves::Same,
             Op::Concat { axis } => Moves::Join { lengths: operands.iter().map(|s| s[*axis..].iter().product()).collect() },
-            Op::Transpose { perm } => {
-                let strides = strides(first);
-                gather(result, |axis, i| Some(i * strides[perm[axis]]))
+            _ => {
+                let sources = index_map(op, operands, result)?;
+                Moves::Gather(sources.into_iter().map(|source| source.map_or(PADDING, |(_, element)| element)).collect())
             }
-            Op::Pad(p) => {
-                let strides = strides(first);
-                gather(result, |axis, i| i.checked_sub(p.begin[axis]).filter(|&i| i < first[axis]).map(|i| i * strides[axis]))
-            }
-            Op::Slice(s) => {
-                let strides = strides(first);
-                gather(result, |axis, i| Some((s.start[axis] as isize + i as isize * s.step[axis]) as usize * strides[axis]))
-            }
-            Op::Gather { axis: along, indices } => {
-                let strides = strides(first);
-                gather(result, |axis, i| Some(if axis == *along { indices[i] } else { i } * strides[axis]))
-            }
-            _ => return None,
         })
     }
 
@@ -80,29 +67,4 @@ impl Moves {
             }
         }
     }
-}
-
-fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
-    }
-    strides
-}
-
-/// The map whose source offset is the sum of one offset per axis; an axis without one gives
-/// padding.
-fn gather(result: &[usize], offset: impl Fn(usize, usize) -> Option<usize>) -> Moves {
-    let mut sources = vec![0u32];
-    for (axis, &extent) in result.iter().enumerate() {
-        let along: Vec<Option<usize>> = (0..extent).map(|i| offset(axis, i)).collect();
-        let finer = |&base: &u32| {
-            along.iter().map(move |o| match o {
-                Some(o) if base != PADDING => base + *o as u32,
-                _ => PADDING,
-            })
-        };
-        sources = sources.iter().flat_map(finer).collect();
-    }
-    Moves::Gather(sources)
 }

@@ -4,7 +4,7 @@
 use super::{Kernel, Number};
 use proptest::prelude::*;
 use snn_ir::op::{AvgPool, BatchNorm, Conv, ConvTranspose, Divisor, Linear, Pad, Reduce, Scale, Slice};
-use snn_ir::{Op, Tensor, Window};
+use snn_ir::{Op, Random, Tensor, Window};
 
 /// A window that fits the extents beside it.
 fn windows() -> impl Strategy<Value = (Window, Vec<usize>)> {
@@ -26,7 +26,8 @@ fn windows() -> impl Strategy<Value = (Window, Vec<usize>)> {
 }
 
 fn integers(seed: u64, count: usize) -> Vec<i32> {
-    (0..count as u64).map(|i| ((seed ^ i).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as i32 % 11 - 5).collect()
+    let mut random = Random::new(seed);
+    (0..count).map(|_| random.between(-5, 5)).collect()
 }
 
 fn indices(shape: &[usize]) -> Vec<Vec<usize>> {

@@ -152,7 +152,7 @@ impl Neurons {
     }
 }
 
-/// [`Neurons::fire`] by division in `f64`.
+/// The source of [`KernelSet::divide`].
 #[inline(always)]
 pub(super) fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, counts: &mut [u8], pitch: usize) {
     let stride = if inverse.len() > lanes { lanes } else { 0 };
@@ -164,8 +164,7 @@ pub(super) fn divide(currents: &[i32], lanes: usize, inverse: &[f64], most: u8, 
     }
 }
 
-/// Adds up the spikes that the bytes of all pixels of `row` stand for, `pitch` bytes a pixel, by
-/// channel.
+/// The source of [`KernelSet::add_up`].
 #[inline(always)]
 pub(super) fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32]) {
     #[inline(always)]
@@ -192,14 +191,13 @@ pub(super) fn add_up(row: &[u8], pitch: usize, meaning: Meaning, sums: &mut [u32
     }
 }
 
-/// Adds to `currents` (`[pixel][lane]`) the counts of every tap times its weights: tap `k` of pixel
-/// `p` begins at byte `window + p·pitch + taps[k]`, its row of weights is the `k`th of `weights`.
+/// The source of [`KernelSet::channels`].
 #[inline(always)]
-pub(super) fn channels(plane: &[u8], window: usize, pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]) {
+pub(super) fn channels(windows: &[u8], pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]) {
     let bytes = weights.len() / taps.len();
     for (p, row) in currents.chunks_exact_mut(lanes).enumerate() {
         for (&tap, weights) in taps.iter().zip(weights.chunks_exact(bytes)) {
-            let counts = &plane[window + p * pitch + tap..][..bytes];
+            let counts = &windows[p * pitch + tap..][..bytes];
             for ((sum, &count), &w) in row.iter_mut().zip(counts).zip(weights) {
                 *sum = sum.wrapping_add(i32::from(count).wrapping_mul(w));
             }
@@ -207,13 +205,12 @@ pub(super) fn channels(plane: &[u8], window: usize, pitch: usize, taps: &[usize]
     }
 }
 
-/// The largest count of all taps, which begin as those of [`channels`], for `pixel` bytes from
-/// `out` to `out`.
+/// The source of [`KernelSet::maximum`].
 #[inline(always)]
-pub(super) fn maximum(plane: &[u8], window: usize, pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize) {
+pub(super) fn maximum(windows: &[u8], pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize) {
     for (p, out) in out.chunks_exact_mut(pixel).enumerate() {
         for &tap in taps {
-            let counts = &plane[window + p * pitch + tap..][..pixel];
+            let counts = &windows[p * pitch + tap..][..pixel];
             out.iter_mut().zip(counts).for_each(|(most, &count)| *most = count.max(*most));
         }
     }

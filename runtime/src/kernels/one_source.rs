@@ -13,14 +13,14 @@ macro_rules! safe_kernels {
             add_up = crate::kernels::counted::add_up,
                 (row: &[u8], pitch: usize, meaning: crate::kernels::counted::Meaning, sums: &mut [u32]);
             /// Adds to `currents` (`[pixel][lane]`) the counts of every tap times its weights: tap
-            /// `k` of pixel `p` begins at byte `window + p·pitch + taps[k]`, its row of weights is
-            /// the `k`th of `weights`.
+            /// `k` of pixel `p` begins at byte `p·pitch + taps[k]` of `windows`, its row of weights
+            /// is the `k`th of `weights`.
             channels = crate::kernels::counted::channels,
-                (plane: &[u8], window: usize, pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]);
+                (windows: &[u8], pitch: usize, taps: &[usize], weights: &[i32], lanes: usize, currents: &mut [i32]);
             /// The largest count of all taps, which begin as those of `channels`, for `pixel` bytes
             /// from `out` to `out`.
             maximum = crate::kernels::counted::maximum,
-                (plane: &[u8], window: usize, pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize);
+                (windows: &[u8], pitch: usize, taps: &[usize], out: &mut [u8], pixel: usize);
             /// One step of multi-lane neurons: see [`crate::kernels::stepped::Stepped::fire`].
             fire_lanes = crate::kernels::stepped::fire_lanes,
                 (threshold: (&[i32], usize), row: &[i32], rule: crate::kernels::stepped::Rule, zero: u8,

@@ -175,6 +175,7 @@ fn sixteen(x: &[i32]) -> Sixteen {
     x[..16].try_into().expect("16 of them")
 }
 
+/// The source of [`KernelSet::fire_lanes`].
 #[inline(always)]
 pub(super) fn fire_lanes(threshold: (&[i32], usize), row: &[i32], rule: Rule, zero: u8, pixels: &mut Pixels) -> bool {
     let hard = rule.hard;
@@ -189,20 +190,19 @@ pub(super) fn fire_lanes(threshold: (&[i32], usize), row: &[i32], rule: Rule, ze
     }
 }
 
+/// The source of [`KernelSet::fire_ternary`].
 #[inline(always)]
 pub(super) fn fire_ternary(threshold: (&[i32], usize), row: &[i32], rule: Rule, most: i32, zero: u8, pixels: &mut Pixels) -> bool {
     each_block(threshold, row, zero, pixels, Ternary { signed: rule.signed, hard: rule.hard, most })
 }
 
-/// Adds to every sum a byte's distance from `zero`.
+/// The source of [`KernelSet::accumulate`].
 #[inline(always)]
 pub(super) fn accumulate(bytes: &[u8], zero: u8, sums: &mut [i32]) {
     sums.iter_mut().zip(bytes).for_each(|(sum, &byte)| *sum += i32::from(byte) - i32::from(zero));
 }
 
-/// How far the largest of all sums that a window sees has risen above `maximum`: window after
-/// window, whose taps begin where `parts` say: sums, distances of taps, distance from window to
-/// window. Writes the rise, above `zero`, to `out`; `largest` is scratch for one pixel.
+/// The source of [`KernelSet::rise`].
 #[inline(always)]
 pub(super) fn rise(parts: &[(&[i32], &[usize], usize)], zero: u8, maximum: &mut [i32], largest: &mut [i32], out: &mut [u8]) {
     let pitch = largest.len();
@@ -221,7 +221,7 @@ pub(super) fn rise(parts: &[(&[i32], &[usize], usize)], zero: u8, maximum: &mut 
     }
 }
 
-/// Adds `x` to `sums`.
+/// The source of [`KernelSet::add`].
 #[inline(always)]
 pub(super) fn add(x: &[i32], sums: &mut [i32]) {
     sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = sum.wrapping_add(x));

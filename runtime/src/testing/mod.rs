@@ -24,7 +24,7 @@ pub use odd::odd_graph;
 use crate::Network;
 use snn_ir::neuron::{Amplitude, Firing, Neuron, Reset, TWO_PHASE};
 use snn_ir::op::{AvgPool, BatchNorm, Conv, ConvTranspose, Divisor, Layer, Linear, Pad, Reduce, Scale, Slice};
-use snn_ir::{Graph, NodeId, Op, Signal, Tensor, Window};
+use snn_ir::{Graph, NodeId, Op, Random, Signal, Tensor, Window};
 
 /// What kind of spiking graph to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Form {
 /// # Panics
 /// When `firings` is empty.
 pub fn random_graph(seed: u64, form: Form, firings: &[Firing]) -> Graph {
-    let mut b = Builder { random: Random(seed), graph: Graph::new(format!("random{seed}")), form, firings };
+    let mut b = Builder { random: Random::new(seed), graph: Graph::new(format!("random{seed}")), form, firings };
     let rank = [2, 2, 2, 2, 2, 2, 1, 3][b.random.below(8)];
     let channels = 1 + b.random.below(4);
     let shape = [vec![channels], (0..rank).map(|_| 1 + b.random.below(7)).collect()].concat();
@@ -73,36 +73,8 @@ pub fn random_graph(seed: u64, form: Form, firings: &[Firing]) -> Graph {
 
 /// A sample for `network`, with values between −2 and 2.
 pub fn random_inputs(seed: u64, network: &Network) -> Vec<Vec<f32>> {
-    let mut random = Random(seed ^ 0x5151);
+    let mut random = Random::new(seed ^ 0x5151);
     network.inputs().iter().map(|ty| (0..ty.len()).map(|_| random.between(-128, 128) as f32 / 64.0).collect()).collect()
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn between(&mut self, low: i32, high: i32) -> i32 {
-        low + self.below((high - low + 1) as usize) as i32
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
 }
 
 struct Builder<'a> {

@@ -2,7 +2,7 @@
 
 use super::oracle::{Oracle, OracleError};
 use super::{Imported, TensorFact};
-use snn_ir::{Graph, NodeId};
+use snn_ir::{Graph, NodeId, Random};
 use snn_runtime::CompileError;
 use snn_runtime::analog::AnalogNetwork;
 use std::collections::{HashMap, HashSet};
@@ -59,17 +59,10 @@ pub enum CheckError {
     Graph(#[source] CompileError),
 }
 
-/// A seeded sample with elements in `[low, 1)`; SplitMix64.
+/// A seeded sample with elements in `[low, 1)`.
 pub fn sample(len: usize, seed: u64, low: f32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678);
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            low + (1.0 - low) * ((z ^ z >> 31) >> 40) as f32 / (1u64 << 24) as f32
-        })
-        .collect()
+    let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678));
+    (0..len).map(|_| low + (1.0 - low) * random.unit()).collect()
 }
 
 /// Largest difference between the two, relative to the largest element of `reference`.

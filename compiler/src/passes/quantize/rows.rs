@@ -1,7 +1,7 @@
 //! Weights as rows: how much each output channel gets per unit of each source element, and integers.
 
 use snn_ir::neuron::Neuron;
-use snn_ir::op::{Conv, ConvTranspose, Linear, Scale};
+use snn_ir::op::{Conv, ConvTranspose, Linear, Scale, WeightLayout};
 use snn_ir::{Op, Tensor};
 
 /// A unit that is no whole part of another by less than this is one.
@@ -11,53 +11,9 @@ pub(super) const WHOLE: f64 = 1e-3;
 pub(super) struct Rows<'a> {
     synapse: &'a Op,
     weights: &'a Tensor,
-    layout: Layout,
-}
-
-/// Which output channel and which source channel the weight at a position belongs to.
-#[derive(Clone, Copy)]
-enum Layout {
-    Conv {
-        columns: usize,
-        taps: usize,
-        rows_per_group: usize,
-    },
-    ConvTranspose {
-        columns: usize,
-        taps: usize,
-        inputs_per_group: usize,
-    },
-    /// Over the last axis; where that is not the first, all weights belong to one channel.
-    Linear {
-        columns: usize,
-        flat: bool,
-    },
-}
-
-impl Layout {
-    fn output(self, i: usize) -> usize {
-        match self {
-            Layout::Conv { columns, taps, .. } => i / (columns * taps),
-            Layout::ConvTranspose { columns, taps, inputs_per_group } => {
-                i / (columns * taps) / inputs_per_group * columns + i / taps % columns
-            }
-            Layout::Linear { columns, flat } => {
-                if flat {
-                    i / columns
-                } else {
-                    0
-                }
-            }
-        }
-    }
-
-    fn source(self, i: usize) -> usize {
-        match self {
-            Layout::Conv { columns, taps, rows_per_group } => i / (columns * taps) / rows_per_group * columns + i / taps % columns,
-            Layout::ConvTranspose { columns, taps, .. } => i / (columns * taps),
-            Layout::Linear { columns, .. } => i % columns,
-        }
-    }
+    layout: WeightLayout,
+    /// Whether channels are told apart: not where a linear operation works on another axis than the first.
+    is_flat: bool,
 }
 
 /// The weights of an output channel, each times its source's unit.
@@ -91,37 +47,34 @@ pub(super) fn unit_of(units: Option<&Vec<f64>>, channel: usize) -> f64 {
 impl<'a> Rows<'a> {
     /// `None` for synapses without a weight matrix. The layer's result has `shape`.
     pub fn of(synapse: &'a Op, shape: &[usize]) -> Option<Self> {
-        let (weights, layout) = match synapse {
-            Op::Conv(c) => {
-                let (rows, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
-                (&c.weight, Layout::Conv { columns, taps, rows_per_group: rows / c.groups })
-            }
-            Op::ConvTranspose(c) => {
-                let (inputs, columns, taps) = (c.weight.shape()[0], c.weight.shape()[1], c.window.taps());
-                (&c.weight, Layout::ConvTranspose { columns, taps, inputs_per_group: inputs / c.groups })
-            }
-            Op::Linear(l) => (&l.weight, Layout::Linear { columns: l.weight.shape()[1], flat: shape.len() == 1 }),
+        let (weights, layout, is_flat) = match synapse {
+            Op::Conv(c) => (&c.weight, c.layout(), true),
+            Op::ConvTranspose(c) => (&c.weight, c.layout(), true),
+            Op::Linear(l) => (&l.weight, l.layout(), shape.len() == 1),
             _ => return None,
         };
-        Some(Rows { synapse, weights, layout })
+        Some(Rows { synapse, weights, layout, is_flat })
+    }
+
+    fn output(&self, i: usize) -> usize {
+        if self.is_flat { self.layout.output(i) } else { 0 }
     }
 
     /// What the weights of each of `channels` output channels amount to; `magnitudes` are those of the
     /// source's integers, per channel.
     pub fn sizes(&self, source: Option<&Vec<f64>>, magnitudes: &[i64], channels: usize) -> Vec<Size> {
         let mut sizes = vec![Size::default(); channels];
-        let is_flat = !matches!(self.layout, Layout::Linear { flat: false, .. });
         let hull = magnitudes.iter().copied().max().unwrap_or(0);
         for (i, &w) in self.weights.as_f32().iter().enumerate().filter(|(_, w)| **w != 0.0) {
-            let from = self.layout.source(i);
-            let size = &mut sizes[self.layout.output(i)];
+            let from = self.layout.input(i);
+            let size = &mut sizes[self.output(i)];
             let weight = f64::from(w).abs() * unit_of(source, from);
-            let magnitude = if is_flat { magnitudes.get(from).copied().unwrap_or(hull) } else { hull } as f64;
+            let magnitude = if self.is_flat { magnitudes.get(from).copied().unwrap_or(hull) } else { hull } as f64;
             size.largest = size.largest.max(weight);
             size.signal += (weight * magnitude).powi(2);
             size.noise += magnitude.powi(2) / 12.0;
         }
-        if !is_flat {
+        if !self.is_flat {
             // The same weights make every channel.
             sizes = vec![sizes[0]; channels];
         }
@@ -131,8 +84,8 @@ impl<'a> Rows<'a> {
     /// The synapse with integer weights, for a result in `unit`.
     pub fn rounded(&self, source: Option<&Vec<f64>>, unit: &[f64]) -> Op {
         let value = |(i, &w): (usize, &f32)| {
-            let u = unit[self.layout.output(i).min(unit.len() - 1)];
-            f64::from(w) * unit_of(source, self.layout.source(i)) / u
+            let u = unit[self.output(i).min(unit.len() - 1)];
+            f64::from(w) * unit_of(source, self.layout.input(i)) / u
         };
         let weight = narrow(self.weights.shape(), self.weights.as_f32().iter().enumerate().map(value));
         match self.synapse {

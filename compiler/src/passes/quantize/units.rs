@@ -8,7 +8,7 @@ use super::rows::{Rows, Size, WHOLE, in_units, neuron_in_units, rounded_factor, 
 use super::{FINE_WEIGHT, Quantizer};
 use snn_ir::bounds::Reach;
 use snn_ir::neuron::Neuron;
-use snn_ir::op::{AvgPool, Divisor, Layer, Reduce};
+use snn_ir::op::{AvgPool, Divisor, Layer, Reduce, Scale};
 use snn_ir::{NodeId, Op};
 
 /// Steps of a threshold where no weights set the unit.
@@ -75,6 +75,14 @@ struct Units {
     slack: Vec<f64>,
 }
 
+/// The unit of a channel to which currents are passed on.
+enum Passed {
+    /// As in [`Units`].
+    Fits { unit: f64, slack: f64 },
+    /// The currents are too fine, by this factor.
+    Fine(f64),
+}
+
 /// Why the terms have no unit yet.
 enum Misfit {
     /// Currents that are passed on have no unit in common.
@@ -91,6 +99,15 @@ fn is_plain(synapse: &Op) -> bool {
 /// Whether it adds elements up as they are, so that it cannot bring them to another unit.
 fn is_sum(synapse: &Op) -> bool {
     matches!(synapse, Op::AvgPool(_) | Op::Reduce(_))
+}
+
+/// What a spike that a term passes on counts in channel `c` of a layer of `shape`.
+fn spike_factor(term: &Term, shape: &[usize], c: usize) -> f32 {
+    let Op::Scale(Scale { weight: Some(weight), .. }) = &term.synapse else { return 1.0 };
+    match along_axis(Some(weight), shape, 0, 1.0) {
+        Some(channels) => channels[c].abs(),
+        None => weight.as_f32().iter().fold(0f32, |most, v| most.max(v.abs())),
+    }
 }
 
 impl Quantizer<'_> {
@@ -255,36 +272,19 @@ impl Quantizer<'_> {
                 .map(|t| self.through(search, t, c))
                 .filter(|&t| t > 0.0)
                 .collect();
-            let unit = &mut units.unit[c];
             if !passed.is_empty() {
-                let common = common_unit(&passed).ok_or(Misfit::Apart)?;
-                let sums = search.terms.iter().filter(|t| is_sum(&t.synapse)).map(|t| self.through(search, t, c));
-                if sums.clone().any(|through| (through / common - 1.0).abs() > WHOLE) {
-                    return Err(Misfit::Apart);
+                match self.unit_of_passed(search, c, &passed, &sizes[c])? {
+                    Passed::Fits { unit, slack } => (units.unit[c], units.slack[c]) = (unit, slack),
+                    Passed::Fine(factor) => too_fine[c] = factor,
                 }
-                // The current is divided: its threshold must have enough steps, and weights beside it, too.
-                let for_threshold = if neuron { (common * THRESHOLD_STEPS).ceil() } else { 1.0 };
-                let for_weights = (FIDELITY / sizes[c].fidelity(common)).ceil().min(self.largest_weight);
-                let needed = for_weights.max(if neuron { (common * LEAST_STEPS).ceil() } else { 1.0 }).max(1.0);
-                let mut most = (common / search.least[c]).floor().min(self.largest_weight * common / largest[c]).floor();
-                if sums.count() > 0 {
-                    most = most.min(1.0);
-                }
-                if most < 1.0 {
-                    let factor = (search.least[c] / common).max(largest[c] / (self.largest_weight * common));
-                    too_fine[c] = factor.log2().ceil().max(1.0).exp2();
-                    continue;
-                }
-                let parts = for_threshold.max(needed).min(most);
-                *unit = common / parts;
-                units.slack[c] = parts / needed;
                 continue;
             }
+            let unit = &mut units.unit[c];
             *unit = match largest[c] {
                 0.0 => self.scaled_spikes(search, c),
                 largest => largest / finest_weight,
             };
-            *unit = unit.max(search.least[c]);
+            *unit = unit.max(search.least[c]).max(self.passed_spike(search, c) / self.largest_spike_weight);
             if let Some((_, seen)) = search.encode {
                 *unit = unit.max(seen * HEADROOM / limit);
             }
@@ -306,14 +306,39 @@ impl Quantizer<'_> {
         Ok(units)
     }
 
+    /// The unit of channel `c`, to which currents are passed on that count `passed` per integer; `size` is
+    /// that of the weights beside them.
+    fn unit_of_passed(&self, search: &Search, c: usize, passed: &[f64], size: &Size) -> Result<Passed, Misfit> {
+        let common = common_unit(passed).ok_or(Misfit::Apart)?;
+        let sums = search.terms.iter().filter(|t| is_sum(&t.synapse)).map(|t| self.through(search, t, c));
+        if sums.clone().any(|through| (through / common - 1.0).abs() > WHOLE) {
+            return Err(Misfit::Apart);
+        }
+        // The current is divided: its threshold must have enough steps, and weights beside it, too.
+        let steps = |count: f64| if search.layer.neuron.is_some() { (common * count).ceil() } else { 1.0 };
+        let for_weights = (FIDELITY / size.fidelity(common)).ceil().min(self.largest_weight);
+        let needed = for_weights.max(steps(LEAST_STEPS)).max(1.0);
+        let mut most = (common / search.least[c]).floor().min(self.largest_weight * common / size.largest).floor();
+        if sums.count() > 0 {
+            most = most.min(1.0);
+        }
+        if most < 1.0 {
+            let factor = (search.least[c] / common).max(size.largest / (self.largest_weight * common));
+            return Ok(Passed::Fine(factor.log2().ceil().max(1.0).exp2()));
+        }
+        let parts = steps(THRESHOLD_STEPS).max(needed).min(most);
+        Ok(Passed::Fits { unit: common / parts, slack: parts / needed })
+    }
+
+    /// The largest factor of spikes that are passed on to channel `c`.
+    fn passed_spike(&self, search: &Search, c: usize) -> f64 {
+        let passed = search.terms.iter().filter(|t| is_plain(&t.synapse) && !self.is_passed_on(t));
+        passed.map(|t| f64::from(spike_factor(t, &search.shape, c))).fold(0.0, f64::max)
+    }
+
     /// The unit where only spikes are passed on, each times a factor.
     fn scaled_spikes(&self, search: &Search, c: usize) -> f64 {
-        let factor = |t: &Term| match &t.synapse {
-            Op::Scale(s) => along_axis(s.weight.as_ref(), &search.shape, 0, 1.0)
-                .map_or_else(|| s.weight.as_ref().map_or(1.0, |w| w.as_f32().iter().fold(0f32, |m, v| m.max(v.abs()))), |w| w[c].abs()),
-            _ => 1.0,
-        };
-        let largest = search.terms.iter().map(factor).fold(0f32, f32::max);
+        let largest = search.terms.iter().map(|t| spike_factor(t, &search.shape, c)).fold(0f32, f32::max);
         let finest = 1.0 / FINEST_THRESHOLD;
         if largest > 0.0 { finest * f64::from(largest) } else { finest }
     }

@@ -211,16 +211,29 @@ impl<'n> Machine<'n> {
         self.running[i] = Some(running);
     }
 
+    /// Takes bits off a current, whose layout is that of the result.
     fn requantize(&mut self, i: usize, r: Requantize, steps: usize) {
-        let mut rests = std::mem::take(&mut self.rests[i]);
-        let operand = self.program.plan.nodes[i].operands[0];
-        for t in 0..steps {
-            for (e, rest) in rests.iter_mut().enumerate() {
-                let sent = r.step(rest, i64::from(self.element(operand, e, t)));
-                self.set_current(i, e, t, sent as i32);
+        let plan = &self.program.plan;
+        let (node, operand) = (&plan.nodes[i], plan.nodes[i].operands[0]);
+        let Some(out) = plan.values[i] else { return };
+        let (channels, step, pixel) = (node.channels, 4 * lanes(node.channels), plan.pixel_bytes(node));
+        let constant = &self.constants[operand];
+        let (from, to) = match plan.values[operand] {
+            Some(from) => self.arena.disjoint(from, out),
+            None => (&[][..], self.arena.buffer_mut(out)),
+        };
+        for (p, rests) in self.rests[i].chunks_exact_mut(channels).enumerate() {
+            for at in (0..steps).map(|t| p * pixel + t * step) {
+                let to = to[at..][..4 * channels].as_chunks_mut::<4>().0;
+                let mut send = |c: usize, x: i32| to[c] = (r.step(&mut rests[c], i64::from(x)) as i32).to_ne_bytes();
+                if from.is_empty() {
+                    constant[p * channels..][..channels].iter().enumerate().for_each(|(c, &x)| send(c, x));
+                } else {
+                    let row = from[at..][..4 * channels].as_chunks::<4>().0;
+                    row.iter().enumerate().for_each(|(c, x)| send(c, i32::from_ne_bytes(*x)));
+                }
             }
         }
-        self.rests[i] = rests;
     }
 
     /// Element `e` (pixel-major) of node `i` in step `t` of the chunk.

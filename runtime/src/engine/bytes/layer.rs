@@ -139,7 +139,7 @@ impl CountSynapse {
             SynapseWork::Product(product) => product.run(kernels, plane, window, currents, block.columns, base),
             SynapseWork::Channels { taps, weights } => {
                 let lanes = currents.len() / block.columns;
-                kernels.channels(plane, window, self.strides[1], taps, weights, lanes, currents);
+                kernels.channels(&plane[window..], self.strides[1], taps, weights, lanes, currents);
             }
         }
     }

@@ -49,7 +49,7 @@ impl Maxima {
             out.fill(0);
             for part in &self.0 {
                 let first = part.start + y * part.strides[0];
-                kernels.maximum(&planes[part.operand], first, part.strides[1], &part.taps, out, layout.pixel);
+                kernels.maximum(&planes[part.operand][first..], part.strides[1], &part.taps, out, layout.pixel);
             }
         }
     }

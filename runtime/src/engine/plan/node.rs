@@ -9,7 +9,7 @@ use crate::layout::{ElementMap, Ends, Extent};
 use crate::prefix::Prefix;
 use snn_ir::index_map::index_map;
 use snn_ir::neuron::{Dynamics, Neuron};
-use snn_ir::op::{Layer, Pad, Requantize};
+use snn_ir::op::{Layer, Requantize};
 use snn_ir::{Graph, NodeId, Op, Signal, Tensor, ValueType, Window};
 
 /// When a node's value is computed.
@@ -179,22 +179,20 @@ pub fn pixel_major(e: usize, channels: usize, pixels: usize) -> usize {
 }
 
 fn structural(op: &Op, operands: &[&ValueType], ty: &ValueType) -> Option<Result<ElementMap, Reason>> {
-    let (fill, moves) = match op {
-        Op::Pad(p) if p.value.fract() == 0.0 && p.value.abs() < 1e9 => (p.value as i32, &Op::Pad(Pad { value: 0.0, ..p.clone() })),
+    let fill = match op {
+        Op::Pad(p) if p.value.fract() == 0.0 && p.value.abs() < 1e9 => p.value as i32,
         Op::Pad(p) => return Some(Err(format!("it pads with {}, not an integer", p.value))),
-        _ => (0, op),
+        op if op.is_structural() => 0,
+        _ => return None,
     };
     let shapes: Vec<&[usize]> = operands.iter().map(|o| o.shape.as_slice()).collect();
-    if !moves.is_structural() {
-        return None;
-    }
     let ends = Ends::new(operands.iter().map(|o| o.len()));
     if ends.all() >= ElementMap::FILL as usize {
         return Some(Err("its operands are too large".into()));
     }
     let (channels, pixels) = channels_pixels(&ty.shape);
     let mut source = vec![ElementMap::FILL; channels * pixels];
-    for (e, from) in index_map(moves, &shapes, &ty.shape)?.into_iter().enumerate() {
+    for (e, from) in index_map(op, &shapes, &ty.shape)?.into_iter().enumerate() {
         let Some((operand, element)) = from else { continue };
         let (operand, element) = (operand as usize, element as usize);
         let (of_channels, of_pixels) = channels_pixels(shapes[operand]);

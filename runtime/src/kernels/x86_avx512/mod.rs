@@ -28,6 +28,8 @@ pub const KERNELS: KernelSet = KernelSet {
     multiply: Some(count_neurons::multiply),
     table: Some(table::run),
     safe: SafeKernels {
+        // Wider vectors take a quarter longer to convert what is clamped.
+        encode: x86_avx2::KERNELS.safe.encode,
         add_bits: spikes::add_bits,
         pool: spikes::pool,
         fire_lanes: stepped::fire_lanes,

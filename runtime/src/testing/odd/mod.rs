@@ -23,7 +23,7 @@ const CHANNELS: [usize; 16] = [1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 48, 64,
 /// # Panics
 /// When `firings` is empty.
 pub fn odd_graph(seed: u64, firings: &[Firing]) -> Option<Graph> {
-    let mut b = Builder { random: Random(seed), graph: Graph::new(format!("odd{seed}")), firings };
+    let mut b = Builder { random: Random::new(seed), graph: Graph::new(format!("odd{seed}")), firings };
     b.graph.timesteps = Some(b.random.pick(&[1, 2, 3, 4, 5, 8, 9, 16, 31, 32, 33, 40]));
     let rank = b.random.below(4);
     let channels = b.random.pick(&CHANNELS);

@@ -50,6 +50,7 @@ impl Source {
 /// with VBMI and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")]
 #[inline(never)]
+#[expect(clippy::needless_range_loop, reason = "sums by output and step, whose loops run the other way round")]
 pub(super) unsafe fn look_up<const M: usize, const PAIRS: bool>(
     source: Source,
     offsets: &[u32],
