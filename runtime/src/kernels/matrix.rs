@@ -90,6 +90,7 @@ impl MatrixShape {
     ///
     /// # Safety
     /// `shape` must be followed by as many offsets as it says.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub unsafe fn offsets<'a>(shape: *const MatrixShape) -> &'a [u32] {
         // SAFETY: the caller's.
