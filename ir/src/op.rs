@@ -117,9 +117,9 @@ pub enum Op {
     Requantize(Requantize),
 
     /// Rounds a real current to integers, `round(x · scale)` (half away from zero) clamped to
-    /// `±limit`: the entry to integer arithmetic. What stands before it depends on the input alone,
+    /// `±limit`: the entry to integer arithmetic. What comes before it depends on the input alone,
     /// so it is the same in every step: engines compute it once a window, in f32, with the same
-    /// code, and everything behind it in integers.
+    /// code, and everything after it in integers.
     Encode {
         /// Integer units per unit of current, broadcast over the value.
         scale: Tensor,
@@ -194,7 +194,7 @@ impl Op {
         }
     }
 
-    /// Whether the operation may stand among the synapses of a [`Layer`]: linear, one operand, no
+    /// Whether the operation may be among the synapses of a [`Layer`]: linear, one operand, no
     /// bias.
     pub fn is_synapse(&self) -> bool {
         match self {

@@ -174,6 +174,12 @@ fn unsafe_code_is_in_kernels_and_at_their_calls_alone() {
 }
 
 #[test]
+fn few_files_name_a_firing_mode_and_the_others_ask_for_its_properties() {
+    let files = files_with("Firing::", &[]);
+    assert!(files.len() <= 10, "{files:?}");
+}
+
+#[test]
 fn every_path_that_the_map_names_is_there() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is a map");
     let crates = ["ir/", "runtime/", "compiler/", "tests/", "docs/"];

@@ -50,6 +50,9 @@ pub struct Site<'a> {
     past: &'a Past,
 }
 
+/// The amplitude of a spike of each neuron, and every sample's spikes.
+type Sent = (Vec<f32>, Vec<State>);
+
 impl<'a> Site<'a> {
     /// What the ANN's rectifier makes of a pre-activation.
     pub fn activation(&self, pre: f32) -> f32 {
@@ -78,8 +81,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The amplitude of a spike of each neuron, and every sample's spikes; `None` of a readout.
-    fn simulate(&self) -> Result<Option<(Vec<f32>, Vec<State>)>, CalibrationError> {
+    /// What the population sends; `None` of a readout.
+    fn simulate(&self) -> Result<Option<Sent>, CalibrationError> {
         let Some(neuron) = self.neuron() else { return Ok(None) };
         let reader = self.reader(self.operand())?;
         let expanded = ExpandedNeuron::new(neuron, &self.graph.ty(self.id).shape);

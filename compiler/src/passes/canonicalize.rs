@@ -295,3 +295,31 @@ fn pad_into_window(graph: &mut Graph, id: NodeId, _: &mut Report) -> Result<bool
     graph.remove_dead();
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::*;
+
+    #[test]
+    fn a_relu_of_a_relu_goes_and_a_smaller_cap_stays() {
+        let twice = |first: &str, second: &str| {
+            format!(
+                "%x = input : analog[2]
+                %a = relu %x{first} : analog[2]
+                %b = relu %a{second} : analog[2]
+                output %b"
+            )
+        };
+        let once = |cap: &str| {
+            format!(
+                "%x = input : analog[2]
+                %a = relu %x{cap} : analog[2]
+                output %a"
+            )
+        };
+        check(&Canonicalize {}, &twice("", ""), &once(""));
+        check(&Canonicalize {}, &twice(", cap=2", ", cap=6"), &once(", cap=2"));
+        check(&Canonicalize {}, &twice(", cap=6", ", cap=2"), &once(", cap=2"));
+    }
+}

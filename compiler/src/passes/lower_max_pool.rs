@@ -153,3 +153,21 @@ fn add_fresh(graph: &mut Graph, name: &str, op: Op, operands: &[NodeId]) -> Resu
     let name = graph.fresh_name(name);
     Ok(graph.add(name, op, operands)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::*;
+
+    #[test]
+    fn a_maximum_becomes_that_of_running_sums() {
+        let pool = |op: &str| {
+            format!(
+                "%x = input : analog[1x2x2]
+                %y = {op} %x, kernel=2x2 : analog[1x1x1]
+                output %y"
+            )
+        };
+        check(&LowerMaxPool::default(), &pool("max_pool"), &pool("cumulative_max_pool"));
+    }
+}

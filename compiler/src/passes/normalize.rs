@@ -265,3 +265,29 @@ fn merge_scales(graph: &mut Graph) -> Result<(), PassError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::*;
+
+    #[test]
+    fn thresholds_and_amplitudes_become_one_and_the_weights_take_them() {
+        let before = "%x = input : current[1]
+            %n = if %x, threshold=2, init=1, reset=subtract, amplitude=threshold : spikes[1]
+            %s = linear %n, weight=@w : current[1]
+            %y = readout %s : potential[1]
+            output %y
+            ---
+            @w = f32[1x1] [3]";
+        let after = "%x = input : current[1]
+            %n.threshold = scale %x, weight=0.5 : current[1]
+            %n = if %n.threshold, threshold=1, init=0.5, reset=subtract, amplitude=one : spikes[1]
+            %s = linear %n, weight=@w : current[1]
+            %y = readout %s : potential[1]
+            output %y
+            ---
+            @w = f32[1x1] [6]";
+        check(&Normalize {}, before, after);
+    }
+}

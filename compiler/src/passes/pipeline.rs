@@ -29,7 +29,7 @@ pub enum PipelineError {
         /// Its name.
         pass: &'static str,
         /// Why not.
-        source: PassError,
+        source: Box<PassError>,
     },
     /// Numbers of the network left what floats hold.
     #[error(
@@ -98,7 +98,7 @@ pub fn run<'p>(
         let started = Instant::now();
         let name = pass.name();
         let mut said = Report::default();
-        pass.run(graph, request, &mut facts, &mut said).map_err(|source| PipelineError::Pass { pass: name, source })?;
+        pass.run(graph, request, &mut facts, &mut said).map_err(|e| PipelineError::Pass { pass: name, source: Box::new(e) })?;
         if said.outcomes.is_empty() {
             said.network_not_applicable("the network has no node of the kind that it looks at");
         }

@@ -52,9 +52,11 @@ pub const LANES: usize = 64;
 
 /// Rows that are added between two looks at the end of the list; lists are filled up with a row of
 /// zeros.
+#[cfg(target_arch = "x86_64")]
 pub(super) const UNROLL: usize = 8;
 
 /// The most rows whose sums are within 16 bits, whatever their weights.
+#[cfg(target_arch = "x86_64")]
 pub(super) const MOST_ROWS: usize = 255 / UNROLL * UNROLL;
 
 /// Entries that a list of at most `rows` rows has room for; its last ones are written by whole

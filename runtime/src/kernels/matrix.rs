@@ -6,7 +6,7 @@
 //! 16 outputs][quad][output][4]`.
 //!
 //! A *plane* holds spikes as one byte per channel, padded in space: `[row][step][column][channel]`,
-//! so that the taps of one window row are contiguous and the steps of a pixel stand at a fixed
+//! so that the taps of one window row are contiguous and the steps of a pixel are at a fixed
 //! distance. Borders hold zeros.
 
 use crate::layout::Size;
@@ -90,6 +90,7 @@ impl MatrixShape {
     ///
     /// # Safety
     /// `shape` must be followed by as many offsets as it says.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub unsafe fn offsets<'a>(shape: *const MatrixShape) -> &'a [u32] {
         // SAFETY: the caller's.

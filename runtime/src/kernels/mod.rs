@@ -40,4 +40,4 @@ mod x86_avx512;
 
 pub use cpu::Cpu;
 pub use encode::encode;
-pub use set::{ByReset, KernelSet, SpikeProduct, Symbol};
+pub use set::{ByReset, KernelSet, Symbol};

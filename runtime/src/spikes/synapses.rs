@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_spike_ends_where_weights_make_a_current_of_it_and_what_reads_that_current_multiplies() {
         let graph = bottleneck("");
-        assert!(spike_sources(&graph).unwrap()[0].synapses.iter().all(|&n| n == 1), "one channel behind, not the three beyond");
+        assert!(spike_sources(&graph).unwrap()[0].synapses.iter().all(|&n| n == 1), "one channel after it, not the three beyond");
         assert_eq!(multiplications(&graph).unwrap(), Multiplications { per_window: 0, per_step: 2 * 16 });
     }
 

@@ -328,8 +328,8 @@ impl engine::Machine for Machine<'_> {
             if steps <= delay {
                 return vec![0.0; node.len()];
             }
-            let behind = |(e, sum): (usize, &i64)| sum - early.get(e).copied().unwrap_or(0);
-            let sums: Vec<i64> = self.sums[o].iter().enumerate().map(behind).collect();
+            let late = |(e, sum): (usize, &i64)| sum - early.get(e).copied().unwrap_or(0);
+            let sums: Vec<i64> = self.sums[o].iter().enumerate().map(late).collect();
             potentials(node, &sums, steps - delay)
         };
         plan.outputs.iter().map(output).collect()

@@ -148,6 +148,7 @@ macro_rules! synapses {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(in crate::kernels) use synapses;
 
 synapses!();

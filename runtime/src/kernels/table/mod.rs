@@ -25,6 +25,7 @@ pub const BLOCK: usize = 16;
 
 /// An operand of a layer: its masks in the arena, and where its index plane is made.
 #[derive(Debug)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only kernels for x86-64 look up"))]
 pub struct Operand {
     /// First byte of the masks.
     pub masks: usize,
@@ -38,6 +39,7 @@ pub struct Operand {
 
 /// A layer whose neurons are computed by table look-up.
 #[derive(Debug)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only kernels for x86-64 look up"))]
 pub struct TableLayer {
     /// Rows and columns.
     pub grid: [usize; 2],

@@ -2,6 +2,7 @@
 
 /// A look-up of one output besides the usual ones.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only kernels for x86-64 look up"))]
 pub struct Extra {
     /// As in [`Tables::offsets`].
     pub offset: u32,

@@ -5,7 +5,8 @@ mod product;
 
 pub(super) use available::is_available;
 
-use super::{Cpu, KernelSet, SpikeProduct, x86_avx512};
+use super::set::SpikeProduct;
+use super::{Cpu, KernelSet, x86_avx512};
 
 /// What tiles add to [`x86_avx512`].
 pub const KERNELS: KernelSet = KernelSet {

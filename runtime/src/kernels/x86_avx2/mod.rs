@@ -7,7 +7,8 @@ mod spikes;
 mod synapse;
 
 use super::one_source::SafeKernels;
-use super::{ByReset, Cpu, KernelSet, SpikeProduct, portable};
+use super::set::SpikeProduct;
+use super::{ByReset, Cpu, KernelSet, portable};
 
 safe_kernels!(compile "avx2,bmi2,popcnt");
 

@@ -11,7 +11,8 @@ mod synapse;
 mod table;
 
 use super::one_source::SafeKernels;
-use super::{ByReset, Cpu, KernelSet, SpikeProduct, x86_avx2};
+use super::set::SpikeProduct;
+use super::{ByReset, Cpu, KernelSet, x86_avx2};
 
 safe_kernels!(compile "avx2,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq");
 

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 /// Runs `fire` (θ, the potential, what was sent: the new potential, the quanta sent) on all
 /// neurons, `row` being added to their potentials first. The arguments are as those of
-/// [`crate::kernels::stepped::Stepped::fire`]; thresholds stand `stride` from pixel to pixel.
+/// [`crate::kernels::stepped::Stepped::fire`]; thresholds are `stride` apart from pixel to pixel.
 ///
 /// # Safety
 /// The CPU has AVX-512 BW and VL.

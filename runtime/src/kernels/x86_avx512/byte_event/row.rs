@@ -1,6 +1,6 @@
 //! A row of output pixels, whose neighbours see mostly the same spikes: those of a column of input
 //! pixels are listed once, for all windows that the column is part of. The columns' rows of weights
-//! stand one after the other, so that a window's are a part of the list.
+//! come one after the other, so that a window's are a part of the list.
 
 use super::kernel::Neurons;
 use super::list::{Lists, Places};
