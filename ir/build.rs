@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/file/snn.proto");
     let schema = protox::compile(["src/file/snn.proto"], ["src/file"])?;
     // What `wire.rs` looks fields up in: the schema's messages, each with its fields' numbers.
-    let mut table = String::from("static SCHEMA: &[(&str, &[(u64, &str, Field)])] = &[\n");
+    let mut table = String::from("static SCHEMA: &[(&str, Fields)] = &[\n");
     for message in schema.file.iter().flat_map(|file| &file.message_type) {
         writeln!(table, "    ({:?}, &[", message.name())?;
         for field in &message.field {

@@ -26,6 +26,9 @@ enum Field {
     Data,
 }
 
+/// The fields of a message: number, name and kind of each.
+type Fields = &'static [(u64, &'static str, Field)];
+
 // The messages of `snn.proto` with the number, name and kind of each field: `SCHEMA`.
 include!(concat!(env!("OUT_DIR"), "/snn_schema.rs"));
 
