@@ -400,3 +400,33 @@ fn sharing(threshold: &Tensor, shape: &[usize]) -> Sharing {
 fn listed<T: Copy + Into<String>>(words: &[T]) -> String {
     words.iter().map(|&word| word.into()).collect::<Vec<String>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_that_read_a_current_are_an_obstacle_where_edges_carry_spikes_alone() {
+        let text = "graph @net steps=8 {
+  %image = input : current[2]
+  %encode = encode %image, scale=1, limit=10 : current[2]
+  %spikes = layer %encode, synapses=[identity()], neuron=if(threshold=i32(5), init=i32(0), reset=subtract) : spikes[2]
+  %wide = layer %spikes, synapses=[linear(weight=@w)] : current[1]
+  %next = layer %wide, synapses=[linear(weight=@v)], neuron=if(threshold=i32(3), init=i32(1), reset=subtract) : spikes[1]
+  %out = readout %next : potential[1]
+  output %out
+}
+@w = i8[1x2] [4, 60]
+@v = i8[1x1] [3]
+";
+        let graph = crate::text::parse(text).unwrap();
+        let alone = Limit { value: false, source: "a test".to_string() };
+        let limits = Limits { weights_on_currents: Some(alone), ..Limits::default() };
+        let target = Target { name: "chip".into(), description: "spikes alone".into(), limits };
+        let found = verify_for(&graph, &target);
+        let said: Vec<(&str, &str)> = found.iter().map(|o| (o.node.as_str(), o.limit)).collect();
+        assert_eq!(said, [("next", "weights-on-currents")]);
+        assert!(found[0].value.contains("`wide`"), "{}", found[0]);
+        assert!(verify_for(&graph, &Target::default()).is_empty());
+    }
+}
