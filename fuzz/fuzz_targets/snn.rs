@@ -20,5 +20,5 @@ fuzz_target!(|payload: &[u8]| {
     let Ok(program) = decode_within(framed(payload), &limits) else { return };
     let written = encode(&program).expect("what was read can be written");
     assert_eq!(encode(&decode(written.clone()).expect("what was written can be read")).expect("again"), written);
-    let _ = Network::compile(&program.graph, EngineKind::Jit);
+    let _ = Network::compile(&program.graph, EngineKind::Native);
 });
