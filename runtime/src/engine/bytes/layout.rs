@@ -68,10 +68,10 @@ impl Layout {
                 Work::MaxPool(geometry) => vec![geometry],
                 _ => continue,
             };
-            for (_, zeros_before, zeros_behind) in windows.into_iter().filter_map(|g| window_on(g, grid, self::grid(&user.ty))) {
+            for (_, zeros_before, zeros_after) in windows.into_iter().filter_map(|g| window_on(g, grid, self::grid(&user.ty))) {
                 for axis in 0..2 {
                     before[axis] = before[axis].max(zeros_before[axis]);
-                    after[axis] = after[axis].max(zeros_behind[axis]);
+                    after[axis] = after[axis].max(zeros_after[axis]);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The JIT engine where values are bytes: networks all of whose neurons are two-phase, and networks
 //! of multi-lane and ternary neurons.
 //!
-//! **Window counts** ([`super::windows`]). Behind a window barrier only sums over the window
+//! **Window counts** ([`super::windows`]). After a window barrier only sums over the window
 //! matter, and everything between two populations is linear or a maximum, which commutes with the
 //! sum ([`crate::engine::sums`]). A neuron's count is `clip(floor((Σ W·count + T·(steady current +
 //! bias) + v(0)) / θ), 0, T)`, so the network runs once a window on counts, whatever T is, instead
